@@ -1,0 +1,146 @@
+"""From Python and numpy values to tensors, by TF1's rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.errors import DTypeError
+from graphflow.compiler.ir.dims import Poly
+from graphflow.compiler.ir.dtypes import DType, as_dtype, bool_, float32, int32, int64
+from graphflow.compiler.ir.shape import Dimension, TensorShape
+from graphflow.compiler.ir.tensor import Tensor
+
+
+class Literal:
+    """A constant array as an attribute: read-only, hashable, equal by content."""
+
+    __slots__ = ("array", "_key")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array if not array.flags.writeable else array.copy()
+        self.array.flags.writeable = False
+        # a large array is compared by identity: hashing 100 MB of weights would cost more than it saves
+        content: Any = self.array.tobytes() if self.array.nbytes <= 4096 else id(self.array)
+        self._key = (self.array.dtype.str, self.array.shape, content)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __repr__(self) -> str:
+        if self.array.size <= 16:
+            return str(self.array.tolist())
+        return f"<{'x'.join(map(str, self.array.shape))} values>"
+
+
+def as_tensor(value: Any, dtype: DType | None = None, name: str | None = None, for_op: str = "") -> Tensor:
+    """The value as a Tensor of the default graph; `dtype` is demanded of tensors and given to plain values."""
+    from graphflow.compiler.ir.opdef import REGISTRY
+
+    if isinstance(value, Tensor):
+        return _checked(value, dtype, for_op)
+    convert = getattr(value, "_as_tensor", None)
+    if convert is not None:
+        return _checked(convert(), dtype, for_op)
+    if isinstance(value, (list, tuple)) and _holds_tensor(value):
+        return _pack(value, dtype, name)
+    array = as_array(value, dtype, for_op)
+    result: Tensor = REGISTRY["constant"](value=Literal(array), name=name)
+    return result
+
+
+def _checked(t: Tensor, dtype: DType | None, for_op: str) -> Tensor:
+    if dtype is not None and t.dtype is not dtype:
+        where = f"{for_op}: " if for_op else ""
+        raise DTypeError(f"{where}{t.name} is {t.dtype.name} (made at {t.op.source[0]}:{t.op.source[1]}), but "
+                         f"{dtype.name} is needed\nhint: tf.cast(x, tf.{dtype.name}) converts it")
+    return t
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds_tensor(v) for v in value)
+    return isinstance(value, Tensor) or hasattr(value, "_as_tensor")
+
+
+def _pack(values: Any, dtype: DType | None, name: str | None) -> Tensor:
+    """A list with tensors in it, such as [tf.shape(x)[0], 10], becomes their stack."""
+    from graphflow.compiler.ir.opdef import REGISTRY
+
+    if dtype is None:
+        dtype = _first_dtype(values)
+    result: Tensor = REGISTRY["stack"](*[as_tensor(v, dtype) for v in values], axis=0, name=name)
+    return result
+
+
+def _first_dtype(values: Any) -> DType | None:
+    for v in values:
+        if isinstance(v, (list, tuple)):
+            found = _first_dtype(v)
+        else:
+            found = v.dtype if isinstance(v, Tensor) or hasattr(v, "_as_tensor") else None
+        if found is not None:
+            return found
+    return None
+
+
+def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.ndarray[Any, Any]:
+    """A numpy array of a graphflow dtype: Python floats are float32, ints int32 (int64 when they must be)."""
+    if isinstance(value, TensorShape):
+        value = value.as_list()
+    if isinstance(value, (Dimension, Poly)) or isinstance(value, (list, tuple)) and any(
+            isinstance(v, Dimension) for v in value):
+        value = [int(v) for v in value] if isinstance(value, (list, tuple)) else int(value)  # type: ignore[arg-type]
+    if value is None:
+        raise DTypeError(f"{for_op + ': ' if for_op else ''}None is not a tensor")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as e:
+        raise DTypeError(f"{type(value).__name__} does not convert to a tensor: {e}") from None
+    if array.dtype == object or array.dtype.kind in "SUMmc":
+        raise DTypeError(f"{for_op + ': ' if for_op else ''}{_short(value)} (a {type(value).__name__}) does not "
+                         f"convert to a tensor")
+    natural = _natural_dtype(value, array)
+    if dtype is None:
+        dtype = natural
+    elif not _fits(natural, dtype, value):
+        where = f"{for_op}: " if for_op else ""
+        raise DTypeError(f"{where}expected {dtype.name}, got {_short(value)} of type {natural.name}\n"
+                         f"hint: tf.cast converts tensors; write a {dtype.name} value for a constant")
+    return array.astype(dtype.numpy)
+
+
+def _natural_dtype(value: Any, array: np.ndarray[Any, Any]) -> DType:
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        return as_dtype(array.dtype)
+    if array.dtype == np.float64 and not _leaf_is_numpy(value):
+        return float32
+    if array.dtype == np.int64 and not _leaf_is_numpy(value):
+        info = np.iinfo(np.int32)
+        fits = array.size == 0 or (array.min() >= info.min and array.max() <= info.max)
+        return int32 if fits else int64
+    return as_dtype(array.dtype)
+
+
+def _leaf_is_numpy(value: Any) -> bool:
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (np.ndarray, np.generic))
+
+
+def _fits(natural: DType, wanted: DType, value: Any) -> bool:
+    """Whether a plain value may take the dtype: never float to int or a number to bool; numpy casts like TF1."""
+    if natural is wanted or natural.kind == wanted.kind or np.size(value) == 0:
+        return True
+    if wanted is bool_ or natural is bool_:
+        return False
+    return wanted.is_floating or (natural.is_integer and wanted.is_integer)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,65 @@
+"""What infer rules ask about dims. While a graph is built unknowns stay open; while compiling they are decided."""
+
+from __future__ import annotations
+
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, single_atom
+
+
+class DimRules:
+    """Building: an unknown dim (None) may turn out to be anything, so only known dims can clash."""
+
+    def equal(self, a: Dim | None, b: Dim | None) -> Dim | None:
+        """The common value of two dims that must be equal; raises ValueError when they cannot be."""
+        if isinstance(a, int) and isinstance(b, int) and a != b:
+            raise ValueError
+        return a if isinstance(a, int) or b is None else b
+
+    def broadcast(self, a: Dim | None, b: Dim | None) -> Dim | None:
+        """The dim of an elementwise result under numpy's rule; raises ValueError when the two clash."""
+        if a == b or b == 1:
+            return a
+        if a == 1:
+            return b
+        if isinstance(a, int) and isinstance(b, int):
+            raise ValueError
+        if isinstance(a, int) or isinstance(b, int):
+            return a if isinstance(a, int) else b
+        return None
+
+
+class CompileRules(DimRules):
+    """Compiling: dims are ints or Polys. Two that must fit but look different are assumed equal, and noted.
+
+    `assumed` maps an atom to the dim it is taken for; the program checks it at each call. A dim of 1 at run time
+    breaks the assumption only where the other is not 1 as well; then the engine compiles for that case.
+    """
+
+    def __init__(self) -> None:
+        self.assumed: dict[Atom, Dim] = {}
+        self.undecided: list[tuple[Dim, Dim]] = []
+
+    def equal(self, a: Dim | None, b: Dim | None) -> Dim | None:
+        assert a is not None and b is not None
+        if a == b:
+            return a
+        if isinstance(a, int) and isinstance(b, int):
+            raise ValueError
+        return self._assume(a, b)
+
+    def broadcast(self, a: Dim | None, b: Dim | None) -> Dim | None:
+        if a == 1 or b == 1:
+            return b if a == 1 else a
+        return self.equal(a, b)
+
+    def _assume(self, a: Dim, b: Dim) -> Dim:
+        for one, other in ((b, a), (a, b)):
+            found = single_atom(one)
+            if found is not None and found not in self.assumed and not _mentions(other, found):
+                self.assumed[found] = other
+                return other
+        self.undecided.append((a, b))
+        return a
+
+
+def _mentions(dim: Dim, atom: Atom) -> bool:
+    return isinstance(dim, Poly) and any(atom in mono for mono in dim.terms)

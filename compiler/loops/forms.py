@@ -1,0 +1,130 @@
+"""The forms in which an op record says how it lowers.
+
+Each form answers one question: which scalar expression gives the element of the result at index `at`? Operands are
+reached only by `load(k, index)`, so that a pass may put a producer's expression in place of a load: that is fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops.expr import Expr, Index, cost, temp
+
+
+class Load(Protocol):
+    """Gives operand k at an index; zero, without touching memory, where `mask` is False."""
+
+    def __call__(self, k: int, index: Index, mask: Expr | None = None) -> Expr: ...
+
+
+class Form:
+    """How one element of the result comes about. `work` is its cost in additions, without the operands'."""
+
+    cheap = False  # worth computing again in each kernel that needs it
+    alias = False  # the result has the operand's elements in the same linear order: no kernel is needed
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        raise NotImplementedError
+
+    def work(self, op: Operation) -> int:
+        return 1
+
+
+class Let(Protocol):
+    """Names a value, so that an index can be computed from it; gives the temp."""
+
+    def __call__(self, value: Expr) -> Expr: ...
+
+
+class Pointwise(Form):
+    """out[i] = fn(a[i], b[i], ...), operands broadcast to the result."""
+
+    def __init__(self, fn: Callable[..., Expr], with_op: bool = False) -> None:
+        self.fn = fn
+        self.with_op = with_op
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        values = [load(k, broadcast_index(t.type, at)) for k, t in enumerate(op.operands)]
+        return self.fn(op, *values) if self.with_op else self.fn(*values)
+
+    def work(self, op: Operation) -> int:
+        return cost(self.value(op, (0,) * (op.out.type.rank or 0),
+                               lambda k, index, mask=None: temp(f"a{k}", op.operands[k].dtype), lambda v: v))
+
+
+class Indexed(Form):
+    """out[i] = fn(op, i, load, let): any element of any operand. `cheap` for views and what costs about nothing."""
+
+    def __init__(self, fn: Callable[[Operation, Index, Load, Let], Expr], cheap: bool = False,
+                 alias: bool = False) -> None:
+        self.fn = fn
+        self.cheap = cheap
+        self.alias = alias
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        return self.fn(op, at, load, let)
+
+
+class Reduction(Form):
+    """out[i] = combine over the reduced axes of a[i, j]; combine is "add", "mul", "max", "min", "and" or "or".
+
+    `axes(op)` gives the reduced axes of operand 0, ascending; `op.keepdims` says whether they stay as 1.
+    """
+
+    def __init__(self, combine: str, axes: Callable[[Operation], tuple[int, ...]]) -> None:
+        self.combine = combine
+        self.axes = axes
+
+    def source_index(self, op: Operation, at: Index, inner: Sequence[Dim]) -> Index:
+        """The operand's index for a result index and one index per reduced axis."""
+        axes = self.axes(op)
+        keep = bool(op.attrs.get("keepdims"))
+        outer = [d for k, d in enumerate(at) if not (keep and k in axes)]
+        rank = op.operands[0].type.rank
+        assert rank is not None
+        inner_left, outer_left = iter(inner), iter(outer)
+        return tuple(next(inner_left) if k in axes else next(outer_left) for k in range(rank))
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        raise AssertionError("a reduction is lowered by its loop, not by one expression")
+
+
+class Contraction(Form):
+    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n], with `transpose_a/b` attributes."""
+
+
+class Scatter(Form):
+    """out = 0, then out[target(op, i)] += updates[i], in order. Operand 0 holds the updates.
+
+    `target` is given the updates' index, `load` and `let`, and returns an index of the result.
+    """
+
+    def __init__(self, target: Callable[[Operation, Index, Load, Let], Index]) -> None:
+        self.target = target
+
+
+def broadcast_index(operand: TensorType, at: Index) -> Index:
+    """The operand's index under numpy's broadcasting: axes align from the right, and a dim of 1 stays at 0."""
+    dims = operand.known_dims
+    skip = len(at) - len(dims)
+    return tuple(0 if d == 1 else i for d, i in zip(dims, at[skip:], strict=True))
+
+
+def view(index: Callable[[Operation, Index], Index], alias: bool = False) -> Indexed:
+    """A form that only moves elements: out[i] = a[index(op, i)]."""
+    return Indexed(lambda op, at, load, let: load(0, index(op, at)), cheap=True, alias=alias)
+
+
+def pointwise(fn: Callable[..., Expr]) -> Pointwise:
+    return Pointwise(fn)
+
+
+def pointwise_op(fn: Callable[..., Expr]) -> Pointwise:
+    """As `pointwise`, with the operation as first argument, for attributes."""
+    return Pointwise(fn, with_op=True)
+
+
