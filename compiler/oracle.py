@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from graphflow.compiler.errors import InvalidArgumentError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Atom, Poly, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -18,18 +19,20 @@ Values = dict[Tensor, Array]
 
 
 def run(outputs: Sequence[Tensor], given: Mapping[Tensor, Any],
-        after: Callable[[Operation, Values], None] | None = None) -> list[Array]:
+        after: Callable[[Operation, Values], None] | None = None,
+        symbols: Mapping[Atom, int] | None = None) -> list[Array]:
     """The values of `outputs`, from those of `given` tensors, one operation after another.
 
     `after(op, values)` is called after each operation, for timing and checks. Values are dropped after their
-    last use, so that the peak of memory is that of op-by-op execution.
+    last use, so that the peak of memory is that of op-by-op execution. `symbols` gives the run-time dims of a
+    graph inside the compiler.
     """
     values: Values = {t: np.asarray(v) for t, v in given.items()}
     order = ancestors(outputs, stop=given)
     last_use = {t: op for op in order for t in (*op.operands, *op.dim_deps)}
     keep = set(outputs) | set(given)
     for op in order:
-        for t, v in zip(op.outputs, evaluate_operation(op, values), strict=True):
+        for t, v in zip(op.outputs, evaluate_operation(op, values, symbols), strict=True):
             values[t] = v
         if after is not None:
             after(op, values)
@@ -39,10 +42,11 @@ def run(outputs: Sequence[Tensor], given: Mapping[Tensor, Any],
     return [values[t] for t in outputs]
 
 
-def evaluate_operation(op: Operation, values: Mapping[Tensor, Array]) -> list[Array]:
+def evaluate_operation(op: Operation, values: Mapping[Tensor, Array],
+                       symbols: Mapping[Atom, int] | None = None) -> list[Array]:
     """The outputs of one operation, in its dtypes."""
     operands = [values[t] for t in op.operands]
-    attrs = concrete_attrs(op, values)
+    attrs = concrete_attrs(op, values, symbols or {})
     with np.errstate(all="ignore"):
         result = apply_numpy(op, operands, attrs)
     results = result if isinstance(result, (tuple, list)) else (result,)
@@ -76,40 +80,25 @@ def _by_expansion(op: Operation, operands: Sequence[Array], attrs: Mapping[str, 
     return run(outputs, dict(zip(inputs, operands, strict=True)))
 
 
-def concrete_attrs(op: Operation, values: Mapping[Tensor, Array]) -> dict[str, Any]:
-    """The attributes as numbers: Literals as arrays, and dims that refer to other tensors as their values."""
+def concrete_attrs(op: Operation, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> dict[str, Any]:
+    """The attributes as numbers: Literals as arrays, and dims that refer to the run as their values."""
     attrs = {k: v.array if isinstance(v, Literal) else v for k, v in op.attrs.items()}
-    if op.dim_deps:
-        for key in op.opdef.dim_attrs:
-            attrs[key] = _concrete(attrs[key], values)
+    for key in op.opdef.dim_attrs:
+        attrs[key] = _concrete(attrs[key], values, symbols)
     return attrs
 
 
-def _concrete(value: Any, values: Mapping[Tensor, Array]) -> Any:
+def _concrete(value: Any, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> Any:
     if isinstance(value, tuple):
-        return tuple(_concrete(v, values) for v in value)
+        return tuple(_concrete(v, values, symbols) for v in value)
     if isinstance(value, Tensor):
         return tuple(int(v) for v in values[value].ravel())
     if isinstance(value, Poly):
-        return evaluate(value, {a: _atom_value(a, values) for a in atoms_of(value) if a.kind in ("dim", "elem")})
+        known = {a: _atom_value(a, values) for a in atoms_of(value) if a.kind in ("dim", "elem")}
+        return evaluate(value, {**symbols, **known})
     return value
 
 
 def _atom_value(a: Atom, values: Mapping[Tensor, Array]) -> int:
     t, k = a.payload
     return int(values[t].shape[k]) if a.kind == "dim" else int(values[t].ravel()[k])
-
-
-def ancestors(outputs: Iterable[Tensor], stop: Iterable[Tensor] = ()) -> list[Operation]:
-    """All operations that `outputs` need, in creation order; nothing above a tensor in `stop`."""
-    blocked = set(stop)
-    found: set[Operation] = set()
-    stack = [t.op for t in outputs if t not in blocked]
-    while stack:
-        op = stack.pop()
-        if op in found:
-            continue
-        found.add(op)
-        stack.extend(t.op for t in (*op.operands, *op.dim_deps) if t not in blocked)
-        stack.extend(op.control_inputs)
-    return sorted(found, key=lambda op: op.id)

@@ -103,13 +103,15 @@ class Operation:
 def _dim_deps(attrs: dict[str, Any], dim_attrs: Iterable[str]) -> tuple[Tensor, ...]:
     """The tensors whose shape or value an attribute such as shape=[n, 10] refers to."""
     found: dict[Tensor, None] = {}
-    for key in dim_attrs:
-        value = attrs.get(key)
-        if isinstance(value, Tensor):
+    left = [attrs.get(key) for key in reversed(tuple(dim_attrs))]
+    while left:
+        value = left.pop()
+        if isinstance(value, tuple):
+            left.extend(reversed(value))
+        elif isinstance(value, Tensor):
             found[value] = None
-        for d in value if isinstance(value, tuple) else (value,):
-            if isinstance(d, Poly):
-                found.update((t, None) for t in tensors_in(d))
+        elif isinstance(value, Poly):
+            found.update((t, None) for t in tensors_in(value))
     return tuple(found)
 
 
@@ -136,6 +138,7 @@ class Graph:
         self.updates: dict[Any, Tensor] = {}
         self.seed: int | None = None
         self.collections: dict[Any, list[Any]] = {}
+        self.origin: Source | None = None  # set by passes: the user's line that new operations stem from
         self.finalized = False
         self._by_name: dict[str, Operation] = {}
         self._name_counts: dict[str, int] = {}
@@ -155,7 +158,7 @@ class Graph:
                                  f"the same `with graph.as_default():`")
         if self.finalized:
             raise GraphError("the graph is finalized: no operation can be added to it")
-        op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source or user_line())
+        op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source or self.origin or user_line())
         types = opdef.infer(op)
         op.outputs = tuple(Tensor(op, i, t) for i, t in enumerate(
             (types,) if isinstance(types, TensorType) else types))

@@ -26,6 +26,11 @@ class DimRules:
             return a if isinstance(a, int) else b
         return None
 
+    def require(self, a: Dim | None, b: Dim | None) -> None:
+        """Two totals must be equal at each run; raises ValueError when they cannot be. Nothing is inferred."""
+        if isinstance(a, int) and isinstance(b, int) and a != b:
+            raise ValueError
+
 
 class CompileRules(DimRules):
     """Compiling: dims are ints or Polys. Two that must fit but look different are assumed equal, and noted.
@@ -37,6 +42,7 @@ class CompileRules(DimRules):
     def __init__(self) -> None:
         self.assumed: dict[Atom, Dim] = {}
         self.undecided: list[tuple[Dim, Dim]] = []
+        self.required: dict[tuple[Dim, Dim], None] = {}
 
     def equal(self, a: Dim | None, b: Dim | None) -> Dim | None:
         assert a is not None and b is not None
@@ -50,6 +56,11 @@ class CompileRules(DimRules):
         if a == 1 or b == 1:
             return b if a == 1 else a
         return self.equal(a, b)
+
+    def require(self, a: Dim | None, b: Dim | None) -> None:
+        super().require(a, b)
+        if a != b and a is not None and b is not None:
+            self.required[a, b] = None
 
     def _assume(self, a: Dim, b: Dim) -> Dim:
         for one, other in ((b, a), (a, b)):

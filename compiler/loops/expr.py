@@ -14,6 +14,7 @@ import numpy as np
 
 from graphflow.compiler.ir.dims import Dim, atom
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
+from graphflow.compiler.loops import numeric
 
 
 class Expr:
@@ -146,8 +147,9 @@ SCALAR: dict[str, ScalarFn] = {
     "asin": ScalarFn(np.arcsin, cost=15), "acos": ScalarFn(np.arccos, cost=15),
     "atan": ScalarFn(np.arctan, cost=15), "asinh": ScalarFn(np.arcsinh, cost=15),
     "acosh": ScalarFn(np.arccosh, cost=15), "atanh": ScalarFn(np.arctanh, cost=15),
-    "atan2": ScalarFn(np.arctan2, cost=25),
-}
+    "atan2": ScalarFn(np.arctan2, cost=25), "rsqrt": ScalarFn(numeric.rsqrt, cost=12),
+} | {name: ScalarFn(getattr(numeric, name), cost=20) for name in (
+    "sigmoid", "softplus", "erf", "erfc", "erfinv")}
 
 
 def const(value: Any, dtype: DType) -> Expr:

@@ -17,6 +17,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType, as_dims
 from graphflow.compiler.loops.expr import cast as cast_expr
 from graphflow.compiler.loops.forms import pointwise, pointwise_op
+from graphflow.compiler.loops.numeric import cast_array
 from graphflow.compiler.ops.rules import like_first
 from graphflow.compiler.ops.samples import UNARY, Sample, shapes
 
@@ -50,32 +51,19 @@ constant = OpDef("constant", "", infer=_constant_type, attrs={"value": REQUIRED}
                  tf_name="Const")
 
 identity = OpDef("identity", "input", infer=like_first(), grad=lambda op, g: g, lower=pointwise(lambda x: x),
-                 numpy=lambda x: x, samples=shapes(*UNARY))
+                 numpy=lambda x: x, symbolic=True, samples=shapes(*UNARY))
 
-stop_gradient = OpDef("stop_gradient", "input", infer=like_first(), grad=lambda op, g: None, lower=pointwise(lambda x: x), numpy=lambda x: x,
-                      expand=lambda op: op.input, samples=shapes(*UNARY, smooth=False))
+stop_gradient = OpDef("stop_gradient", "input", infer=like_first(), grad=lambda op, g: None,
+                      lower=pointwise(lambda x: x), numpy=lambda x: x, expand=lambda op: op.input, symbolic=True,
+                      samples=shapes(*UNARY, smooth=False))
 
 
 def _cast_type(op: Operation) -> TensorType:
     return op.x.type.with_dtype(op.dtype)
 
 
-def cast_array(x: Any, dtype: DType) -> Any:
-    """numpy's astype, but floats out of an int's range saturate and NaN gives 0, as on every device."""
-    x = np.asarray(x)
-    source = as_dtype(x.dtype)
-    if source.is_floating and dtype.is_integer:
-        wide = np.nan_to_num(np.trunc(x.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
-        low, high = float(dtype.min), float(dtype.max)
-        inside = np.clip(wide, low, high)
-        result = np.where(wide >= high, dtype.max, np.where(wide <= low, dtype.min, 0)).astype(dtype.numpy)
-        middle = (wide > low) & (wide < high)
-        return np.where(middle, np.where(middle, inside, 0).astype(dtype.numpy), result)
-    return x.astype(dtype.numpy)
-
-
 cast = OpDef(
-    "cast", "x", infer=_cast_type, attrs={"dtype": REQUIRED}, numpy=cast_array,
+    "cast", "x", infer=_cast_type, attrs={"dtype": REQUIRED}, numpy=cast_array, symbolic=True,
     lower=pointwise_op(lambda op, x: cast_expr(x, op.dtype)),
     grad=lambda op, g: cast(g, dtype=op.x.dtype) if op.x.dtype.is_floating and op.dtype.is_floating else None,
     samples=tuple(Sample(((3, 4),), {"dtype": as_dtype(d)}, as_dtype(s), smooth=False) for d, s in (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.ir.explain import dtype_error, labels, shape_error
-from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.graph import Operation, tensors_in
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 
@@ -25,6 +25,27 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
             want = {"float": "a float dtype", "number": "a number", "int": "an int dtype", "bool": "bool"}[kind]
             raise dtype_error(op, f"(C1): {t.name} is {t.dtype.name}, but {want} is needed",
                               "tf.cast(x, tf.float32) converts it" if kind != "bool" else "compare it: x != 0")
+
+
+def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
+    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is known."""
+    result: Any = None
+    for t in operands:
+        dims = t.type.dims if isinstance(t, Tensor) else t
+        if result is None or dims is None:
+            result = result if dims is None else dims
+            continue
+        try:
+            result = tuple(op.graph.rules.equal(a, b) for a, b in zip(result, dims, strict=True))
+        except ValueError:
+            raise shape_error(op, f"(C2): shapes are equal, but {_dims_text(result)} is not "
+                                  f"{_dims_text(dims)}") from None
+    return result
+
+
+def open_dims(dims: Iterable[Dim | None]) -> tuple[Dim | None, ...]:
+    """Dims as a type holds them: one that refers to a tensor's run-time shape or value is an unknown."""
+    return tuple(None if isinstance(d, Poly) and next(tensors_in(d), None) is not None else d for d in dims)
 
 
 def same_dtype(op: Operation) -> DType:
@@ -58,6 +79,10 @@ def broadcast_dims(op: Operation, operands: Sequence[Tensor] | None = None) -> A
 
 def _shape(t: Tensor) -> str:
     return str(t.type)[str(t.type).index("["):]
+
+
+def _dims_text(dims: Iterable[Dim | None]) -> str:
+    return f"[{','.join('?' if d is None else str(d) for d in dims)}]"
 
 
 def _broadcast_hint(operands: Sequence[Tensor]) -> str:
@@ -95,6 +120,8 @@ def like_first(kind: str = "any") -> Infer:
 
 def normal_axis(op: Operation, axis: int, rank: int, what: str = "axis") -> int:
     """An axis as 0 <= axis < rank; negative ones count from the end."""
+    if not isinstance(axis, int):
+        raise shape_error(op, f"(C3): {what} must be known while the graph is built, but it is {axis}")
     if not -rank <= axis < rank:
         raise shape_error(op, f"(C3): {what} {axis} is outside of [-{rank}, {rank})")
     return axis % rank

@@ -1,0 +1,121 @@
+"""Emitter: LLVM IR text for expressions, one instruction after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphflow.compiler.codegen.scalar import EMIT, emit_bitcast, emit_cast
+from graphflow.compiler.codegen.values import Value, literal, llvm_type, scalar_type, splat_literal
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr
+from graphflow.compiler.loops.maths import expand_math
+
+
+class Module:
+    """What the functions of one module share: declarations, and mathematical functions defined once."""
+
+    def __init__(self) -> None:
+        self.declarations: dict[str, str] = {}
+        self.functions: dict[str, str] = {}
+
+    def declare(self, name: str, text: str) -> None:
+        self.declarations.setdefault(name, text)
+
+    def math_function(self, fn: str, dtype: DType, lanes: int, arity: int) -> str | None:
+        """The name of a function defined from its expression, or None where there is none for this dtype."""
+        name = f"gf.{fn}.{dtype.code}.{lanes}"
+        if name in self.functions:
+            return name
+        body = expand_math(fn, dtype)
+        if body is None:
+            return None
+        args = [E.temp(f"a{k}", dtype) for k in range(arity)]
+        em = Emitter(self)
+        values = {a: Value(f"%a{k}", dtype, lanes) for k, a in enumerate(args)}
+        result = em.expression(body(*args), values)
+        params = ", ".join(str(v) for v in values.values())
+        t = llvm_type(dtype, lanes)
+        self.functions[name] = "\n".join(
+            [f"define internal {t} @{name}({params}) #1 {{", *em.lines, f"ret {em.widen(result, lanes)}", "}"])
+        return name
+
+    def text(self) -> str:
+        return "\n".join([*self.functions.values(), *self.declarations.values()])
+
+
+class Emitter:
+    """Appends instructions to `lines`; each gives a Value."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.lines: list[str] = []
+        self._next = 0
+
+    def fresh(self) -> str:
+        self._next += 1
+        return f"%v{self._next}"
+
+    def raw(self, text: str) -> str:
+        name = self.fresh()
+        self.lines.append(f"{name} = {text}")
+        return name
+
+    def instruction(self, text: str, dtype: DType, lanes: int) -> Value:
+        return Value(self.raw(text), dtype, lanes)
+
+    def intrinsic(self, name: str, args: list[Value], dtype: DType) -> Value:
+        lanes = args[0].lanes
+        result = llvm_type(dtype, lanes)
+        self.module.declare(name, f"declare {result} @{name}({', '.join(a.type for a in args)})")
+        return self.instruction(f"call {result} @{name}({', '.join(str(a) for a in args)})", dtype, lanes)
+
+    def splat_number(self, number: float, dtype: DType, lanes: int) -> Value:
+        return Value(splat_literal(number, dtype, lanes), dtype, lanes)
+
+    def widen(self, v: Value, lanes: int) -> Value:
+        """A scalar copied to every lane."""
+        if v.lanes == lanes:
+            return v
+        if not v.ref.startswith("%"):
+            return Value(f"splat ({scalar_type(v.dtype)} {v.ref})", v.dtype, lanes)
+        t = llvm_type(v.dtype, lanes)
+        one = self.raw(f"insertelement {t} poison, {v}, i64 0")
+        return self.instruction(f"shufflevector {t} {one}, {t} poison, <{lanes} x i32> zeroinitializer", v.dtype,
+                                lanes)
+
+    def expression(self, root: Expr, values: dict[Expr, Value],
+                   leaf: Callable[[Expr], Value] | None = None) -> Value:
+        """The value of an expression; `values` holds what is known and takes what is new."""
+        if root in values:
+            return values[root]
+        for n in E.walk(root):
+            if n not in values:
+                values[n] = self._node(n, values, leaf)
+        return values[root]
+
+    def _node(self, n: Expr, values: dict[Expr, Value], leaf: Callable[[Expr], Value] | None) -> Value:
+        if n.op == "const":
+            return Value(literal(n.attr.value, n.dtype), n.dtype)
+        if n.op in ("load", "index", "temp", "checked_index"):
+            assert leaf is not None, f"{n} in a function of numbers alone"
+            return leaf(n)
+        return self.call(n.op, [values[a] for a in n.args], n.dtype)
+
+    def call(self, fn: str, args: list[Value], dtype: DType) -> Value:
+        lanes = max(a.lanes for a in args)
+        args = [self.widen(a, lanes) for a in args]
+        if fn == "cast":
+            return emit_cast(self, args[0], dtype)
+        if fn == "bitcast":
+            return emit_bitcast(self, args[0], dtype)
+        name = self.module.math_function(fn, dtype, lanes, len(args)) if fn not in _DIRECT else None
+        if name is not None:
+            t = llvm_type(dtype, lanes)
+            return self.instruction(f"call {t} @{name}({', '.join(str(a) for a in args)})", dtype, lanes)
+        return EMIT[fn](self, args, dtype)
+
+
+_DIRECT = frozenset({"add", "sub", "mul", "div", "neg", "abs", "floordiv", "floormod", "min", "max", "fma", "sqrt",
+                     "copysign", "floor", "ceil", "trunc", "rint", "lt", "le", "gt", "ge", "eq", "ne", "and", "or",
+                     "xor", "not", "shl", "shr", "mulhi", "select"})

@@ -1,0 +1,195 @@
+"""One loop nest as one LLVM function.
+
+A vector loop runs whole vectors, then at most one masked iteration for the rest: lanes beyond the end neither load,
+store nor count in a reduction. In it, a value that changes along the loop's axis has a lane per iteration.
+"""
+
+from __future__ import annotations
+
+from graphflow.compiler.codegen.emitter import Emitter, Module
+from graphflow.compiler.codegen.frame import GEMM_F32, GEMM_F64
+from graphflow.compiler.codegen.memory import MemoryOps
+from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
+from graphflow.compiler.ir.dtypes import bool_, int64
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store
+from graphflow.compiler.passes.stages import reduction_start
+
+def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
+    """`define internal void @name(ptr %frame, buffers..., i64 run-time integers..., i64 %check)`."""
+    return _KernelEmitter(nest, module).function(name)
+
+
+class _KernelEmitter(MemoryOps):
+    def __init__(self, nest: LoopNest, module: Module) -> None:
+        super().__init__(Emitter(module), nest)
+
+    def function(self, name: str) -> str:
+        self.body(self.nest.body)
+        params = ", ".join(["ptr %frame", *(f"ptr %{p.name}" for p in self.nest.params),
+                            *(f"i64 %sym{k}" for k in range(len(self.nest.symbols))), "i64 %check"])
+        return "\n".join([f"define internal void @{name}({params}) #0 {{", "entry:", *self.em.lines, "ret void", "}"])
+
+    # Statements
+
+    def body(self, stmts: tuple[Stmt, ...]) -> None:
+        for stmt in stmts:
+            if isinstance(stmt, Let):
+                self.values[E.temp(stmt.name, stmt.value.dtype)] = self.expression(stmt.value)
+            elif isinstance(stmt, Store):
+                self.store(stmt)
+            elif isinstance(stmt, Product):
+                self.product(stmt)
+            elif stmt.vector and self.nest.width > 1:
+                self.vector_loop(stmt)
+            else:
+                self.scalar_loop(stmt)
+
+    def iteration(self, loop: Loop, position: str, vector: bool) -> list[Value]:
+        """One pass through the body; gives the accumulators' operands."""
+        saved = dict(self.values)
+        self.axes[loop.axis] = position
+        if vector:
+            self.vector_axis = loop.axis
+        self.body(loop.body)
+        values = [self.expression(a.value) for a in loop.accumulators]
+        if vector:
+            self.vector_axis = None
+        self.values = saved
+        return values
+
+    # Loops
+
+    def scalar_loop(self, loop: Loop) -> None:
+        lanes = self.nest.width if self.vector_axis is not None else 1  # in a vector loop, a sum per lane
+        starts = [Value(self.start(a, lanes), a.value.dtype, lanes) for a in loop.accumulators]
+        self.bind(loop, self.counted(loop, self.dim(loop.extent), 1, starts, False))
+
+    def vector_loop(self, loop: Loop) -> None:
+        width, extent = self.nest.width, self.dim(loop.extent)
+        starts = [Value(self.start(a, width), a.value.dtype, width) for a in loop.accumulators]
+        if isinstance(loop.extent, int):
+            whole = loop.extent // width * width
+            end = str(whole)
+        else:
+            whole = -1
+            end = self.em.raw(f"and i64 {extent}, {-width}")
+        values = self.counted(loop, end, width, starts, True) if whole else starts
+        if whole != loop.extent:
+            values = self.tail(loop, end, extent, values, isinstance(loop.extent, int))
+        self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
+
+    def counted(self, loop: Loop, end: str, step: int, starts: list[Value], vector: bool) -> list[Value]:
+        """i = 0, step, 2*step, ... < end; gives the accumulators' last values."""
+        em = self.em
+        head, done, before = self.label("loop"), self.label("done"), self.block
+        guarded = not end.isdigit() or end == "0"
+        if guarded:
+            enough = em.raw(f"icmp sgt i64 {end}, 0")
+            em.lines.append(f"br i1 {enough}, label %{head}, label %{done}")
+        else:
+            em.lines.append(f"br label %{head}")
+        self.open(head)
+        i, following = em.fresh(), em.fresh()
+        phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
+        at = len(em.lines)
+        values = self.iteration(loop, i, vector)
+        new = [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, phis, values, strict=True)]
+        latch = self.block
+        em.lines[at:at] = [f"{i} = phi i64 [0, %{before}], [{following}, %{latch}]", *(
+            f"{p.ref} = phi {p.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"
+            for p, s, n in zip(phis, starts, new, strict=True))]
+        em.lines.append(f"{following} = add nuw nsw i64 {i}, {step}")
+        more = em.raw(f"icmp slt i64 {following}, {end}")
+        em.lines.append(f"br i1 {more}, label %{head}, label %{done}")
+        self.open(done)
+        if not guarded:
+            return [Value(em.raw(f"phi {n.type} [{n.ref}, %{latch}]"), n.dtype, n.lanes) for n in new]
+        return [Value(em.raw(f"phi {n.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"), n.dtype, n.lanes)
+                for s, n in zip(starts, new, strict=True)]
+
+    def tail(self, loop: Loop, start: str, extent: str, before: list[Value], certain: bool) -> list[Value]:
+        """The masked iteration for what does not fill a vector."""
+        em = self.em
+        rest, done, entry = self.label("rest"), self.label("done"), self.block
+        if not certain:
+            some = em.raw(f"icmp slt i64 {start}, {extent}")
+            em.lines.append(f"br i1 {some}, label %{rest}, label %{done}")
+            self.open(rest)
+        self.mask = self.lanes_below(em.raw(f"sub i64 {extent}, {start}"))
+        values = self.iteration(loop, start, True)
+        new = []
+        for a, b, v in zip(loop.accumulators, before, values, strict=True):
+            c = self.combine(a, b, v)
+            new.append(em.instruction(f"select {self.mask}, {c}, {b}", c.dtype, c.lanes))
+        self.mask = None
+        if certain:
+            return new
+        latch = self.block
+        em.lines.append(f"br label %{done}")
+        self.open(done)
+        return [Value(em.raw(f"phi {n.type} [{b.ref}, %{entry}], [{n.ref}, %{latch}]"), n.dtype, n.lanes)
+                for b, n in zip(before, new, strict=True)]
+
+    # Accumulators
+
+    def start(self, a: Accumulator, lanes: int) -> str:
+        return splat_literal(reduction_start(a.combine, a.value.dtype).attr.value, a.value.dtype, lanes)
+
+    def combine(self, a: Accumulator, so_far: Value, new: Value) -> Value:
+        return self.em.call(a.combine, [so_far, self.em.widen(new, so_far.lanes)], so_far.dtype)
+
+    def bind(self, loop: Loop, values: list[Value]) -> None:
+        for a, v in zip(loop.accumulators, values, strict=True):
+            self.values[E.temp(a.name, a.value.dtype)] = v
+
+    def across_lanes(self, a: Accumulator, v: Value) -> Value:
+        """Combine the lanes by halves: an order fixed by the width alone."""
+        while v.lanes > 1:
+            half = v.lanes // 2
+            pick = [", ".join(f"i32 {k + part * half}" for k in range(half)) for part in (0, 1)]
+            parts = [Value(self.em.raw(f"shufflevector {v}, {v.type} poison, <{half} x i32> <{p}>"), v.dtype, half)
+                     for p in pick]
+            parts = [self.unwrap(p) for p in parts]
+            v = self.em.call(a.combine, parts, v.dtype)
+        return v
+
+    def unwrap(self, v: Value) -> Value:
+        """A vector of one lane as a scalar."""
+        if v.lanes != 1:
+            return v
+        t = f"<1 x {llvm_type(v.dtype)}>"
+        return self.em.instruction(f"extractelement {t} {v.ref}, i64 0", v.dtype, 1)
+
+    # Matrix products
+
+    def product(self, p: Product) -> None:
+        """cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
+        em = self.em
+        kind = "float" if p.dtype.size == 4 else "double"
+        slot = GEMM_F32 if p.dtype.size == 4 else GEMM_F64
+        address = em.raw(f"load ptr, ptr {em.raw(f'getelementptr i64, ptr %frame, i64 {slot}')}, align 8")
+        m, n, k = self.dim(p.m), self.dim(p.n), self.dim(p.k)
+        a, b, c = (em.raw(f"getelementptr {kind}, ptr %{name}, i64 {self.dim(at)}") for name, at in (
+            (p.a, p.a_offset), (p.b, p.b_offset), (p.out, p.out_offset)))
+        lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
+        strides = [self.at_least_one(s) for s in (lda, ldb, n)]
+        one, zero = literal(1, p.dtype), literal(0, p.dtype)
+        em.lines.append(
+            f"call void {address}(i32 101, i32 {112 if p.transpose_a else 111}, i32 {112 if p.transpose_b else 111}, "
+            f"i64 {m}, i64 {n}, i64 {k}, {kind} {one}, ptr {a}, i64 {strides[0]}, ptr {b}, i64 {strides[1]}, "
+            f"{kind} {zero}, ptr {c}, i64 {strides[2]})")
+
+    def at_least_one(self, ref: str) -> str:
+        if ref.isdigit():
+            return str(max(1, int(ref)))
+        return self.em.intrinsic("llvm.smax.i64", [Value(ref, int64), Value("1", int64)], int64).ref
+
+    # Masks
+
+    def lanes_below(self, count: str) -> Value:
+        """True for the first `count` lanes."""
+        width = self.nest.width
+        limit = self.em.widen(Value(count, int64), width)
+        return self.em.instruction(f"icmp ult <{width} x i64> {self.lane_numbers(width)}, {limit.ref}", bool_, width)
+

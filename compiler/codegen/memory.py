@@ -1,0 +1,271 @@
+"""Loads, stores and index arithmetic of a kernel."""
+
+from __future__ import annotations
+
+from graphflow.compiler.codegen.emitter import Emitter
+from graphflow.compiler.codegen.frame import ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX
+from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, vector_of
+from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient
+from graphflow.compiler.ir.dtypes import DType, bool_, int64
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr
+from graphflow.compiler.loops.nest import LoopNest, Store
+
+_INTEGER = {"floordiv": "sdiv", "mod": "srem"}
+
+
+class MemoryOps:
+    """The state of a kernel's emission: blocks, loop positions, known values; and what touches memory."""
+
+    def __init__(self, em: Emitter, nest: LoopNest) -> None:
+        self.em = em
+        self.nest = nest
+        self.block = "entry"
+        self.axes: dict[Atom, str] = {}
+        self.vector_axis: Atom | None = None
+        self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
+        self.values: dict[Expr, Value] = {}
+        self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
+        self._labels = 0
+
+    def label(self, prefix: str) -> str:
+        self._labels += 1
+        return f"{prefix}{self._labels}"
+
+    def open(self, label: str) -> None:
+        self.em.lines.append(f"{label}:")
+        self.block = label
+
+    def expression(self, root: Expr) -> Value:
+        return self.em.expression(root, self.values, self.leaf)
+
+    def leaf(self, n: Expr) -> Value:
+        if n.op == "load":
+            return self.load(n)
+        if n.op == "index":
+            return self.position(n.attr)
+        if n.op == "checked_index":
+            return self.checked_index(n)
+        return self.values[n]
+
+    # Index arithmetic
+
+    def dim(self, d: Dim) -> str:
+        """A dim or offset that is the same in every lane."""
+        return self.position(d, base=True).ref
+
+    def position(self, d: Dim, base: bool = False) -> Value:
+        """An index expression: a lane per iteration where it follows the vector axis, unless its base is wanted."""
+        if not isinstance(d, Poly):
+            return Value(str(d), int64)
+        total: Value | None = None
+        for mono, coef in sorted(d.terms.items(), key=lambda t: (not t[0], t[0])):
+            term = self._monomial(mono, coef, base)
+            total = term if total is None else self.arithmetic("add", total, term)
+        assert total is not None
+        return total
+
+    def _monomial(self, mono: Monomial, coef: int, base: bool) -> Value:
+        if not mono:
+            return Value(str(coef), int64)
+        product = self._atom(mono[0], base)
+        for a in mono[1:]:
+            product = self.arithmetic("mul", product, self._atom(a, base))
+        return product if coef == 1 else self.arithmetic("mul", product, Value(str(coef), int64))
+
+    def _atom(self, a: Atom, base: bool) -> Value:
+        if a.kind == "sym":
+            return Value(self.symbols[a], int64)
+        if a.kind == "axis":
+            here = Value(self.axes[a], int64)
+            if base or a != self.vector_axis:
+                return here
+            return self.arithmetic("add", here, Value(self.lane_numbers(self.nest.width), int64, self.nest.width))
+        if a.kind == "value":
+            found = next(v for e, v in self.values.items() if e.op == "temp" and e.attr == a.name)
+            return found if found.dtype is int64 else self.em.call("cast", [found], int64)
+        x, y = (self.position(p, base) for p in a.payload)
+        if a.kind in ("min", "max"):
+            return self.em.call(a.kind, [x, y], int64)
+        return self.arithmetic(_INTEGER[a.kind], x, y)
+
+    def arithmetic(self, op: str, a: Value, b: Value) -> Value:
+        lanes = max(a.lanes, b.lanes)
+        a, b = self.em.widen(a, lanes), self.em.widen(b, lanes)
+        return self.em.instruction(f"{op} {a.type} {a.ref}, {b.ref}", int64, lanes)
+
+    @staticmethod
+    def lane_numbers(width: int) -> str:
+        return "<" + ", ".join(f"i64 {k}" for k in range(width)) + ">"
+
+    # Access patterns
+
+    def stride(self, offset: Dim) -> Dim | None:
+        """Along the vector axis: 0, 1, another stride, or None where each lane needs its own offset."""
+        if self.vector_axis is None:
+            return 0
+        for a in atoms_of(offset):
+            if a.kind == "value" and self._atom(a, False).lanes > 1:
+                return None
+        return coefficient(offset, self.vector_axis)
+
+    def address(self, buffer: str, dtype: DType, offset: str) -> str:
+        return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr %{buffer}, i64 {offset}")
+
+    def addresses(self, buffer: str, dtype: DType, offset: Dim) -> str:
+        """A pointer per lane."""
+        where = self.em.widen(self.position(offset), self.nest.width)
+        return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr %{buffer}, {where}")
+
+    def both(self, a: Value | None, b: Value | None) -> Value | None:
+        if a is None or b is None:
+            return a or b
+        lanes = max(a.lanes, b.lanes)
+        a, b = self.em.widen(a, lanes), self.em.widen(b, lanes)
+        return self.em.instruction(f"and {a.type} {a.ref}, {b.ref}", bool_, lanes)
+
+    # Loads
+
+    def load(self, n: Expr) -> Value:
+        buffer, offset = n.attr
+        mask = self.expression(n.args[0]) if n.args else None
+        stride = self.stride(offset)
+        if stride == 0 and (mask is None or mask.lanes == 1):
+            return self.load_one(buffer, n.dtype, self.dim(offset), mask)
+        width = self.nest.width
+        mask = self.both(mask, self.mask)
+        if stride == 1:
+            loaded = self.load_vector(self.address(buffer, n.dtype, self.dim(offset)), n.dtype, mask)
+        else:
+            loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, mask)
+        return self.from_memory(loaded, n.dtype, width)
+
+    def load_one(self, buffer: str, dtype: DType, offset: str, mask: Value | None) -> Value:
+        em, kind = self.em, memory_type(dtype)
+        if mask is None:
+            address = self.address(buffer, dtype, offset)
+            return self.from_memory(em.raw(f"load {kind}, ptr {address}, align {dtype.size}"), dtype, 1)
+        take, done, before = self.label("take"), self.label("taken"), self.block
+        em.lines.append(f"br i1 {mask.ref}, label %{take}, label %{done}")
+        self.open(take)
+        found = em.raw(f"load {kind}, ptr {self.address(buffer, dtype, offset)}, align {dtype.size}")
+        em.lines.append(f"br label %{done}")
+        self.open(done)
+        zero = "0" if kind.startswith("i") else literal(0, dtype)
+        return self.from_memory(em.raw(f"phi {kind} [{zero}, %{before}], [{found}, %{take}]"), dtype, 1)
+
+    def load_vector(self, address: str, dtype: DType, mask: Value | None) -> str:
+        t = vector_of(memory_type(dtype), self.nest.width)
+        if mask is None:
+            return self.em.raw(f"load {t}, ptr {address}, align {dtype.size}")
+        m, name = self.em.widen(mask, self.nest.width), f"llvm.masked.load.{self.tag(dtype)}.p0"
+        self.em.module.declare(name, f"declare {t} @{name}(ptr, i32, {m.type}, {t})")
+        return self.em.raw(f"call {t} @{name}(ptr {address}, i32 {dtype.size}, {m}, {t} zeroinitializer)")
+
+    def gather(self, addresses: str, dtype: DType, mask: Value | None) -> str:
+        width = self.nest.width
+        t, pointers, name = self.pointer_types(dtype, "gather")
+        m = self.em.widen(mask or Value("true", bool_), width)
+        self.em.module.declare(name, f"declare {t} @{name}({pointers}, i32, {m.type}, {t})")
+        return self.em.raw(f"call {t} @{name}({pointers} {addresses}, i32 {dtype.size}, {m}, {t} zeroinitializer)")
+
+    def pointer_types(self, dtype: DType, what: str) -> tuple[str, str, str]:
+        width = self.nest.width
+        return (vector_of(memory_type(dtype), width), f"<{width} x ptr>",
+                f"llvm.masked.{what}.{self.tag(dtype)}.v{width}p0")
+
+    def tag(self, dtype: DType) -> str:
+        kind = {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64"}.get(memory_type(dtype))
+        return f"v{self.nest.width}{kind or memory_type(dtype)}"
+
+    def from_memory(self, ref: str, dtype: DType, lanes: int) -> Value:
+        if not dtype.is_bool:
+            return Value(ref, dtype, lanes)
+        return self.em.instruction(f"trunc {vector_of('i8', lanes)} {ref} to {llvm_type(dtype, lanes)}", dtype, lanes)
+
+    def to_memory(self, v: Value) -> str:
+        """The value with its type, as stored."""
+        if not v.dtype.is_bool:
+            return str(v)
+        t = vector_of("i8", v.lanes)
+        return f"{t} {self.em.raw(f'zext {v} to {t}')}"
+
+    # Stores
+
+    def store(self, s: Store) -> None:
+        value = self.expression(s.value)
+        stride = self.stride(s.offset)
+        if stride == 0:
+            assert value.lanes == 1, f"a vector is stored to one place: {s}"
+            self.store_one(s, value)
+            return
+        value = self.em.widen(value, self.nest.width)
+        if stride != 1:
+            self.scatter(s, value)
+            return
+        address = self.address(s.buffer, value.dtype, self.dim(s.offset))
+        if s.add:
+            before = self.from_memory(self.load_vector(address, value.dtype, self.mask), value.dtype, value.lanes)
+            value = self.em.call("add", [before, value], value.dtype)
+        self.store_vector(value, address)
+
+    def store_one(self, s: Store, value: Value) -> None:
+        address = self.address(s.buffer, value.dtype, self.dim(s.offset))
+        if s.add:
+            kind = memory_type(value.dtype)
+            before = self.from_memory(self.em.raw(f"load {kind}, ptr {address}, align {value.dtype.size}"),
+                                      value.dtype, 1)
+            value = self.em.call("add", [before, value], value.dtype)
+        self.em.lines.append(f"store {self.to_memory(value)}, ptr {address}, align {value.dtype.size}")
+
+    def store_vector(self, value: Value, address: str) -> None:
+        stored, size = self.to_memory(value), value.dtype.size
+        if self.mask is None:
+            self.em.lines.append(f"store {stored}, ptr {address}, align {size}")
+            return
+        t, name = vector_of(memory_type(value.dtype), value.lanes), f"llvm.masked.store.{self.tag(value.dtype)}.p0"
+        self.em.module.declare(name, f"declare void @{name}({t}, ptr, i32, {self.mask.type})")
+        self.em.lines.append(f"call void @{name}({stored}, ptr {address}, i32 {size}, {self.mask})")
+
+    def scatter(self, s: Store, value: Value) -> None:
+        assert not s.add, f"lanes may meet in one element: {s}"
+        stored = self.to_memory(value)
+        t, pointers, name = self.pointer_types(value.dtype, "scatter")
+        m = self.em.widen(self.mask or Value("true", bool_), self.nest.width)
+        where = self.addresses(s.buffer, value.dtype, s.offset)
+        self.em.module.declare(name, f"declare void @{name}({t}, {pointers}, i32, {m.type})")
+        self.em.lines.append(f"call void @{name}({stored}, {pointers} {where}, i32 {value.dtype.size}, {m})")
+
+    # Checks
+
+    def checked_index(self, n: Expr) -> Value:
+        """The index, or 0 where it is out of range; then the frame says which check failed, and on what."""
+        em, (extent, where) = self.em, n.attr
+        value = self.expression(n.args[0])
+        limit = em.widen(Value(self.dim(extent), int64), value.lanes)
+        bad = em.instruction(f"icmp uge {value.type} {value.ref}, {limit.ref}", bool_, value.lanes)
+        counted = self.both(bad, self.mask if value.lanes > 1 else None)
+        assert counted is not None
+        zero = em.splat_number(0, int64, value.lanes)
+        self._report(counted, em.instruction(f"select {counted}, {value}, {zero}", int64, value.lanes),
+                     self.nest.checks.index(where), limit)
+        return em.instruction(f"select {bad}, {zero}, {value}", int64, value.lanes)
+
+    def _report(self, bad: Value, index: Value, check: int, limit: Value) -> None:
+        em, worst, some = self.em, index.ref, bad.ref
+        if bad.lanes > 1:
+            for name, v in (("or", bad), ("umax", index)):
+                full = f"llvm.vector.reduce.{name}.v{v.lanes}{'i1' if v.dtype.is_bool else 'i64'}"
+                em.module.declare(full, f"declare {llvm_type(v.dtype)} @{full}({v.type})")
+                found = em.raw(f"call {llvm_type(v.dtype)} @{full}({v})")
+                some, worst = (found, worst) if name == "or" else (some, found)
+        fail, go = self.label("fail"), self.label("go")
+        em.lines.append(f"br i1 {some}, label %{fail}, label %{go}, !prof !0")
+        self.open(fail)
+        code = em.raw(f"add i64 %check, {check + 1}")
+        one = limit.ref if limit.lanes == 1 else em.raw(f"extractelement {limit}, i64 0")
+        for slot, ref in ((ERROR_CHECK, code), (ERROR_INDEX, worst), (ERROR_EXTENT, one)):
+            em.lines.append(f"store i64 {ref}, ptr {em.raw(f'getelementptr i64, ptr %frame, i64 {slot}')}, align 8")
+        em.lines.append(f"br label %{go}")
+        self.open(go)
+

@@ -1,0 +1,228 @@
+"""Scalar expressions in plain numpy: the check of every record's `lower`, and what GRAPHFLOW_JIT=0 runs.
+
+Loop indices, run-time dims and temps may be arrays that broadcast together, so one call evaluates an expression for
+a whole loop nest at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.errors import InvalidArgumentError
+from graphflow.compiler.ir.dims import Atom, Dim, axis, single_atom, terms_of
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.numeric import cast_array
+
+Array = np.ndarray[Any, Any]
+_COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
+            "and": np.logical_and, "or": np.logical_or}
+_ON_DIMS = {"floordiv": np.floor_divide, "mod": np.mod, "min": np.minimum, "max": np.maximum}
+
+
+@dataclass
+class Env:
+    """What an expression refers to.
+
+    buffers  flat arrays by name
+    atoms    values of loop indices and run-time dims: ints or arrays
+    temps    values named by Let
+    faults   the texts of indices found out of range, in the order found
+    """
+
+    buffers: dict[str, Array] = field(default_factory=dict)
+    atoms: dict[Atom, Any] = field(default_factory=dict)
+    temps: dict[str, Any] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def evaluate_dim(dim: Dim, env: Env) -> Any:
+    """The number, or array of numbers, that a dim stands for."""
+    total: Any = 0
+    for mono, coef in terms_of(dim):
+        product: Any = coef
+        for a in mono:
+            product = product * _atom_value(a, env)
+        total = total + product
+    return total
+
+
+def _atom_value(a: Atom, env: Env) -> Any:
+    if a.kind == "value":
+        return env.temps[a.name]
+    if a.kind in _ON_DIMS and a not in env.atoms:
+        x, y = (evaluate_dim(p, env) for p in a.payload)
+        return _ON_DIMS[a.kind](x, y)
+    return env.atoms[a]
+
+
+def evaluate(root: E.Expr, env: Env) -> Any:
+    """The value of an expression, each node once."""
+    values: dict[E.Expr, Any] = {}
+    with np.errstate(all="ignore"):
+        for node in E.walk(root):
+            values[node] = _node_value(node, [values[a] for a in node.args], env)
+    return values[root]
+
+
+def _node_value(node: E.Expr, args: list[Any], env: Env) -> Any:
+    if node.op == "const":
+        return node.attr.value
+    if node.op == "index":
+        return np.asarray(evaluate_dim(node.attr, env), np.int64)
+    if node.op == "temp":
+        return env.temps[node.attr]
+    if node.op == "load":
+        return _load(node, args, env)
+    if node.op == "checked_index":
+        return _checked(node, args[0], env)
+    if node.op == "cast":
+        return cast_array(args[0], node.dtype)
+    if node.op == "bitcast":
+        return np.asarray(args[0]).view(node.dtype.numpy)
+    return np.asarray(E.SCALAR[node.op].numpy(*map(np.asarray, args))).astype(node.dtype.numpy, copy=False)
+
+
+def _load(node: E.Expr, args: list[Any], env: Env) -> Any:
+    name, offset = node.attr
+    buffer, at = env.buffers[name], np.asarray(evaluate_dim(offset, env))
+    if not args:
+        _assert_inside(at, buffer, node)
+        return buffer[at]
+    mask, at = np.broadcast_arrays(args[0], at)
+    _assert_inside(at[mask], buffer, node)
+    if not mask.any():
+        return np.zeros(mask.shape, buffer.dtype)
+    return np.where(mask, buffer[np.where(mask, at, 0)], buffer.dtype.type(0))
+
+
+def _assert_inside(at: Any, buffer: Array, node: E.Expr) -> None:
+    flat = np.ravel(at)
+    outside = flat[(flat < 0) | (flat >= buffer.size)]
+    assert outside.size == 0, f"{node} reads element {outside[0]} of {buffer.size}"
+
+
+def _checked(node: E.Expr, value: Any, env: Env) -> Any:
+    extent, where = node.attr
+    size = evaluate_dim(extent, env)
+    outside = (value < 0) | (value >= size)
+    if np.any(outside):
+        found = np.ravel(np.broadcast_to(value, np.shape(outside))[outside])[0]
+        env.faults.append(f"{where}: index {found} is not in [0, {size})")
+    return np.where(outside, 0, value)
+
+
+# Whole operations, from their record's form
+
+def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | None = None) -> Array:
+    """The result of an operation by its record's `lower`; `dims` gives the run-time dims in its types.
+
+    Raises: InvalidArgumentError for an index out of range
+    """
+    form: Form = op.opdef.lower
+    env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
+    run = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}.get(type(form), _run_map)
+    result = run(op, form, arrays, env)
+    if env.faults:
+        raise InvalidArgumentError(None, op, env.faults[0])
+    if form.alias:
+        assert np.array_equal(np.ravel(arrays[0]), np.ravel(result), equal_nan=result.dtype.kind == "f"), \
+            f"{op.opdef.name} says that it is an alias but moves elements"
+    return result
+
+
+class _Operands:
+    """`load` and `let` for one operation whose operands are buffers a0, a1, ..."""
+
+    def __init__(self, op: Operation, env: Env) -> None:
+        self.op = op
+        self.env = env
+
+    def load(self, k: int, index: E.Index, mask: E.Expr | None = None) -> E.Expr:
+        t = self.op.operands[k].type
+        assert len(index) == len(t.known_dims), f"index {index} of {t} in {self.op.opdef.name}"
+        return E.load(f"a{k}", linear(index, t.known_dims), t.dtype, mask)
+
+    def let(self, value: E.Expr) -> E.Expr:
+        name = f"t{len(self.env.temps)}"
+        self.env.temps[name] = evaluate(value, self.env)
+        return E.temp(name, value.dtype)
+
+
+def linear(index: E.Index, dims: Sequence[Dim]) -> Dim:
+    """The offset of an element in a row-major buffer."""
+    offset: Dim = 0
+    for i, d in zip(index, dims, strict=True):
+        offset = offset * d + i
+    return offset
+
+
+def _axes(prefix: str, dims: Sequence[Dim], env: Env, before: int = 0, after: int = 0) -> E.Index:
+    """Loop indices over dims; their values are arrays laid out so that all of them broadcast together."""
+    index = tuple(axis(f"{prefix}{k}", d) for k, d in enumerate(dims))
+    rank = before + len(dims) + after
+    for k, (i, d) in enumerate(zip(index, dims, strict=True)):
+        found = single_atom(i)
+        assert found is not None
+        shape = [1] * rank
+        shape[before + k] = -1
+        env.atoms[found] = np.arange(evaluate_dim(d, env)).reshape(shape)
+    return index
+
+
+def _sizes(type: TensorType, env: Env) -> tuple[int, ...]:
+    return tuple(int(evaluate_dim(d, env)) for d in type.known_dims)
+
+
+def _run_map(op: Operation, form: Form, arrays: Sequence[Array], env: Env) -> Array:
+    at, operands = _axes("i", op.out.type.known_dims, env), _Operands(op, env)
+    shape = _sizes(op.out.type, env)
+    value = form.value(op, at, operands.load, operands.let)
+    assert value.dtype is op.out.dtype, f"{op.opdef.name} lowers to {value.dtype.name}, not {op.out.dtype.name}"
+    return _filled(value, shape, op.out.dtype, env)
+
+
+def _filled(value: E.Expr, shape: tuple[int, ...], dtype: DType, env: Env) -> Array:
+    return np.broadcast_to(np.asarray(evaluate(value, env)), shape).astype(dtype.numpy)
+
+
+def _run_reduction(op: Operation, form: Reduction, arrays: Sequence[Array], env: Env) -> Array:
+    axes, source = form.axes(op), op.operands[0].type.known_dims
+    out = op.out.type.known_dims
+    at = _axes("i", out, env, after=len(axes))
+    inner = _axes("j", [source[k] for k in axes], env, before=len(out))
+    value = _Operands(op, env).load(0, form.source_index(op, at, inner))
+    shape = (*_sizes(op.out.type, env), *(int(evaluate_dim(source[k], env)) for k in axes))
+    loaded = _filled(value, shape, op.operands[0].dtype, env)
+    over = tuple(range(len(out), len(shape)))
+    dtype = op.out.dtype
+    empty = {"max": dtype.min, "min": dtype.max}.get(form.combine)
+    if dtype.is_floating and empty is not None:
+        empty = -np.inf if form.combine == "max" else np.inf
+    with np.errstate(all="ignore"):
+        result = _COMBINE[form.combine].reduce(loaded, axis=over, **({} if empty is None else {"initial": empty}))
+    return np.asarray(result).astype(dtype.numpy)
+
+
+def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], env: Env) -> Array:
+    a, b = arrays
+    a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
+    b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
+    with np.errstate(all="ignore"):
+        return np.matmul(a, b).astype(op.out.dtype.numpy)
+
+
+def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env) -> Array:
+    at, operands = _axes("i", op.operands[0].type.known_dims, env), _Operands(op, env)
+    target = form.target(op, at, operands.load, operands.let)
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    index = tuple(np.broadcast_to(evaluate_dim(i, env), np.shape(arrays[0])) for i in target)
+    np.add.at(result, index, arrays[0])
+    return result

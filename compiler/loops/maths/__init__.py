@@ -1,0 +1,3 @@
+"""placeholder"""
+def expand_math(name, dtype):
+    return None

@@ -1,0 +1,152 @@
+"""What the mathematical functions are made of: a float format's constants, unevaluated sums, polynomials.
+
+A pair (h, l) stands for h + l, a number to about twice the format's precision. Its arithmetic holds only where every
+operation rounds as written, so these expressions are emitted without `contract` and `reassoc`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from graphflow.compiler.ir.dtypes import DType, float32, float64, uint32, uint64
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, Value, fma
+from graphflow.compiler.loops.maths import coefficients
+
+Pair: TypeAlias = "tuple[Expr, Expr]"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary float type: its unsigned word, the bits of its fraction, its exponent's bias."""
+
+    dtype: DType
+    word: DType
+    fraction: int
+    bias: int
+
+    @property
+    def width(self) -> int:
+        return 8 * self.dtype.size
+
+    @property
+    def wide(self) -> bool:
+        return self.dtype is float64
+
+    @property
+    def one(self) -> int:
+        """The bits of 1.0."""
+        return self.bias << self.fraction
+
+    @property
+    def sign(self) -> int:
+        """The sign's bit."""
+        return 1 << (self.width - 1)
+
+    @property
+    def rounder(self) -> float:
+        """x + rounder has rint(x) in its low bits; (x + rounder) - rounder is rint(x)."""
+        return 1.5 * 2.0**self.fraction
+
+    @property
+    def least_normal(self) -> float:
+        return 2.0 ** (1 - self.bias)
+
+    def pick(self, narrow: float, wide: float) -> float:
+        """A number that depends on the format."""
+        return wide if self.wide else narrow
+
+    def table(self, name: str) -> tuple[float, ...]:
+        """A row of coefficients.py."""
+        return getattr(coefficients, f"{name}_{self.width}")  # type: ignore[no-any-return]
+
+    def number(self, value: float) -> Expr:
+        return E.const(value, self.dtype)
+
+    def bits(self, x: Expr) -> Expr:
+        return E.bitcast(x, self.word)
+
+    def of_bits(self, word: Expr) -> Expr:
+        return E.bitcast(word, self.dtype)
+
+    def polynomial(self, name: str, x: Expr) -> Expr:
+        """The polynomial of that name, by Horner's rule."""
+        *rest, last = self.table(name)
+        total = self.number(last)
+        for c in reversed(rest):
+            total = fma(total, x, c)
+        return total
+
+    def round(self, x: Expr, scale: float = 1.0) -> tuple[Expr, Expr]:
+        """(rint(x * scale), a word with it in the low bits), for results below 2^(fraction - 1)."""
+        shifted = fma(x, scale, self.rounder) if scale != 1.0 else x + self.rounder
+        return shifted - self.rounder, self.bits(shifted)
+
+    def power_of_two(self, n: Expr) -> Expr:
+        """2^n for n in the low bits of a word and in the normal range."""
+        return self.of_bits((n << self.fraction) + self.one)
+
+    def powers_of_two(self, n: Expr) -> Pair:
+        """Two floats whose product is 2^n, for n of `round`, to scale through overflow and denormals in two steps."""
+        half = n >> 1
+        return self.power_of_two(half), self.power_of_two(n - half)
+
+
+F32 = Format(float32, uint32, 23, 127)
+F64 = Format(float64, uint64, 52, 1023)
+
+
+def two_sum(a: Expr, b: Expr) -> Pair:
+    """a + b exactly."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def fast_two_sum(a: Value, b: Expr) -> Pair:
+    """a + b exactly, where |a| >= |b| or a is 0."""
+    s = a + b
+    return s, b - (s - a)
+
+
+def two_product(a: Expr, b: Value) -> Pair:
+    """a * b exactly."""
+    p = a * b
+    return p, fma(a, b, -p)
+
+
+def multiply(a: Pair, b: tuple[Value, Value]) -> Pair:
+    """The product of two pairs, not normalised."""
+    p, e = two_product(a[0], b[0])
+    return p, fma(a[0], b[1], fma(a[1], b[0], e))
+
+
+def divide(a: Pair, b: Pair) -> Pair:
+    """a / b, as a quotient and its correction."""
+    inverse = 1.0 / b[0]
+    q = a[0] * inverse
+    left = fma(-q, b[0], a[0]) + fma(-q, b[1], a[1])
+    return q, left * inverse
+
+
+def at_least(x: Expr, low: float) -> Expr:
+    """max(x, low); NaN stays NaN, and it is one instruction."""
+    return E.select(x < low, low, x)
+
+
+def at_most(x: Expr, high: float) -> Expr:
+    return E.select(x > high, high, x)
+
+
+def magnitude(x: Expr) -> Expr:
+    return E.call("abs", x)
+
+
+def root(x: Expr) -> Expr:
+    return E.call("sqrt", x)
+
+
+def signed(value: Expr, sign: Expr) -> Expr:
+    """|value| with the sign of another number."""
+    return E.call("copysign", value, sign)

@@ -1,0 +1,144 @@
+"""LoopNest: one kernel as a small tree of statements.
+
+    stmt := Let(name, expr) | Store(buffer, offset, expr) | Loop(axis, extent, body, accumulators) | Product(...)
+
+Buffers and run-time integers are parameters, named by position, so that two kernels of equal structure print alike
+and are compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from graphflow.compiler.ir.dims import Atom, Dim
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.expr import Expr, cost, text, walk
+
+
+@dataclass(frozen=True)
+class Let:
+    """name = value"""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Store:
+    """buffer[offset] = value, or += with `add`."""
+
+    buffer: str
+    offset: Dim
+    value: Expr
+    add: bool = False
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A value carried through a loop: name = combine over the iterations of `value`."""
+
+    name: str
+    combine: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Loop:
+    """for axis in range(extent): body. `vector` loops run several iterations at once."""
+
+    axis: Atom
+    extent: Dim
+    body: tuple[Stmt, ...]
+    accumulators: tuple[Accumulator, ...] = ()
+    vector: bool = False
+
+
+@dataclass(frozen=True)
+class Product:
+    """out[m, n] = a[m, k] @ b[k, n] for matrices at offsets of buffers, row-major; the library's GEMM does it."""
+
+    out: str
+    a: str
+    b: str
+    out_offset: Dim
+    a_offset: Dim
+    b_offset: Dim
+    m: Dim
+    n: Dim
+    k: Dim
+    transpose_a: bool
+    transpose_b: bool
+    dtype: DType
+
+
+Stmt: TypeAlias = "Let | Store | Loop | Product"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A buffer that a kernel is given."""
+
+    name: str
+    dtype: DType
+    written: bool
+
+
+@dataclass(frozen=True)
+class LoopNest:
+    """A kernel: parameters, run-time integers, places to report errors for, and the body."""
+
+    params: tuple[Param, ...]
+    symbols: tuple[Atom, ...]
+    body: tuple[Stmt, ...]
+    checks: tuple[str, ...] = ()
+    width: int = field(default=1, compare=False)
+
+    def __str__(self) -> str:
+        head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
+        dims = "".join(f", {s.name}" for s in self.symbols)
+        return "\n".join([f"kernel({head}{dims})", *_lines(self.body, "  ")])
+
+
+def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement of a body, loops before what they hold."""
+    for stmt in body:
+        yield stmt
+        if isinstance(stmt, Loop):
+            yield from statements(stmt.body)
+
+
+def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
+    """Every root expression of a body."""
+    for stmt in statements(body):
+        if isinstance(stmt, (Let, Store)):
+            yield stmt.value
+        elif isinstance(stmt, Loop):
+            yield from (a.value for a in stmt.accumulators)
+
+
+def scalar_work(body: tuple[Stmt, ...]) -> int:
+    """The work of one pass through the body, in additions."""
+    return sum(cost(e) for e in expressions(body))
+
+
+def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:
+    for root in expressions(body):
+        yield from (n for n in walk(root) if n.op == "load")
+
+
+def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
+    for stmt in body:
+        if isinstance(stmt, Let):
+            yield f"{pad}{stmt.name} = {text(stmt.value)}"
+        elif isinstance(stmt, Store):
+            yield f"{pad}{stmt.buffer}[{stmt.offset}] {'+=' if stmt.add else '='} {text(stmt.value)}"
+        elif isinstance(stmt, Product):
+            flags = ("^T" if stmt.transpose_a else "", "^T" if stmt.transpose_b else "")
+            yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {stmt.a}[{stmt.a_offset}:]{flags[0]} @ "
+                   f"{stmt.b}[{stmt.b_offset}:]{flags[1]}  (k = {stmt.k})")
+        else:
+            accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
+            yield f"{pad}{'vector ' if stmt.vector else ''}for {stmt.axis.name} < {stmt.extent}{accs}:"
+            yield from _lines(stmt.body, pad + "  ")

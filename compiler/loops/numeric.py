@@ -1,0 +1,71 @@
+"""Numpy meanings of scalar functions that numpy lacks: conversion that saturates, sigmoid, the error function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir.dtypes import DType, as_dtype
+
+
+def cast_array(x: Any, dtype: DType) -> Any:
+    """numpy's astype, but floats out of an int's range saturate and NaN gives 0; arrays of dims pass unchanged."""
+    x = np.asarray(x)
+    if x.dtype == object:
+        return x
+    if not (as_dtype(x.dtype).is_floating and dtype.is_integer):
+        return x.astype(dtype.numpy)
+    wide = np.trunc(x.astype(np.float64))
+    low, high = float(dtype.min), float(dtype.max)
+    inside = (wide > low) & (wide < high)
+    limits = np.where(wide >= high, dtype.max, np.where(wide <= low, dtype.min, 0)).astype(dtype.numpy)
+    return np.where(inside, np.where(inside, wide, 0).astype(dtype.numpy), limits)
+
+
+def sigmoid(x: Any) -> Any:
+    x = np.asarray(x)
+    return (1 / (1 + np.exp(-x))).astype(x.dtype)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) without overflow."""
+    x = np.asarray(x)
+    return np.logaddexp(x, np.zeros((), x.dtype)).astype(x.dtype)
+
+
+def rsqrt(x: Any) -> Any:
+    x = np.asarray(x)
+    return (1 / np.sqrt(x)).astype(x.dtype)
+
+
+def _by_element(fn: Callable[[float], float]) -> Callable[[Any], Any]:
+    def apply(x: Any) -> Any:
+        x = np.asarray(x)
+        values = np.fromiter((fn(v) for v in x.ravel().tolist()), np.float64, x.size)
+        return values.reshape(x.shape).astype(x.dtype)
+    return apply
+
+
+erf = _by_element(math.erf)
+erfc = _by_element(math.erfc)
+
+
+def _erfinv(x: float) -> float:
+    """Newton on erfc, which keeps its relative accuracy near 1; started from Winitzki's formula."""
+    if not abs(x) < 1.0:
+        return math.copysign(math.inf, x) if abs(x) == 1.0 else math.nan
+    tail = 1.0 - abs(x)
+    log = math.log(tail * (1.0 + abs(x)))
+    a = 2 / (math.pi * 0.147) + log / 2
+    y = math.sqrt(max(math.sqrt(a * a - log / 0.147) - a, 0.0))
+    for _ in range(4):
+        error = (math.erfc(y) - tail) if tail < 0.5 else abs(x) - math.erf(y)
+        step = error * math.sqrt(math.pi) / 2 * math.exp(y * y)
+        y += step / (1 - y * step)  # Halley: the second derivative of erf is -2y times the first
+    return math.copysign(y, x)
+
+
+erfinv = _by_element(_erfinv)

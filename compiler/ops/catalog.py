@@ -1,0 +1,7 @@
+"""Every op: importing this module fills the REGISTRY."""
+
+from __future__ import annotations
+
+from graphflow.compiler.ops import (  # noqa: F401
+    activations, broadcasting, core, elementwise, gathering, indexing, joining, linalg, logic, mathematics, nn,
+    random, reductions, sequences, shapes)

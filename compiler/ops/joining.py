@@ -1,0 +1,307 @@
+"""Ops that put tensors together and take them apart: concat, stack, split, unstack, pad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir import dims as D
+from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dtypes import int32
+from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter
+from graphflow.compiler.ops.indexing import slice_, strided_slice
+from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, same_dtype
+from graphflow.compiler.ops.samples import Sample, shapes
+from graphflow.compiler.ops.shapes import dim_of, expand_dims, squeeze
+
+
+# concat
+
+def _rank(op: Operation) -> int:
+    return next((t.type.rank for t in op.operands if t.type.rank is not None), 0)
+
+
+def _concat_type(op: Operation) -> TensorType:
+    dtype = same_dtype(op)
+    known = [t.type.dims for t in op.operands if t.type.dims is not None]
+    if not known:
+        return TensorType(dtype, None)
+    axis = normal_axis(op, op.axis, _rank(op))
+    dims = equal_dims(op, [(*d[:axis], 0, *d[axis + 1:]) if axis < len(d) else d for d in known])
+    parts = [None] if len(known) < len(op.operands) else [d[axis] for d in known]
+    total = None if None in parts else sum(parts)  # type: ignore[arg-type]
+    return TensorType(dtype, (*dims[:axis], total, *dims[axis + 1:]))
+
+
+def _at(at: E.Index, axis: int, value: Dim) -> E.Index:
+    return (*at[:axis], value, *at[axis + 1:])
+
+
+def _concat_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
+    """Each operand is read only in its own part of the axis."""
+    axis = normal_axis(op, op.axis, _rank(op))
+    position = E.index(at[axis])
+    ends: list[Dim] = [0]
+    for t in op.operands:
+        ends.append(ends[-1] + t.type.known_dims[axis])
+    if len(op.operands) == 1:
+        return load(0, at)
+    last = len(op.operands) - 1
+    value = load(last, _at(at, axis, at[axis] - ends[last]), position >= E.index(ends[last]))
+    for k in reversed(range(last)):
+        before_end = position < E.index(ends[k + 1])
+        mask = before_end if k == 0 else before_end & (position >= E.index(ends[k]))
+        value = E.select(before_end, load(k, _at(at, axis, at[axis] - ends[k]), mask), value)
+    return value
+
+
+def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
+    axis, start = normal_axis(op, op.axis, _rank(op)), 0
+    grads = []
+    for t in op.operands:
+        count = dim_of(t, axis)
+        begin = tuple(start if k == axis else 0 for k in range(_rank(op)))
+        grads.append(slice_(g, begin=begin, size=tuple(count if k == axis else -1 for k in range(_rank(op)))))
+        start = start + count  # type: ignore[assignment]
+    return grads
+
+
+concat = OpDef("concat", "*values", infer=_concat_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
+               grad=_concat_grad, lower=Indexed(_concat_element), numpy=lambda *v, axis: np.concatenate(v, axis),
+               symbolic=True, tf_name="ConcatV2",
+               samples=(*shapes([(3,), (4,)], [(2, 3), (1, 3), (4, 3)], [(0, 3), (2, 3)], [(5,)], axis=0),
+                        *shapes([(2, 3), (2, 1)], [(2, 0), (2, 0)], axis=-1), *shapes([(2,), (3,)], axis=0, dtype=int32),
+                        *shapes([(2, 3, 4), (2, 1, 4)], axis=1)))
+
+
+# stack
+
+def _stack_type(op: Operation) -> TensorType:
+    dtype, dims = same_dtype(op), equal_dims(op, op.operands)
+    if dims is None:
+        return TensorType(dtype, None)
+    axis = normal_axis(op, op.axis, len(dims) + 1)
+    return TensorType(dtype, (*dims[:axis], len(op.operands), *dims[axis:]))
+
+
+def _stack_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
+    axis = normal_axis(op, op.axis, len(at))
+    position, inner = E.index(at[axis]), (*at[:axis], *at[axis + 1:])
+    last = len(op.operands) - 1
+    value = load(last, inner, None if last == 0 else E.eq(position, last))
+    for k in reversed(range(last)):
+        value = E.select(E.eq(position, k), load(k, inner, E.eq(position, k)), value)
+    return value
+
+
+stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attrs=("axis",),
+              grad=lambda op, g: _parts(g, op.axis, len(op.operands)), lower=Indexed(_stack_element), symbolic=True,
+              numpy=lambda *v, axis: np.stack(v, axis), tf_name="Pack",
+              samples=(*shapes([(3,), (3,)], [(), (), ()], [(2, 3)], [(0, 2), (0, 2)]),
+                       *shapes([(2, 3), (2, 3)], axis=-1), *shapes([(2, 3), (2, 3)], axis=1)))
+
+
+# Taking apart
+
+def _parts(x: Tensor, axis: int, count: int) -> tuple[Tensor, ...]:
+    """The slices of x along an axis, without it."""
+    result = unstack(x, num=count, axis=axis)
+    return (result,) if isinstance(result, Tensor) else result
+
+
+def _unstack_type(op: Operation) -> tuple[TensorType, ...]:
+    dims = op.value.type.dims
+    if dims is None:
+        if op.num is None:
+            raise shape_error(op, "(C1): its rank is unknown, so num= must say how many parts there are")
+        return (TensorType(op.value.dtype, None),) * int(op.num)
+    axis = normal_axis(op, op.axis, len(dims))
+    num = dims[axis] if op.num is None else op.num
+    if not isinstance(num, int):
+        raise shape_error(op, f"(C1): dim {axis} is unknown, so num= must say how many parts there are")
+    if isinstance(dims[axis], int) and dims[axis] != num:
+        raise shape_error(op, f"(C2): num is {num}, but dim {axis} is {dims[axis]}")
+    return (TensorType(op.value.dtype, (*dims[:axis], *dims[axis + 1:])),) * num
+
+
+def _unstack_parts(op: Operation) -> list[Tensor]:
+    rank = op.value.type.rank
+    assert rank is not None
+    axis = normal_axis(op, op.axis, rank)
+    return [squeeze(slice_(op.value, begin=tuple(k if j == axis else 0 for j in range(rank)),
+                           size=tuple(1 if j == axis else -1 for j in range(rank))), axis=axis)
+            for k in range(len(op.outputs))]
+
+
+unstack = OpDef("unstack", "value", infer=_unstack_type, attrs={"num": None, "axis": 0}, dim_attrs=("num", "axis"),
+                grad=lambda op, *g: stack(*g, axis=op.axis) if g else None, expand=_unstack_parts, symbolic=True,
+                numpy=lambda x, num, axis: tuple(np.moveaxis(x, axis, 0)), tf_name="Unpack",
+                samples=(*shapes([(3,)], [(2, 3)], [(1, 4)], [(2, 0)]), *shapes([(2, 3, 4)], axis=-1),
+                         *shapes([(2, 3)], num=3, axis=1)))
+
+
+def _split_sizes(op: Operation) -> tuple[Any, ...]:
+    """The length of each part along the axis; None for what is unknown."""
+    rank, wanted = op.value.type.rank, op.num_or_size_splits
+    total = None if rank is None else op.value.type.dims[normal_axis(op, op.axis, rank)]
+    if isinstance(wanted, int):
+        if wanted < 1 or isinstance(total, int) and total % wanted:
+            raise shape_error(op, f"(C1): dim {op.axis} is {total}, which does not split into {wanted} equal parts")
+        return (None if total is None else total // wanted,) * wanted
+    if not isinstance(wanted, tuple):
+        raise shape_error(op, "(C1): the number of parts must be known while the graph is built")
+    known = [d for d in open_dims(wanted) if d is not None and d != -1]
+    if wanted.count(-1) > 1:
+        raise shape_error(op, f"(C1): sizes {list(wanted)} may hold one -1")
+    if -1 not in wanted:
+        if len(known) == len(wanted) and isinstance(total, int) and isinstance(sum(known), int) and sum(known) != total:
+            raise shape_error(op, f"(C1): sizes {list(wanted)} sum to {sum(known)}, but dim {op.axis} is {total}")
+        return open_dims(wanted)
+    rest = None if total is None or len(known) < len(wanted) - 1 else total - sum(known)
+    return tuple(rest if d == -1 else d for d in open_dims(wanted))
+
+
+def _split_type(op: Operation) -> tuple[TensorType, ...]:
+    dims, sizes = op.value.type.dims, _split_sizes(op)
+    if dims is None:
+        return (TensorType(op.value.dtype, None),) * len(sizes)
+    axis = normal_axis(op, op.axis, len(dims))
+    return tuple(TensorType(op.value.dtype, _at(dims, axis, size)) for size in sizes)  # type: ignore[arg-type]
+
+
+def _split_parts(op: Operation) -> list[Tensor]:
+    rank = op.value.type.rank
+    assert rank is not None
+    axis, start, parts = normal_axis(op, op.axis, rank), 0, []
+    for size in _split_sizes(op):
+        parts.append(slice_(op.value, begin=tuple(start if k == axis else 0 for k in range(rank)),
+                            size=tuple(size if k == axis else -1 for k in range(rank))))
+        start = start + size
+    return parts
+
+
+def _split_numpy(x: Any, num_or_size_splits: Any, axis: int) -> Any:
+    if isinstance(num_or_size_splits, int):
+        return tuple(np.split(x, num_or_size_splits, axis))
+    known = sum(d for d in num_or_size_splits if d != -1)
+    sizes = [x.shape[axis] - known if d == -1 else d for d in num_or_size_splits]
+    return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
+
+
+split = OpDef("split", "value", infer=_split_type, attrs={"num_or_size_splits": REQUIRED, "axis": 0},
+              dim_attrs=("num_or_size_splits", "axis"), grad=lambda op, *g: concat(*g, axis=op.axis),
+              expand=_split_parts, numpy=_split_numpy, symbolic=True,
+              samples=(*shapes([(6,)], [(3, 4)], [(0, 2)], num_or_size_splits=3),
+                       *shapes([(3, 4)], num_or_size_splits=2, axis=-1), *shapes([(3,)], num_or_size_splits=1),
+                       *shapes([(2, 6)], num_or_size_splits=(1, 2, 3), axis=1),
+                       *shapes([(7,)], num_or_size_splits=(2, -1))))
+
+
+# pad
+
+_MODES = ("CONSTANT", "REFLECT", "SYMMETRIC")
+
+
+def _pad_type(op: Operation) -> TensorType:
+    source, pairs = op.tensor.type.dims, op.paddings
+    if op.mode not in _MODES:
+        raise shape_error(op, f"(C1): mode {op.mode!r} is none of {', '.join(_MODES)}")
+    if isinstance(pairs, Tensor):
+        return TensorType(op.tensor.dtype, None if source is None else (None,) * len(source))
+    if any(not isinstance(p, tuple) or len(p) != 2 for p in pairs) or source is not None and len(pairs) != len(source):
+        raise shape_error(op, f"(C1): paddings {pairs} must hold a pair (before, after) for each axis")
+    if source is None:
+        return TensorType(op.tensor.dtype, (None,) * len(pairs))
+    _check_paddings(op, source)
+    opened = [open_dims(p) for p in pairs]
+    return TensorType(op.tensor.dtype, tuple(
+        None if d is None or None in p else d + p[0] + p[1] for d, p in zip(source, opened, strict=True)))  # type: ignore[operator]
+
+
+def _check_paddings(op: Operation, dims: Any) -> None:
+    """Nothing negative, and no more than a mirror can give."""
+    for k, (d, pair) in enumerate(zip(dims, op.paddings, strict=True)):
+        most = None if op.mode == "CONSTANT" or not isinstance(d, int) else d - (op.mode == "REFLECT")
+        for p in pair:
+            if isinstance(p, int) and (p < 0 or most is not None and p > most):
+                raise shape_error(op, f"(C2): padding {p} of axis {k} is outside of 0 <= p"
+                                      f"{f' <= {most}' if most is not None else ''} for mode {op.mode}")
+
+
+def _pad_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
+    if op.mode != "CONSTANT":
+        return load(0, _mirrored(op, op.tensor.type.known_dims, at, let))
+    dims, inside, index = op.tensor.type.known_dims, None, []
+    for i, d, (before, after) in zip(at, dims, op.paddings, strict=True):
+        index.append(i - before)
+        for needed, test in ((before, E.index(i - before) >= 0), (after, E.index(i - before) < E.index(d))):
+            if needed != 0:
+                inside = test if inside is None else inside & test
+    if inside is None:
+        return load(0, tuple(index))
+    return E.select(inside, load(0, tuple(index), inside), E.const(op.constant_values, op.tensor.dtype))
+
+
+def _mirrored(op: Operation, dims: Any, at: E.Index, let: Let) -> E.Index:
+    """The index in the unpadded tensor; SYMMETRIC repeats the border, REFLECT does not."""
+    shift, index = int(op.mode == "SYMMETRIC"), []
+    for i, d, (before, after) in zip(at, dims, op.paddings, strict=True):
+        if before == 0 and after == 0:
+            index.append(i)
+            continue
+        p = E.index(i - before)
+        p = E.select(p < 0, -shift - p, p)
+        top = E.index(2 * d - 2 + shift)
+        index.append(E.as_offset(let(E.select(p >= E.index(d), top - p, p))))
+    return tuple(index)
+
+
+def _pad_numpy(x: Any, paddings: Any, mode: str, constant_values: Any) -> Any:
+    if mode == "CONSTANT":
+        return np.pad(x, paddings, constant_values=np.asarray(constant_values, x.dtype))
+    return np.pad(x, paddings, mode=mode.lower())  # type: ignore[call-overload]
+
+
+def _pad_grad(op: Operation, g: Tensor) -> Tensor:
+    size = tuple(dim_of(op.tensor, k) for k in range(len(op.paddings)))
+    if op.mode != "CONSTANT":
+        result: Tensor = mirror_pad_grad(g, paddings=op.paddings, mode=op.mode, shape=size)
+    else:
+        result = slice_(g, begin=tuple(p[0] for p in op.paddings), size=size)
+    return result
+
+
+pad = OpDef("pad", "tensor", infer=_pad_type, attrs={"paddings": REQUIRED, "mode": "CONSTANT", "constant_values": 0},
+            dim_attrs=("paddings",), grad=_pad_grad, lower=Indexed(_pad_element), numpy=_pad_numpy, tf_name="PadV2",
+            samples=(*shapes([(5,)], [(0,)], paddings=((1, 2),)), *shapes([(3, 4)], paddings=((0, 0), (2, 0))),
+                     *shapes([(2, 3)], paddings=((1, 1), (0, 2)), constant_values=1.5), *shapes([()], paddings=()),
+                     *shapes([(3, 4)], paddings=((2, 1), (3, 0)), mode="REFLECT"),
+                     *shapes([(3, 4)], paddings=((3, 1), (0, 4)), mode="SYMMETRIC"),
+                     *shapes([(3,)], paddings=((1, 1),), dtype=int32, constant_values=7)))
+
+
+def _mirror_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
+    return _mirrored(op, op.out.type.known_dims, at, let)
+
+
+def _mirror_pad_grad(g: Any, paddings: Any, mode: str, shape: Any) -> Any:
+    source = [np.pad(np.arange(n), p, mode=mode.lower()) for n, p in zip(shape, paddings, strict=True)]  # type: ignore[call-overload]
+    result = np.zeros(shape, g.dtype)
+    np.add.at(result, np.ix_(*source), g)
+    return result
+
+
+mirror_pad_grad = OpDef(
+    "mirror_pad_grad", "g", infer=lambda op: TensorType(op.g.dtype, open_dims(op.shape)),
+    attrs={"paddings": REQUIRED, "mode": REQUIRED, "shape": REQUIRED}, dim_attrs=("paddings", "shape"),
+    grad=lambda op, g: pad(g, paddings=op.paddings, mode=op.mode), lower=Scatter(_mirror_target),
+    numpy=_mirror_pad_grad, doc="The sum, for each element, over the places that a mirroring pad copies it to.",
+    samples=(Sample(((6, 7),), {"paddings": ((2, 1), (3, 0)), "mode": "REFLECT", "shape": (3, 4)}),
+             Sample(((5,),), {"paddings": ((0, 2),), "mode": "SYMMETRIC", "shape": (3,)})))

@@ -1,0 +1,83 @@
+"""GRAPHFLOW_CHECK=1: after each graph pass the oracle runs on seeded feeds, and a changed result names the pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler import oracle
+from graphflow.compiler.errors import GraphflowError
+from graphflow.compiler.ir.dims import Atom, evaluate
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.graph import Graph
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.program import Symbol
+
+Array = np.ndarray[Any, Any]
+_MOST_BYTES = 1 << 26  # larger inputs are not worth checking at each pass
+_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+class PassChangedResult(AssertionError):
+    """A pass gave a graph that computes something else."""
+
+
+class Checker:
+    """Holds the inputs and the results of the graph as it was before the first pass."""
+
+    def __init__(self, graph: Graph, symbols: Mapping[Atom, Symbol]) -> None:
+        self.values: dict[Atom, int] = {a: 3 + k for k, a in enumerate(symbols)}
+        rng = np.random.default_rng(0)
+        feeds = [t for t in graph.inputs if t.op.kind == "feed"]
+        for a, s in symbols.items():
+            if s.element is not None:
+                self.values[a] = 2
+        self.inputs = [self._array(t, rng) for t in graph.inputs]
+        for a, s in symbols.items():
+            if s.element is not None:
+                self.inputs[graph.inputs.index(feeds[s.feed])].flat[s.element] = self.values[a]
+        self.active = sum(a.nbytes for a in self.inputs) <= _MOST_BYTES
+        self.expected = self._results(graph)
+
+    def _array(self, t: Tensor, rng: np.random.Generator) -> Array:
+        shape = [evaluate(d, self.values) for d in t.type.known_dims]
+        return sample_array(t.dtype, shape, rng)
+
+    def _results(self, graph: Graph) -> list[Array] | None:
+        roots = [*graph.outputs, *graph.updates.values()]
+        if not self.active:
+            return None
+        try:
+            return oracle.run(roots, dict(zip(graph.inputs, self.inputs, strict=True)), symbols=self.values)
+        except (GraphflowError, ValueError):
+            self.active = False  # these feeds are not legal for this graph: nothing to compare
+            return None
+
+    def check(self, graph: Graph, pass_name: str) -> None:
+        """Raise PassChangedResult when the graph's results differ from those before the first pass."""
+        if self.expected is None:
+            return
+        results = self._results(graph)
+        for t, a, b in zip([*graph.outputs, *graph.updates.values()], self.expected, results or (), strict=False):
+            if not close(a, b, t.dtype):
+                raise PassChangedResult(f"pass {pass_name!r} changed {t.name} ({t.type}): was {a!r}, is {b!r}\n"
+                                        f"{graph}")
+
+
+def sample_array(dtype: DType, shape: list[int], rng: np.random.Generator) -> Array:
+    """Seeded values: floats in (0.1, 2), small integers, booleans."""
+    if dtype.is_floating:
+        return rng.uniform(0.1, 2.0, shape).astype(dtype.numpy)
+    return rng.integers(0, 2, shape).astype(dtype.numpy)
+
+
+def close(a: Array, b: Array, dtype: DType) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if not dtype.is_floating:
+        return bool(np.array_equal(a, b))
+    tolerance = _TOLERANCE[dtype.name]
+    return bool(np.allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance,
+                            equal_nan=True))

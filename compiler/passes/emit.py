@@ -1,0 +1,72 @@
+"""emit: launches, scheduled and placed in memory, become a Program with its LLVM IR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.entry import emit_entry, emit_module
+from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.graph import Graph
+from graphflow.compiler.loops.nest import Loop, LoopNest, Product, scalar_work, statements
+from graphflow.compiler.passes.lower import Launch
+from graphflow.compiler.passes.plan_memory import MemoryPlan
+from graphflow.compiler.passes.prune import Pruned
+from graphflow.compiler.program import Buffer, Call, Program
+
+ENTRY = "program"
+
+
+def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryPlan, ops: int,
+         dumps: dict[str, str]) -> Program:
+    """One function per different kernel, and the entry that calls them in order.
+
+    Example:  two launches of equal structure on different buffers
+    -->       define @k0 once; @program calls it twice
+    """
+    module = Module()
+    names: dict[LoopNest, str] = {}
+    texts: list[str] = []
+    checks: list[str] = []
+    calls: list[Call] = []
+    for launch, buffers in zip(launches, plan.arguments, strict=True):
+        nest = launch.nest
+        if nest not in names:
+            names[nest] = f"k{len(names)}"
+            texts.append(emit_kernel(nest, names[nest], module))
+        calls.append(_call(launch, names[nest], buffers, len(checks)))
+        checks += nest.checks
+    symbols = tuple(dict.fromkeys(a for c in calls for a in c.symbols))
+    entry = emit_entry(ENTRY, plan.buffers, symbols, calls, plan.copies)
+    inputs = graph.inputs
+    return Program(
+        ir=emit_module(module, texts, entry), entry=ENTRY,
+        feeds=tuple(t.type for t in inputs if t.op.kind == "feed"), outputs=tuple(t.type for t in graph.outputs),
+        buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
+        constants=tuple(t.op.value.array for t in plan.constants),
+        reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
+        symbols=pruned.symbols, arguments=symbols, guards=tuple(pruned.guards), required=tuple(pruned.required),
+        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=dumps)
+
+
+def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:
+    nest = launch.nest
+    names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
+    return Call(function, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
+                _extents(nest), scalar_work(nest.body))
+
+
+def _extents(nest: LoopNest) -> tuple[Dim, ...]:
+    """The iterations of the largest nest of loops, and for matrix products m, n and k."""
+    loops = {s.axis: s.extent for s in statements(nest.body) if isinstance(s, Loop)}
+    products = [d for s in statements(nest.body) if isinstance(s, Product) for d in (s.m, s.n, s.k)]
+    return (*loops.values(), *products)
+
+
+
+
+def describe_buffers(buffers: Sequence[Buffer]) -> str:
+    """One line per buffer, for the debug output."""
+    return "\n".join(f"  b{k}: {b.role} {b.dtype.code}[{b.size}]"
+                     + (f" live {b.first}-{b.last}" if b.role == "arena" else "") for k, b in enumerate(buffers))

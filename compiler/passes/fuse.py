@@ -1,0 +1,333 @@
+"""fuse: which operations are computed together in one kernel.
+
+The walk goes from results to inputs. A producer joins the kernel of its consumers when they all ask for the same
+element of it at each iteration; its value is then a scalar, and memory is written only for other kernels that need
+it. Kernels carry a rank: one that feeds another has a strictly higher rank, so no cycle can arise, and the check
+costs nothing however large the graph is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.rewrite import connect
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.expr import Expr, Index, temp
+from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.ops.core import constant, identity, program_input
+
+MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
+MOST_MEMBERS = 200
+MOST_SIBLINGS = 24    # tensors written by one kernel
+
+
+@dataclass(eq=False)
+class Group:
+    """Operations that share one kernel.
+
+    axes     loop indices, the one whose neighbours are neighbours in memory last
+    home     the axes over the elements of the tensor that the group was made for
+    inner    the axes that reductions in the group run over, once there is one
+    members  tensor -> the index, in terms of axes, at which an iteration computes it
+    needs    member -> the members that its expression uses
+    """
+
+    rank: int
+    axes: list[Dim] = field(default_factory=list)
+    home: list[Dim] = field(default_factory=list)
+    inner: list[Dim] | None = None
+    members: dict[Tensor, Index] = field(default_factory=dict)
+    needs: dict[Tensor, list[Tensor]] = field(default_factory=dict)
+    work: int = 0
+    kind: str = "loop"
+
+    @property
+    def outer(self) -> list[Dim]:
+        inner = self.inner or []
+        return [a for a in self.axes if a not in inner]
+
+    def new_axis(self, extent: Dim) -> Dim:
+        return 0 if extent == 1 else axis(f"i{len(self.axes)}", extent)
+
+    def has_room(self, work: int) -> bool:
+        return self.work + work <= MOST_WORK and len(self.members) < MOST_MEMBERS
+
+
+@dataclass(frozen=True)
+class Request:
+    """A group that wants a tensor at an index, for one of its members."""
+
+    group: Group
+    at: Index
+    masked: bool
+    consumer: Tensor
+
+
+@dataclass
+class Grouping:
+    """The result: groups in the order in which they run.
+
+    stored   tensors that need memory, because another kernel or the caller reads them
+    aliases  tensor -> the tensor whose memory it shares, element for element
+    """
+
+    graph: Graph
+    groups: list[Group]
+    stored: set[Tensor]
+    aliases: dict[Tensor, Tensor]
+
+
+def fuse(graph: Graph) -> Grouping:
+    """Group operations into kernels.
+
+    Example:  %1 = mul(x, 2.0) ; %2 = add(%1, 1.0) ; %3 = reduce_sum(%2)
+    -->       one kernel over the elements of x, which writes %3 only
+    """
+    return _Fuser(separate_results(graph)).run()
+
+
+def separate_results(graph: Graph) -> Graph:
+    """Give each result memory of its own: one that is an input, a constant, a view or a result twice is copied."""
+    new = Graph(graph.rules)
+    mapping: dict[Tensor, Tensor] = {}
+    for op in graph.operations:
+        copy = new.append_copy(op, tuple(mapping[t] for t in op.operands), types=tuple(t.type for t in op.outputs))
+        mapping.update(zip(op.outputs, copy.outputs, strict=True))
+    connect(new, graph, mapping)
+    taken: set[Tensor] = set()
+
+    def own(t: Tensor) -> Tensor:
+        form = t.op.opdef.lower
+        if t in taken or t.op.opdef in (program_input, constant) or form.alias:
+            new.origin = t.op.source
+            result: Tensor = identity(t, name=f"{t.op.name}/copy")
+            t = result
+        taken.add(t)
+        return t
+
+    with new.as_default():
+        new.updates = {v: own(t) for v, t in new.updates.items()}
+        new.outputs = [own(t) for t in new.outputs]
+    return new
+
+
+class _Fuser:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.wants: dict[Tensor, list[Request]] = {}
+        self.buffer_rank: dict[Tensor, int] = {t: -1 for t in (*graph.outputs, *graph.updates.values())}
+        self.groups: list[Group] = []
+        self.siblings: dict[tuple[object, ...], Group] = {}
+        self.stored: set[Tensor] = set()
+        self.aliases: dict[Tensor, Tensor] = {}
+
+    def run(self) -> Grouping:
+        for op in reversed(self.graph.operations):
+            if op.opdef in (program_input, constant):
+                continue
+            requests = self.wants.pop(op.out, [])
+            if requests or op.out in self.buffer_rank:
+                self._place(op, requests)
+        order = sorted(range(len(self.groups)), key=lambda k: (-self.groups[k].rank, -k))
+        return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases)
+
+    def _place(self, op: Operation, requests: list[Request]) -> None:
+        form = op.opdef.lower
+        assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
+        if form.cheap and self._inline_or_alias(op, form, requests):
+            return
+        if isinstance(form, (Contraction, Scatter)):
+            self._place_alone(op, form, requests)
+        else:
+            self._place_loop(op, form, requests)
+
+    # Views
+
+    def _inline_or_alias(self, op: Operation, form: Form, requests: list[Request]) -> bool:
+        """Views are computed again by each kernel that reads them; one that needs memory shares its operand's."""
+        t = op.out
+        needs_memory = t in self.buffer_rank or any(r.masked for r in requests)
+        if form.alias and (needs_memory or not self._has_simple_indices(op, form, requests)):
+            rank = max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1)
+            self.aliases[t] = op.operands[0]
+            self._need_memory(op.operands[0], rank)
+            return True
+        if needs_memory:
+            return False
+        for r in requests:
+            for k, at, masked in requested_elements(op, form, r.at):
+                self._want(op.operands[k], Request(r.group, at, masked, r.consumer))
+        return True
+
+    def _has_simple_indices(self, op: Operation, form: Form, requests: list[Request]) -> bool:
+        return all(_is_simple(d) for r in requests for _, at, _ in requested_elements(op, form, r.at) for d in at)
+
+    # Kernels
+
+    def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
+        """A matrix product or scatter reads and writes memory."""
+        t = op.out
+        group = Group(self._rank_above(t, requests), kind="product" if isinstance(form, Contraction) else "scatter")
+        group.members[t] = ()
+        self.groups.append(group)
+        self.stored.add(t)
+        for operand in op.operands:
+            self._need_memory(operand, group.rank)
+
+    def _place_loop(self, op: Operation, form: Form, requests: list[Request]) -> None:
+        work = form.work(op)
+        group = self._joinable(op, form, requests, work)
+        if group is not None:
+            at = next(r.at for r in requests if r.group is group)
+            outside = [r for r in requests if r.group is not group]
+        else:
+            group, at = self._new_group(op, form, requests)
+            outside = requests
+        if outside or op.out in self.buffer_rank:
+            self.stored.add(op.out)
+        self._join(group, op, form, at, work)
+        for r in requests:
+            if r.group is group:
+                group.needs[r.consumer].append(op.out)
+
+    def _rank_above(self, t: Tensor, requests: list[Request]) -> int:
+        return max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1) + 1
+
+    def _joinable(self, op: Operation, form: Form, requests: list[Request], work: int) -> Group | None:
+        """The consumers' group, when the operation can be computed in its iterations."""
+        if not requests:
+            return None
+        group = max((r.group for r in requests), key=lambda g: g.rank)
+        asked = {r.at for r in requests if r.group is group}
+        others = [r for r in requests if r.group is not group]
+        if any(r.group.rank >= group.rank for r in others) or self.buffer_rank.get(op.out, -1) >= group.rank:
+            return None
+        if len(asked) != 1 or any(r.masked for r in requests if r.group is group) or not group.has_room(work):
+            return None
+        (at,) = asked
+        if (others or op.out in self.buffer_rank) and not covers(group, at, op.out):
+            return None
+        if isinstance(form, Reduction) and not (covers(group, at, op.out) and _fits_reduction(group, form, op, at)):
+            return None
+        return group
+
+    def _new_group(self, op: Operation, form: Form, requests: list[Request]) -> tuple[Group, Index]:
+        """A group over the operation's elements; the kernel of equal rank over the same elements, if there is one."""
+        rank = self._rank_above(op.out, requests)
+        dims = op.out.type.known_dims
+        reduced = () if not isinstance(form, Reduction) else (
+            op.operands[0].type.known_dims, form.axes(op))
+        key = (rank, dims, reduced)
+        group = self.siblings.get(key)
+        if group is None or not group.has_room(form.work(op)) or len(self._written(group)) >= MOST_SIBLINGS:
+            group = Group(rank)
+            self._make_axes(group, op, form)
+            self.groups.append(group)
+            self.siblings[key] = group
+        left = iter(group.home)
+        return group, tuple(0 if d == 1 else next(left) for d in dims)
+
+    def _written(self, group: Group) -> list[Tensor]:
+        return [t for t in group.members if t in self.stored]
+
+    def _make_axes(self, group: Group, op: Operation, form: Form) -> None:
+        if isinstance(form, Reduction):
+            axes = form.axes(op)
+            group.inner = []
+            for k, d in enumerate(op.operands[0].type.known_dims):
+                if d != 1:
+                    group.axes.append(group.new_axis(d))
+                    if k in axes:
+                        group.inner.append(group.axes[-1])
+        else:
+            for d in op.out.type.known_dims:
+                if d != 1:
+                    group.axes.append(group.new_axis(d))
+        group.home = group.outer
+
+    def _join(self, group: Group, op: Operation, form: Form, at: Index, work: int) -> None:
+        group.members[op.out] = at
+        group.needs[op.out] = []
+        group.work += work
+        if isinstance(form, Reduction):
+            source = form.source_index(op, at, _inner_indices(group, form, op, at))
+            group.axes.sort(key=lambda a: source.index(a) if a in source else -1)
+            assert group.inner is not None
+            group.inner.sort(key=group.axes.index)
+            self._want(op.operands[0], Request(group, source, False, op.out))
+            return
+        for k, index, masked in requested_elements(op, form, at):
+            self._want(op.operands[k], Request(group, index, masked, op.out))
+
+    def _want(self, t: Tensor, request: Request) -> None:
+        self.wants.setdefault(t, []).append(request)
+
+    def _need_memory(self, t: Tensor, rank: int) -> None:
+        self.buffer_rank[t] = max(self.buffer_rank.get(t, -1), rank)
+
+
+def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, Index, bool]]:
+    """Which operand elements the expression at an index reads: (operand, index, whether under a mask)."""
+    found: list[tuple[int, Index, bool]] = []
+    names = iter(range(1_000_000))
+
+    def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
+        found.append((k, index, mask is not None))
+        return temp(f"operand{k}", op.operands[k].dtype)
+
+    form.value(op, at, load, lambda value: temp(f"let{next(names)}", value.dtype))
+    return found
+
+
+def covers(group: Group, at: Index, t: Tensor) -> bool:
+    """Whether the iterations at `at` visit every element of a tensor exactly once (per pass over the other axes)."""
+    seen: set[Atom] = set()
+    for d, i in zip(t.type.known_dims, at, strict=True):
+        a = single_atom(i)
+        if d == 1 and i == 0:
+            continue
+        if a is None or a.kind != "axis" or a in seen or a.payload[0] != d:
+            return False
+        seen.add(a)
+    return True
+
+
+def _fits_reduction(group: Group, form: Reduction, op: Operation, at: Index) -> bool:
+    """Whether the axes of the group that `at` leaves out are those that the reduction runs over."""
+    left = [a for a in group.axes if a not in at]
+    extents = _reduced_extents(form, op)
+    if group.inner is None:
+        return not left or [_extent(a) for a in left] == extents
+    return left == group.inner and [_extent(a) for a in left] == extents
+
+
+def _reduced_extents(form: Reduction, op: Operation) -> list[Dim]:
+    dims = op.operands[0].type.known_dims
+    return [dims[k] for k in form.axes(op) if dims[k] != 1]
+
+
+def _extent(a: Dim) -> Dim:
+    found = single_atom(a)
+    assert found is not None
+    extent: Dim = found.payload[0]
+    return extent
+
+
+def _inner_indices(group: Group, form: Reduction, op: Operation, at: Index) -> list[Dim]:
+    """The group's inner axes, made now if this is its first reduction; 0 for reduced dims of 1."""
+    if group.inner is None:
+        group.inner = [a for a in group.axes if a not in at]
+        if not group.inner:
+            for d in _reduced_extents(form, op):
+                group.inner.append(group.new_axis(d))
+                group.axes.append(group.inner[-1])
+    left = iter(group.inner)
+    dims = op.operands[0].type.known_dims
+    return [0 if dims[k] == 1 else next(left) for k in form.axes(op)]
+
+
+def _is_simple(d: Dim) -> bool:
+    """An index without division, which vector code can follow."""
+    return not any(a.kind in ("floordiv", "mod") for a in atoms_of(d))

@@ -1,0 +1,327 @@
+"""lower: each group of operations becomes one loop nest, producers' expressions standing in for loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, single_atom
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.forms import Form, Load
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
+from graphflow.compiler.ops.core import constant
+from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.stages import Stages, reduction_start
+
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """Memory that one kernel uses for itself."""
+
+    dtype: DType
+    size: Dim
+
+
+Argument = "Tensor | Scratch"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of a kernel: the nest, and the memory each parameter stands for."""
+
+    nest: LoopNest
+    arguments: tuple[Tensor | Scratch, ...]
+    members: tuple[Tensor, ...]
+    kind: str
+
+
+def lower(grouping: Grouping) -> list[Launch]:
+    """One launch per group, in order.
+
+    Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
+    -->       kernel(p0: f32, p1: out f32, n)
+                for i0 < n:
+                  t0 = mul(p0[i0], 2.0)
+                  t1 = add(t0, 1.0)
+                  p1[i0] = t1
+    """
+    from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
+
+    special = {"product": lower_product, "scatter": lower_scatter}
+    launches = []
+    for group in grouping.groups:
+        if group.kind in special:
+            launches.append(special[group.kind](grouping, group))
+        else:
+            launches.append(_LoopBuilder(grouping, group).build())
+    return launches
+
+
+@dataclass
+class Memory:
+    """The memory that a kernel touches, as parameters in the order of first use."""
+
+    grouping: Grouping
+    names: dict[Tensor | Scratch, str] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    checks: dict[str, None] = field(default_factory=dict)
+
+    def name(self, t: Tensor | Scratch, write: bool = False) -> str:
+        while isinstance(t, Tensor) and t in self.grouping.aliases:
+            t = self.grouping.aliases[t]
+        found = self.names.setdefault(t, f"p{len(self.names)}")
+        if write:
+            self.written.add(found)
+        return found
+
+    def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
+        """An element of a tensor in memory; of a constant, its number where all elements are the same."""
+        if t.op.opdef is constant:
+            array = t.op.value.array
+            if array.size == 1 or array.size and _all_same(array):
+                value = E.const(array.ravel()[0], t.dtype)
+                return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
+        return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
+
+    def nest(self, body: list[Stmt]) -> LoopNest:
+        return finish_nest(self, body)
+
+
+def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
+    flat = array.ravel()
+    return flat.nbytes <= 1 << 20 and bool((flat.view(f"V{flat.itemsize}") == flat.view(f"V{flat.itemsize}")[0]).all())
+
+
+def linear(at: Index, dims: tuple[Dim, ...]) -> Dim:
+    """The offset of an element in row-major order."""
+    total: Dim = 0
+    for i, d in zip(at, dims, strict=True):
+        total = total * d + i
+    return total
+
+
+def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
+    """The nest with its parameters and the run-time integers that it mentions."""
+    params = tuple(Param(name, t.dtype, name in memory.written) for t, name in memory.names.items())
+    symbols: set[Atom] = set()
+    for dim in _dims_in(tuple(body)):
+        symbols.update(a for a in atoms_of(dim) if a.kind == "sym")
+    checks = {n.attr[1]: None for root in expressions(tuple(body)) for n in E.walk(root) if n.op == "checked_index"}
+    return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
+
+
+def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
+    found: list[Dim] = []
+    for stmt in statements(body):
+        if isinstance(stmt, Loop):
+            found.append(stmt.extent)
+        elif isinstance(stmt, Store):
+            found.append(stmt.offset)
+        elif not isinstance(stmt, Let):
+            found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
+    for root in set(expressions(body)):
+        found += [d for n in E.walk(root) for d in _dims_of_node(n)]
+    return [d for d in found if isinstance(d, Poly)]
+
+
+def _dims_of_node(n: Expr) -> list[Dim]:
+    if n.op == "load":
+        return [n.attr[1]]
+    if n.op == "index":
+        return [n.attr]
+    return [n.attr[0]] if n.op == "checked_index" else []
+
+
+class _LoopBuilder:
+    """Builds the nest of a group: loops over the outer axes; in them a loop over the inner axes for each stage."""
+
+    def __init__(self, grouping: Grouping, group: Group) -> None:
+        self.grouping = grouping
+        self.group = group
+        self.memory = Memory(grouping)
+        self.stages = Stages(grouping, group)
+        self.outer = [single_atom(a) for a in group.outer]
+        self.inner = [single_atom(a) for a in group.inner or []]
+        self.outer_levels: list[list[Stmt]] = [[] for _ in range(len(self.outer) + 1)]
+        self.inner_levels: list[list[Stmt]] = []
+        self.values: dict[tuple[Tensor, Index], Expr] = {}
+        self.depends: dict[str, frozenset[Atom]] = {}
+        self.scratch: dict[Tensor, tuple[Scratch, Dim]] = {}
+        self.next_temp = 0
+
+    def build(self) -> Launch:
+        stages = self.stages
+        self._compute_rows(-1)
+        for stage in range(stages.count):
+            self._compute_stage(stage)
+            self._compute_rows(stage)
+        nest = self.memory.nest(self._nested(self.outer_levels, self.outer))
+        return Launch(nest, tuple(self.memory.names), tuple(stages.order),
+                      "reduce" if self.inner else "map")
+
+    # Stages
+
+    def _compute_rows(self, stage: int) -> None:
+        """What is known once the loop of this stage is done; -1 is before the first."""
+        ready = [t for t in self.stages.order if self.stages.is_row(t, stage)]
+        for t in ready:
+            self._value(t, self.group.members[t])
+        for t in ready:
+            self._store(t)
+        for t in self.stages.order:
+            if self.stages.is_reduced(t, stage):
+                self._store(t)
+
+    def _compute_stage(self, stage: int) -> None:
+        """One loop over the inner axes: its values, what it stores, and what it reduces."""
+        plan = self.stages.plan(stage, self.scratch)
+        self.inner_levels = [[] for _ in range(len(self.inner) + 1)]
+        inner_values = dict(self.values)
+        self.values = inner_values.copy()
+        for t in plan.computed:
+            self._value(t, self.group.members[t])
+        for t in plan.stored:
+            self._store(t)
+        for t in plan.spilled:
+            self._spill(t)
+        reduced = {t: self._reduced_element(t) for t in plan.reduced}
+        row_values = {k: v for k, v in self.values.items() if not self.depends_on_inner(v)}
+        self.values = row_values
+        self._close_loops(reduced)
+
+    def _reduced_element(self, t: Tensor) -> Expr:
+        form = t.op.opdef.lower
+        at = form.source_index(t.op, self.group.members[t], self.stages.inner_indices(t))
+        return self._element(t.op.operands[0], at)
+
+    def _close_loops(self, reduced: dict[Tensor, Expr]) -> None:
+        """Wrap the inner levels in their loops, carrying each reduction outward."""
+        names = {t: self._fresh("r") for t in reduced}
+        accumulators = [Accumulator(f"{names[t]}_{len(self.inner)}", t.op.opdef.lower.combine, e)
+                        for t, e in reduced.items()]
+        body = self.inner_levels[-1]
+        for depth in range(len(self.inner) - 1, -1, -1):
+            axis = self.inner[depth]
+            assert axis is not None
+            loop = Loop(axis, axis.payload[0], tuple(body), tuple(accumulators))
+            body = [*self.inner_levels[depth], loop]
+            accumulators = [Accumulator(f"{names[t]}_{depth}", a.combine, E.temp(a.name, a.value.dtype))
+                            for t, a in zip(reduced, accumulators, strict=True)]
+        self.outer_levels[-1] += body
+        for t, a in zip(reduced, accumulators, strict=True):
+            start = reduction_start(t.op.opdef.lower.combine, t.dtype)
+            value = E.temp(a.value.attr, t.dtype) if self.inner else E.call(a.combine, start, reduced[t])
+            self.depends[str(a.value.attr)] = frozenset(x for x in self.outer if x)
+            self.values[t, self.group.members[t]] = value
+
+    # Values
+
+    def _value(self, t: Tensor, at: Index) -> Expr:
+        """The value of a member at its index, named by a Let at the outermost level where it is known."""
+        found = self.values.get((t, at))
+        if found is None:
+            form: Form = t.op.opdef.lower
+            found = self.values[t, at] = self._let(form.value(t.op, at, self._loader(t, None), self._let))
+        return found
+
+    def _element(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
+        """Any tensor's element: a value at hand, a load, or a view's element of its operand."""
+        if mask is None and (t, at) in self.values:
+            return self.values[t, at]
+        if t in self.group.members and mask is None:
+            if t in self.scratch:
+                scratch, offset = self.scratch[t]
+                return E.load(self.memory.name(scratch), offset, t.dtype)
+            return self._value(t, at)
+        if t in self.grouping.stored or t in self.grouping.aliases or not _is_computed(t):
+            return self.memory.load(t, at, mask)
+        form: Form = t.op.opdef.lower
+        return form.value(t.op, at, self._loader(t, mask), self._let)
+
+    def _loader(self, t: Tensor, outer_mask: Expr | None) -> Load:
+        def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
+            return self._element(t.op.operands[k], index, _both(outer_mask, mask))
+        return load
+
+    def _let(self, value: Expr) -> Expr:
+        if value.op in ("const", "temp"):
+            return value
+        name = self._fresh("t")
+        self.depends[name] = axes = self._axes_of(value)
+        self._level(axes).append(Let(name, value))
+        return E.temp(name, value.dtype)
+
+    def _store(self, t: Tensor) -> None:
+        if t in self.grouping.stored:
+            at = self.group.members[t]
+            value = self.values[t, at]
+            offset = linear(at, t.type.known_dims)
+            axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
+            self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
+
+    def _spill(self, t: Tensor) -> None:
+        """Keep a costly value for later stages, in scratch memory over all axes of the group."""
+        extents = tuple(_extent(a) for a in self.group.axes)
+        scratch = Scratch(t.dtype, product(extents))
+        offset = linear(tuple(self.group.axes), extents)
+        self.scratch[t] = scratch, offset
+        name = self.memory.name(scratch, write=True)
+        self.inner_levels[-1].append(Store(name, offset, self.values[t, self.group.members[t]]))
+
+    def _fresh(self, prefix: str) -> str:
+        self.next_temp += 1
+        return f"{prefix}{self.next_temp}"
+
+    # Levels
+
+    def _axes_of(self, value: Expr) -> frozenset[Atom]:
+        found: set[Atom] = set()
+        for n in E.walk(value):
+            if n.op == "temp":
+                found |= self.depends[n.attr]
+            for d in _dims_of_node(n):
+                for a in atoms_of(d):
+                    if a.kind == "axis":
+                        found.add(a)
+                    elif a.kind == "value":
+                        found |= self.depends[a.name]
+        return frozenset(found)
+
+    def depends_on_inner(self, value: Expr) -> bool:
+        return bool(self._axes_of(value) & set(self.inner))
+
+    def _level(self, axes: frozenset[Atom]) -> list[Stmt]:
+        """The statements of the outermost loop body in which all these axes are known."""
+        inner = [k for k, a in enumerate(self.inner) if a in axes]
+        if inner:
+            return self.inner_levels[inner[-1] + 1]
+        outer = [k for k, a in enumerate(self.outer) if a in axes]
+        return self.outer_levels[outer[-1] + 1 if outer else 0]
+
+    def _nested(self, levels: list[list[Stmt]], axes: list[Atom | None]) -> list[Stmt]:
+        body = levels[-1]
+        for depth in range(len(axes) - 1, -1, -1):
+            axis = axes[depth]
+            assert axis is not None
+            body = [*levels[depth], Loop(axis, axis.payload[0], tuple(body))]
+        return body
+
+
+def _is_computed(t: Tensor) -> bool:
+    return t.op.opdef.lower is not None
+
+
+def _both(a: Expr | None, b: Expr | None) -> Expr | None:
+    return b if a is None else a if b is None else a & b
+
+
+def _extent(a: Dim) -> Dim:
+    found = single_atom(a)
+    assert found is not None
+    extent: Dim = found.payload[0]
+    return extent

@@ -1,0 +1,36 @@
+"""lower_dtypes: float16 and bfloat16 are stored as such and computed in float32."""
+
+from __future__ import annotations
+
+from graphflow.compiler.ir.dtypes import bfloat16, float16, float32
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.rewrite import rebuild
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ops.core import cast, constant, program_input
+
+_HALF = (float16, bfloat16)
+
+
+def lower_dtypes(graph: Graph) -> Graph:
+    """Put casts around operations on half types that do arithmetic; moving elements needs none.
+
+    Example:  %1 = add(x, y) : f16[4]
+    -->       %1 = cast(x, f32) ; %2 = cast(y, f32) ; %3 = add(%1, %2) ; %4 = cast(%3, f16) : f16[4]
+    """
+    if not any(t.dtype in _HALF for op in graph.operations for t in op.outputs):
+        return graph
+    return rebuild(graph, _lower_one)
+
+
+def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    if op.opdef in (program_input, constant, cast) or op.opdef.lower is None or op.opdef.lower.cheap:
+        return None
+    if not any(t.dtype in _HALF for t in (*operands, *op.outputs)):
+        return None
+    wide = tuple(cast(t, dtype=float32) if t.dtype in _HALF else t for t in operands)
+    attrs = {k: float32 if v in _HALF else v for k, v in op.attrs.items()}
+    result = graph.append_copy(op, wide, attrs).outputs[0]
+    if result.dtype is op.out.dtype:
+        return result
+    narrowed: Tensor = cast(result, dtype=op.out.dtype)
+    return narrowed

@@ -1,0 +1,112 @@
+"""Kernels that are not loops over elements: matrix products and scatters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphflow.compiler.ir.dims import Dim, axis, product, single_atom
+from graphflow.compiler.ir.dtypes import float32, float64
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
+from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.lower import Launch, Memory, linear
+
+
+def lower_product(grouping: Grouping, group: Group) -> Launch:
+    """A matrix product per batch index: the library's for f32 and f64, loops for other dtypes."""
+    (t,) = group.members
+    memory = Memory(grouping)
+    dims = t.type.known_dims
+    batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
+    body: list[Stmt]
+    if _is_one_matrix(t.op):
+        batch, rows = (0,) * len(batch), product(dims[:-1])
+    else:
+        rows = dims[-2]
+    if t.dtype in (float32, float64):
+        body = [_library_product(memory, t, batch, rows)]
+    else:
+        body = _product_loops(memory, t, batch, rows)
+    return Launch(memory.nest(nested(body, batch)), tuple(memory.names), (t,), "product")
+
+
+def _is_one_matrix(op: Operation) -> bool:
+    """Whether the batch of `a` can be taken for more rows: b is one matrix, and a is not transposed."""
+    b = op.b.type.known_dims
+    return not op.transpose_a and all(d == 1 for d in b[:-2])
+
+
+def _matrix_offset(t: Tensor, batch: Index) -> Dim:
+    dims = t.type.known_dims
+    head = batch[len(batch) - (len(dims) - 2):] if len(dims) > 2 else ()
+    at = tuple(0 if d == 1 else i for d, i in zip(dims[:-2], head, strict=True))
+    return linear((*at, 0, 0), dims)
+
+
+def _inner_extent(op: Operation) -> Dim:
+    return op.a.type.known_dims[-2 if op.transpose_a else -1]
+
+
+def _library_product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
+    op = t.op
+    a, b, out = memory.name(op.a), memory.name(op.b), memory.name(t, write=True)
+    return Product(out, a, b, linear((*batch, 0, 0), t.type.known_dims), _matrix_offset(op.a, batch),
+                   _matrix_offset(op.b, batch), rows, t.type.known_dims[-1], _inner_extent(op),
+                   op.transpose_a, op.transpose_b, t.dtype)
+
+
+def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:
+    op, cols, depth = t.op, t.type.known_dims[-1], _inner_extent(t.op)
+    i, j, k = axis("m", rows), axis("n", cols), axis("k", depth)
+    a_at = k * rows + i if op.transpose_a else i * depth + k
+    b_at = j * depth + k if op.transpose_b else k * cols + j
+    a = E.load(memory.name(op.a), _matrix_offset(op.a, batch) + a_at, t.dtype)
+    b = E.load(memory.name(op.b), _matrix_offset(op.b, batch) + b_at, t.dtype)
+    out = linear((*batch, 0, 0), t.type.known_dims) + i * cols + j
+    inner = Loop(_atom(k), depth, (), (Accumulator("sum", "add", a * b),))
+    store = Store(memory.name(t, write=True), out, E.temp("sum", t.dtype))
+    return nested([inner, store], (i, j))
+
+
+def lower_scatter(grouping: Grouping, group: Group) -> Launch:
+    """Zero the result, then add each update where it belongs, in order."""
+    (t,) = group.members
+    op, memory = t.op, Memory(grouping)
+    updates = op.operands[0]
+    at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(updates.type.known_dims))
+    lets: list[Stmt] = []
+
+    def let(value: Expr) -> Expr:
+        if value.op in ("temp", "const"):
+            return value
+        lets.append(Let(f"t{len(lets)}", value))
+        return E.temp(f"t{len(lets) - 1}", value.dtype)
+
+    def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
+        return memory.load(op.operands[k], index, mask)
+
+    target = op.opdef.lower.target(op, at, load, let)
+    out, size = memory.name(t, write=True), t.type.size
+    zero = axis("z", size)
+    clear = Loop(_atom(zero), size, (Store(out, zero, E.const(0, t.dtype)),))
+    add = Store(out, linear(target, t.type.known_dims), load(0, at), add=True)
+    return Launch(memory.nest([clear, *nested([*lets, add], at)]), tuple(memory.names), (t,), "scatter")
+
+
+def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
+    """The body within a loop for each axis that is not the constant 0."""
+    for a in reversed(axes):
+        if a != 0:
+            found = _atom(a)
+            body = [Loop(found, found.payload[0], tuple(body))]
+    return body
+
+
+def _atom(a: Dim) -> Any:
+    found = single_atom(a)
+    assert found is not None
+    return found
+

@@ -1,0 +1,165 @@
+"""plan_memory: which buffer each tensor lives in, and where the arena's buffers lie."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.graph import Graph
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
+from graphflow.compiler.ops.core import constant
+from graphflow.compiler.passes.lower import Launch, Scratch
+from graphflow.compiler.program import Buffer
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+@dataclass
+class MemoryPlan:
+    """buffers; the buffers of each launch's parameters; and (arena, state) pairs to copy at the end."""
+
+    buffers: list[Buffer]
+    arguments: list[tuple[int, ...]]
+    copies: list[tuple[int, int]]
+    constants: list[Tensor]
+
+
+def plan_memory(graph: Graph, launches: Sequence[Launch]) -> MemoryPlan:
+    """Give every tensor in memory a buffer; arena buffers know the first and last launch that touch them.
+
+    A variable's new value is written straight to its memory when nothing reads the old value afterwards; else
+    to the arena, and copied once all kernels are done.
+
+    Example:  launch 0 writes a; launch 1 reads a, writes output 0
+    -->       a: arena [0, 1]; output 0: the caller's array
+    """
+    plan = _Planner(graph, launches)
+    return plan.run()
+
+
+class _Planner:
+    def __init__(self, graph: Graph, launches: Sequence[Launch]) -> None:
+        self.graph = graph
+        self.launches = launches
+        self.plan = MemoryPlan([], [], [], [])
+        self.where: dict[Tensor | Scratch, int] = {}
+        self.outputs = {t: k for k, t in enumerate(graph.outputs)}
+        self.updates = {t: v for v, t in graph.updates.items()}
+        self.states = {i.op.attrs["variable"]: i for i in graph.inputs if i.op.kind == "state"}
+        self.users: dict[Tensor | Scratch, list[int]] = {}
+        for k, launch in enumerate(launches):
+            for a in launch.arguments:
+                self.users.setdefault(a, []).append(k)
+
+    def run(self) -> MemoryPlan:
+        for k, t in enumerate(self.graph.inputs):
+            self.where[t] = self._add(self._input_buffer(k, t))
+        in_place = {t for t in self.updates if self._may_overwrite(t)}
+        for k, launch in enumerate(self.launches):
+            numbers = []
+            for t in launch.arguments:
+                if t not in self.where:
+                    self.where[t] = self._add(self._buffer(t, k, in_place))
+                number = self.where[t]
+                self.plan.buffers[number] = replace(self.plan.buffers[number], last=k)
+                numbers.append(number)
+            self.plan.arguments.append(tuple(numbers))
+        for t, v in self.updates.items():
+            if t not in in_place:
+                self._copy_at_end(t, v)
+        return self.plan
+
+    def _add(self, buffer: Buffer) -> int:
+        self.plan.buffers.append(buffer)
+        return len(self.plan.buffers) - 1
+
+    def _input_buffer(self, k: int, t: Tensor) -> Buffer:
+        op = t.op
+        role = {"feed": "feed", "state": "state", "rng": "key"}[op.kind]
+        return Buffer(role, t.dtype, t.type.size, k, op.attrs["variable"])
+
+    def _buffer(self, t: Tensor | Scratch, launch: int, in_place: set[Tensor]) -> Buffer:
+        if isinstance(t, Scratch):
+            return Buffer("arena", t.dtype, t.size, first=launch)
+        size: Dim = product(t.type.known_dims)
+        if t in self.outputs:
+            return Buffer("output", t.dtype, size, self.outputs[t])
+        if t.op.opdef is constant:
+            self.plan.constants.append(t)
+            return Buffer("constant", t.dtype, size, len(self.plan.constants) - 1)
+        if t in in_place:
+            return Buffer("state", t.dtype, size, variable=self.updates[t])
+        return Buffer("arena", t.dtype, size, first=launch)
+
+    def _copy_at_end(self, t: Tensor, v: object) -> None:
+        source = self.where[t]
+        self.plan.buffers[source] = replace(self.plan.buffers[source], last=len(self.launches))
+        target = self._add(Buffer("state", t.dtype, t.type.size, variable=self.updates[t]))
+        self.plan.copies.append((source, target))
+
+    def _may_overwrite(self, t: Tensor) -> bool:
+        """Whether the kernel that makes `t` is the last to read the variable, and reads an element before it writes it."""
+        old = self.states.get(self.updates[t])
+        if old is None:
+            return True
+        writer, readers = self.users[t][0], self.users.get(old, [])
+        if any(k > writer for k in readers):
+            return False
+        return writer not in readers or self._reads_before_writing(self.launches[writer], old, t)
+
+    def _reads_before_writing(self, launch: Launch, old: Tensor, new: Tensor) -> bool:
+        if launch.kind not in ("map", "reduce"):
+            return False
+        names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
+        return overwrites_safely(launch.nest, names[old], names[new])
+
+
+def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
+    """Whether a kernel may be given the same memory for `old` and `new`: each element is read only where and before
+    it is written, in the same loop body."""
+    stores = [s for s in statements(nest.body) if isinstance(s, Store) and s.buffer == new]
+    offsets = {s.offset for s in stores}
+    if len(stores) != 1 or any(n.attr[1] not in offsets for n in loads(nest.body) if n.attr[0] == old):
+        return False
+    bodies = [nest.body, *(s.body for s in statements(nest.body) if isinstance(s, Loop))]
+    body = next(b for b in bodies if stores[0] in b)
+    return _count_loads(body[:body.index(stores[0])], old) == _count_loads(nest.body, old)
+
+
+def _count_loads(body: tuple[Stmt, ...], buffer: str) -> int:
+    return sum(n.attr[0] == buffer for n in loads(body))
+
+
+def place(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
+    """Offsets in bytes for buffers of given sizes and lives (first and last launch), and the arena's size.
+
+    In order of first use, each takes the smallest free gap that holds it, else the end. Two buffers alive in one
+    launch never overlap.
+    """
+    offsets = [0] * len(sizes)
+    free: list[tuple[int, int]] = []   # (size, offset), ascending
+    ends: list[tuple[int, int]] = []   # (last launch, buffer), a heap
+    total = 0
+    for k in sorted(range(len(sizes)), key=lambda b: lives[b][0]):
+        while ends and ends[0][0] < lives[k][0]:
+            done = heapq.heappop(ends)[1]
+            insort(free, (_rounded(sizes[done]), offsets[done]))
+        size = _rounded(sizes[k])
+        at = bisect_left(free, (size, -1))
+        if at < len(free):
+            gap, offsets[k] = free.pop(at)
+            if gap > size:
+                insort(free, (gap - size, offsets[k] + size))
+        else:
+            offsets[k], total = total, total + size
+        heapq.heappush(ends, (lives[k][1], k))
+    return offsets, total
+
+
+def _rounded(size: int) -> int:
+    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+

@@ -1,0 +1,282 @@
+"""prune: from the user's graph and a fetch signature to a graph of pure operations with decided dims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphflow.compiler.errors import InvalidArgumentError, ShapeError, UnsupportedError
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, substitute, sym
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ir.unify import CompileRules
+from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.compiler.ops.core import program_input
+from graphflow.compiler.ops.symbolic import symbolic_value
+from graphflow.compiler.program import Symbol
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a program is compiled for.
+
+    fetches, targets, feeds  of the user's graph
+    feed_types               per feed, with an int or a sym for each dim
+    pins                     run-time integers taken as constants, by symbol name
+    """
+
+    fetches: tuple[Tensor, ...]
+    targets: tuple[Operation, ...]
+    feeds: tuple[Tensor, ...]
+    feed_types: tuple[TensorType, ...]
+    pins: tuple[tuple[str, int], ...] = ()
+
+
+class Undecided(Exception):
+    """Two dims must be equal, but neither is a plain symbol: the symbols in them must become constants."""
+
+    def __init__(self, atoms: set[Atom], symbols: dict[Atom, Symbol]) -> None:
+        super().__init__(", ".join(sorted(a.name for a in atoms)))
+        self.atoms = atoms
+        self.symbols = symbols
+
+
+@dataclass
+class Pruned:
+    graph: Graph
+    symbols: dict[Atom, Symbol]
+    guards: list[tuple[Dim, Dim]]
+    required: list[tuple[Dim, Dim]]
+
+
+def prune(signature: Signature) -> Pruned:
+    """Keep what the fetches and targets need, with feeds and variables as inputs and effects as values.
+
+    Reads of a variable become its value before the run, or after the last write that must come first; the last
+    write is the variable's new value. Random ops take a key. Dims become ints or symbols; two that must fit are
+    assumed equal, and the assumption is a guard of the program.
+
+    Example:  fetch loss, train; feed x: f32[?,4]
+        %w = variable(w) ; %l = sum(x * %w) ; train = assign_sub(w, %g)
+    -->
+        graph(x: f32[n0,4], w: f32[4]) -> %l ; w := %s
+          %m = mul(x, w) ; %l = sum(%m) ; %s = sub(w, %g)
+    """
+    pins: dict[Atom, Dim] = {}
+    for name, value in signature.pins:
+        pins.update({a: value for a in atoms_of(sym(name))})
+    assumed: dict[Atom, Dim] = {}
+    required: dict[tuple[Dim, Dim], None] = {}
+    needed = ancestors(signature.fetches, signature.feeds, signature.targets)
+    while True:
+        builder = _Pruner(signature, needed, pins | assumed)
+        rules = builder.run()
+        required.update(rules.required)
+        if rules.undecided:
+            raise Undecided({a for pair in rules.undecided for d in pair for a in atoms_of(d)},
+                            builder.symbols)
+        if not rules.assumed:
+            break
+        assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
+    known = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items() if a in builder.symbols]
+    return Pruned(builder.graph, builder.symbols, known, list(required))
+
+
+class _Pruner:
+    """One walk over the needed operations under a set of assumptions on dims."""
+
+    def __init__(self, signature: Signature, needed: list[Operation], assumed: dict[Atom, Dim]) -> None:
+        self.signature = signature
+        self.needed = needed
+        self.assumed = assumed
+        self.rules = CompileRules()
+        self.graph = Graph(self.rules)
+        self.mapping: dict[Tensor, Tensor] = {}
+        self.symbols: dict[Atom, Symbol] = {}
+        self.feed_of: dict[Tensor, int] = {}
+        self.state: dict[VariableHandle, Tensor] = {}
+        self.written: dict[VariableHandle, list[tuple[int, Tensor]]] = {}
+        self.random_key: Tensor | None = None
+        self.own_bit: dict[Operation, int] = {}
+        self.before: dict[Operation, int] = {}  # an operation's own write and those it depends on, as a bit set
+
+    def run(self) -> CompileRules:
+        with self.graph.as_default():
+            for k, t in enumerate(self.signature.feeds):
+                self._add_feed(k, t)
+            self._find_writes_before()
+            for op in self.needed:
+                self.graph.origin = op.source
+                outputs = self._convert(op)
+                for old, new in zip(op.outputs, outputs, strict=True):
+                    self.mapping.setdefault(old, new)  # a fed output keeps its feed
+        self.graph.origin = None
+        self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
+        self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
+        return self.rules
+
+    def _input(self, kind: str, label: str, type: TensorType, variable: VariableHandle | None = None) -> Tensor:
+        t: Tensor = program_input(kind=kind, label=label, type=type, variable=variable, name=label)
+        self.graph.inputs.append(t)
+        return t
+
+    def _add_feed(self, k: int, t: Tensor) -> None:
+        declared = self.signature.feed_types[k]
+        for axis, d in enumerate(declared.known_dims):
+            for a in atoms_of(d):
+                self.symbols[a] = Symbol(k, axis=axis)
+        dims = tuple(substitute(d, self.assumed) for d in declared.known_dims)
+        self.graph.origin = t.op.source
+        new = self._input("feed", t.op.name, TensorType(declared.dtype, dims))
+        self.mapping[t] = new
+        self.feed_of[new] = k
+
+    def _find_writes_before(self) -> None:
+        writes = [op for op in self.needed if op.opdef.effect == "write"]
+        if not writes:
+            return
+        self.own_bit = {op: 1 << k for k, op in enumerate(writes)}
+        before = self.before
+        for op in self.needed:
+            mask = self.own_bit.get(op, 0)
+            for other in op.dependencies:
+                mask |= before.get(other, 0)
+            before[op] = mask
+
+    def _convert(self, op: Operation) -> Sequence[Tensor]:
+        effect = op.opdef.effect
+        if all(t in self.mapping for t in op.outputs) and op.outputs:
+            return [self.mapping[t] for t in op.outputs]
+        if effect == "read":
+            return [self._read(op)]
+        if effect == "group":
+            return ()
+        if effect == "input":
+            raise InvalidArgumentError(
+                None, op, f"you must feed a value for placeholder {op.name + ':0'!r} ({op.out.type}), made at "
+                          f"{op.source[0]}:{op.source[1]}\nhint: pass it in feed_dict={{placeholder: value}}")
+        operands = tuple(self.mapping[t] for t in op.operands)
+        attrs = self._resolve_attrs(op)
+        scratch = Operation(self.graph, op.opdef, operands, attrs, op.name, op.source)
+        if effect == "write":
+            return [self._write(op, scratch)]
+        if effect == "random":
+            assert op.opdef.expand is not None
+            scratch.outputs = op.outputs
+            return [op.opdef.expand(scratch, self._key())]
+        return self._infer(op, operands, attrs)
+
+    def _infer(self, op: Operation, operands: tuple[Tensor, ...], attrs: dict[str, Any]) -> tuple[Tensor, ...]:
+        return self.graph.append_copy(op, operands, attrs).outputs
+
+    def _state(self, v: VariableHandle) -> Tensor:
+        if v not in self.state:
+            self.state[v] = self._input("state", v.name, v.type, v)
+        return self.state[v]
+
+    def _read(self, op: Operation) -> Tensor:
+        """The value before the run, or after the last write that this read depends on."""
+        v = op.variable
+        earlier = [t for bit, t in self.written.get(v, ()) if bit & self.before.get(op, 0)]
+        return earlier[-1] if earlier else self._state(v)
+
+    def _write(self, op: Operation, scratch: Operation) -> Tensor:
+        v: VariableHandle = op.variable
+        writes = self.written.setdefault(v, [])
+        assert op.opdef.expand is not None
+        before = writes[-1][1] if writes else _Later(self, v)
+        value: Tensor = op.opdef.expand(scratch, before)
+        self._check_update(op, v, value)
+        writes.append((self.own_bit[op], value))
+        return value
+
+    def _check_update(self, op: Operation, v: VariableHandle, value: Tensor) -> None:
+        try:
+            if len(value.type.known_dims) != len(v.type.known_dims):
+                raise ValueError
+            for a, b in zip(value.type.known_dims, v.type.known_dims, strict=True):
+                self.rules.equal(a, b)
+        except ValueError:
+            raise ShapeError(f"{op.name!r} (made at {op.source[0]}:{op.source[1]}) gives {value.type} to variable "
+                             f"{v.name!r}, which is {v.type}") from None
+
+    def _key(self) -> Tensor:
+        if self.random_key is None:
+            from graphflow.compiler.ir.dtypes import uint32
+
+            self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
+        return self.random_key
+
+    # Dims in attributes
+
+    def _resolve_attrs(self, op: Operation) -> dict[str, Any]:
+        if not op.opdef.dim_attrs:
+            return op.attrs
+        attrs = dict(op.attrs)
+        for key in op.opdef.dim_attrs:
+            attrs[key] = self._resolve(op, attrs[key])
+        return attrs
+
+    def _resolve(self, op: Operation, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._resolve(op, v) for v in value)
+        if isinstance(value, Tensor):
+            found = symbolic_value(self.mapping[value])
+            if found is None:
+                raise _computed_shape(op, value)
+            return tuple(self._decided(op, d) for d in found.ravel())
+        if isinstance(value, Poly):
+            atoms = {a: self._atom_value(op, a) for a in atoms_of(value) if a.kind in ("dim", "elem")}
+            return substitute(value, atoms)
+        return value
+
+    def _atom_value(self, op: Operation, a: Atom) -> Dim:
+        t, k = a.payload
+        new = self.mapping[t]
+        if a.kind == "dim":
+            return new.type.known_dims[k]
+        found = symbolic_value(new)
+        if found is None:
+            raise _computed_shape(op, t)
+        return self._decided(op, found.ravel()[k])
+
+    def _decided(self, op: Operation, dim: Any) -> Dim:
+        """A dim in which elements of integer feeds have become symbols of the program."""
+        if not isinstance(dim, Poly):
+            return int(dim)
+        values: dict[Atom, Dim] = {}
+        for a in atoms_of(dim):
+            if a.kind == "elem":
+                t, k = a.payload
+                if t not in self.feed_of:
+                    raise _computed_shape(op, t)
+                new = sym(f"{t.op.name}[{k}]")
+                (symbol,) = atoms_of(new)
+                self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
+                values[a] = substitute(new, self.assumed)
+        return substitute(dim, values)
+
+
+class _Later:
+    """A variable's value before the run, made an input of the program only if it is used."""
+
+    def __init__(self, pruner: _Pruner, variable: VariableHandle) -> None:
+        self._make = lambda: pruner._state(variable)
+
+    def _as_tensor(self) -> Tensor:
+        return self._make()
+
+    def __add__(self, other: Tensor) -> Tensor:
+        return self._make() + other
+
+    def __sub__(self, other: Tensor) -> Tensor:
+        return self._make() - other
+
+
+def _computed_shape(op: Operation, t: Tensor) -> UnsupportedError:
+    return UnsupportedError(
+        f"the shape of {op.name!r} (made at {op.source[0]}:{op.source[1]}) depends on the computed value of "
+        f"{t.name!r}; shapes may depend on shapes and on fed integers\nhint: compute {t.name!r} first and feed it")

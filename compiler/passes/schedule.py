@@ -1,0 +1,176 @@
+"""schedule: adjacent loops become one, and one loop per kernel is run in vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store, expressions, statements
+
+
+def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
+    """Collapse loops that walk memory as one would, then choose the vector loop and its width.
+
+    Example:  for i0 < 128: for i1 < 10: p1[10*i0+i1] = neg(p0[10*i0+i1])
+    -->       vector for i0 < 1280: p1[i0] = neg(p0[i0])
+    """
+    body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
+    width = vector_width(body, vector_bits)
+    if width > 1:
+        body = tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s for s in body)
+    return replace(nest, body=body, width=width)
+
+
+def vector_width(body: tuple[Stmt, ...], vector_bits: int) -> int:
+    """Lanes such that the widest number loaded or stored fills a vector register."""
+    size = max((n.dtype.size for root in expressions(body) for n in E.walk(root) if n.dtype.size <= 8
+                and n.op not in ("index", "checked_index") and not _is_index_arithmetic(n)), default=4)
+    return max(1, vector_bits // (8 * max(size, 4)))
+
+
+def _is_index_arithmetic(n: Expr) -> bool:
+    return n.op == "cast" and n.args[0].op == "index" or n.op == "const"
+
+
+# Collapsing
+
+def collapse(loop: Loop) -> Loop:
+    """Merge a loop with the one inside it wherever every access allows it, from the inside out."""
+    loop = replace(loop, body=tuple(collapse(s) if isinstance(s, Loop) else s for s in loop.body))
+    while len(loop.body) == 1 and isinstance(loop.body[0], Loop) and _can_merge(loop, loop.body[0]):
+        loop = _merge(loop, loop.body[0])
+    return loop
+
+
+def _can_merge(outer: Loop, inner: Loop) -> bool:
+    if [_carried(a) for a in outer.accumulators] != [a.name for a in inner.accumulators]:
+        return False
+    return all(_walks_as_one(d, outer, inner) for d in _positions((inner,)))
+
+
+def _carried(a: Accumulator) -> str:
+    return str(a.value.attr) if a.value.op == "temp" else ""
+
+
+def _walks_as_one(d: Dim, outer: Loop, inner: Loop) -> bool:
+    by_outer, by_inner = coefficient(d, outer.axis), coefficient(d, inner.axis)
+    return by_outer is not None and by_inner is not None and by_outer == by_inner * inner.extent
+
+
+def _positions(body: tuple[Stmt, ...]) -> list[Dim]:
+    """Every index expression of a body."""
+    found: list[Dim] = []
+    for stmt in statements(body):
+        if isinstance(stmt, Store):
+            found.append(stmt.offset)
+        elif isinstance(stmt, Product):
+            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset]
+    for root in expressions(body):
+        for n in E.walk(root):
+            if n.op == "load":
+                found.append(n.attr[1])
+            elif n.op == "index":
+                found.append(n.attr)
+    return found
+
+
+def _merge(outer: Loop, inner: Loop) -> Loop:
+    extent = outer.extent * inner.extent
+    joint = axis(outer.axis.name, extent)
+    values: dict[Atom, Dim] = {outer.axis: 0, inner.axis: joint}
+    new = single_atom(joint)
+    assert new is not None
+    accumulators = tuple(Accumulator(o.name, i.combine, substitute_expr(i.value, values))
+                         for o, i in zip(outer.accumulators, inner.accumulators, strict=True))
+    return Loop(new, extent, tuple(_substitute(s, values) for s in inner.body), accumulators)
+
+
+def _substitute(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
+    if isinstance(stmt, Let):
+        return Let(stmt.name, substitute_expr(stmt.value, values))
+    if isinstance(stmt, Store):
+        return replace(stmt, offset=substitute(stmt.offset, values), value=substitute_expr(stmt.value, values))
+    if isinstance(stmt, Loop):
+        return replace(stmt, body=tuple(_substitute(s, values) for s in stmt.body),
+                       accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
+                                          for a in stmt.accumulators))
+    return replace(stmt, a_offset=substitute(stmt.a_offset, values), b_offset=substitute(stmt.b_offset, values),
+                   out_offset=substitute(stmt.out_offset, values))
+
+
+def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
+    """The expression with loop indices replaced."""
+    new: dict[Expr, Expr] = {}
+    for n in E.walk(root):
+        attr = n.attr
+        if n.op == "load":
+            attr = (attr[0], substitute(attr[1], values))
+        elif n.op == "index":
+            attr = substitute(attr, values)
+            if isinstance(attr, int):
+                new[n] = E.const(attr, n.dtype)
+                continue
+        args = tuple(new[a] for a in n.args)
+        new[n] = n if args == n.args and attr == n.attr else Expr(n.op, args, n.dtype, attr)
+    return new[root]
+
+
+# Vectorising
+
+def _vectorize_tree(loop: Loop, width: int) -> Loop:
+    """Mark the loops over the axis along which most accesses are contiguous."""
+    if any(isinstance(s, Product) for s in statements((loop,))):
+        return loop
+    axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop)}
+    scores = {a: _score(loop, a, extent, width) for a, extent in axes.items()}
+    best = max(scores, key=lambda a: scores[a])
+    return _mark(loop, best) if scores[best] > 0 else loop
+
+
+def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
+    """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals."""
+    total = 0.1
+    for d, is_store, is_sum in _accesses(loop):
+        stride = coefficient(d, a)
+        depends = any(x.kind == "value" for x in atoms_of(d))
+        if is_sum and (stride != 1 or depends and _value_varies(loop, d, a)):
+            return 0.0
+        if is_store and stride is None:
+            return 0.0
+        if stride == 1:
+            total += 2
+        elif stride == 0:
+            total += 0 if is_store else 0.2
+        else:
+            total -= 1
+    lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
+    return max(total, 0.01) * lanes
+
+
+def _value_varies(loop: Loop, d: Dim, a: Atom) -> bool:
+    """Whether a computed index in `d` changes along the axis: then lanes may hit one element twice."""
+    names = {x.name for x in atoms_of(d) if x.kind == "value"}
+    varying: set[str] = set()
+    for stmt in statements((loop,)):
+        if isinstance(stmt, Let):
+            for n in E.walk(stmt.value):
+                inside = n.attr in varying if n.op == "temp" else False
+                position = n.attr[1] if n.op == "load" else n.attr if n.op == "index" else 0
+                if inside or any(x is a or x == a or x.name in varying for x in atoms_of(position)):
+                    varying.add(stmt.name)
+    return bool(names & varying)
+
+
+def _accesses(loop: Loop) -> list[tuple[Dim, bool, bool]]:
+    found = [(s.offset, True, s.add) for s in statements((loop,)) if isinstance(s, Store)]
+    for root in expressions((loop,)):
+        found += [(n.attr[1], False, False) for n in E.walk(root) if n.op == "load"]
+    return found
+
+
+def _mark(loop: Loop, a: Atom) -> Loop:
+    if loop.axis == a:
+        return replace(loop, vector=True)
+    return replace(loop, body=tuple(_mark(s, a) if isinstance(s, Loop) else s for s in loop.body))

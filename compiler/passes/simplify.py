@@ -1,0 +1,156 @@
+"""simplify: a table of small rules, each of which keeps every bit of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.rewrite import rebuild
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ops.core import constant
+
+Rule = Callable[[Operation, "tuple[Tensor, ...]"], "Tensor | None"]
+
+
+def simplify(graph: Graph) -> Graph:
+    """Drop what does nothing and merge what cancels, by the rules in RULES.
+
+    Example:  %1 = mul(x, 1.0) ; %2 = transpose(w) ; %3 = matmul(%1, %2)
+    -->       %3 = matmul(x, w, transpose_b=True)
+    """
+    return rebuild(graph, _simplify_one)
+
+
+def _simplify_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    for rule in RULES.get(op.opdef.name, ()):
+        result = rule(op, operands)
+        if result is not None:
+            return result
+    return None
+
+
+def _number(t: Tensor) -> Any:
+    """The value of a constant whose elements are all one number, else None."""
+    if t.op.opdef is not constant:
+        return None
+    array = t.op.value.array
+    return array.ravel()[0] if array.size == 1 else None
+
+
+def _is(t: Tensor, value: float) -> bool:
+    number = _number(t)
+    return number is not None and bool(number == value) and not (value == 0 and np.signbit(number))
+
+
+def _keeps_type(op: Operation, t: Tensor) -> bool:
+    return t.type == op.out.type
+
+
+def _drop(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """identity(x) -> x"""
+    return operands[0]
+
+
+def _neutral(value: float, right: bool = True, left: bool = False) -> Rule:
+    """x * 1, 1 * x, x - 0, x / 1 -> x. (Not x + 0: it makes -0.0 of nothing else.)"""
+    def rule(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+        x, y = operands
+        if right and _is(y, value) and _keeps_type(op, x):
+            return x
+        return y if left and _is(x, value) and _keeps_type(op, y) else None
+    return rule
+
+
+def _same_dtype(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """cast(x, its own dtype) -> x"""
+    return operands[0] if _keeps_type(op, operands[0]) else None
+
+
+def _same_shape(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """reshape(x, its own shape), broadcast_to(x, its own shape) -> x"""
+    return operands[0] if _keeps_type(op, operands[0]) else None
+
+
+def _reshape_twice(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """reshape(reshape(x)) -> reshape(x)"""
+    inner = operands[0].op
+    if inner.opdef is not op.opdef:
+        return None
+    result: Tensor = op.opdef(inner.operands[0], shape=op.out.type.dims)
+    return result
+
+
+def _permutation(op: Operation) -> tuple[int, ...]:
+    perm = op.attrs["perm"]
+    rank = op.out.type.rank
+    assert rank is not None
+    return tuple(range(rank))[::-1] if perm is None else tuple(p % rank for p in perm)
+
+
+def _transpose(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """transpose(transpose(x)) -> one transpose, or x where they cancel"""
+    perm, x = _permutation(op), operands[0]
+    if x.op.opdef is op.opdef:
+        first = _permutation(x.op)
+        perm, x = tuple(first[p] for p in perm), x.op.operands[0]
+    if perm == tuple(range(len(perm))):
+        return x
+    if x is operands[0]:
+        return None
+    result: Tensor = op.opdef(x, perm=perm)
+    return result
+
+
+def _swaps_last_two(op: Operation) -> bool:
+    if op.opdef.name != "transpose":
+        return False
+    perm = _permutation(op)
+    rank = len(perm)
+    return rank >= 2 and perm == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _matmul_flags(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """matmul(transpose(x), y) -> matmul(x, y, transpose_a=True)"""
+    a, b = operands
+    flags = {"transpose_a": op.transpose_a, "transpose_b": op.transpose_b}
+    if _swaps_last_two(a.op):
+        a, flags["transpose_a"] = a.op.operands[0], not op.transpose_a
+    if _swaps_last_two(b.op):
+        b, flags["transpose_b"] = b.op.operands[0], not op.transpose_b
+    if (a, b) == operands:
+        return None
+    result: Tensor = op.opdef(a, b, **flags)
+    return result
+
+
+def _square(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """pow(x, 2) -> square(x); pow(x, 1) -> x"""
+    x, y = operands
+    if _is(y, 2) and _keeps_type(op, x):
+        result: Tensor = REGISTRY["square"](x)
+        return result
+    return x if _is(y, 1) and _keeps_type(op, x) else None
+
+
+def _one_term(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """add_n(x) -> x"""
+    return operands[0] if len(operands) == 1 and _keeps_type(op, operands[0]) else None
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "identity": (_drop,),
+    "mul": (_neutral(1, left=True),),
+    "sub": (_neutral(0),),
+    "div": (_neutral(1),), "truediv": (_neutral(1),), "realdiv": (_neutral(1),),
+    "cast": (_same_dtype,),
+    "reshape": (_same_shape, _reshape_twice),
+    "broadcast_to": (_same_shape,),
+    "transpose": (_transpose,),
+    "matmul": (_matmul_flags,),
+    "pow": (_square,),
+    "add_n": (_one_term,), "concat": (_one_term,),
+}

@@ -1,0 +1,80 @@
+"""The compiler: from a fetch signature to a Program, pass by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from graphflow.compiler import flags
+from graphflow.compiler.ir.graph import Graph
+from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.text import print_graph
+from graphflow.compiler.ir.verify import verify
+from graphflow.compiler.passes.check import Checker
+from graphflow.compiler.passes.cse import cse
+from graphflow.compiler.passes.emit import describe_buffers, emit
+from graphflow.compiler.passes.expand import expand
+from graphflow.compiler.passes.fold import fold
+from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.lower import Launch, lower
+from graphflow.compiler.passes.lower_dtypes import lower_dtypes
+from graphflow.compiler.passes.plan_memory import plan_memory
+from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.schedule import schedule
+from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.program import Program
+
+# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
+PIPELINE: tuple[Callable[[Graph], Graph], ...] = (expand, fold, simplify, cse, lower_dtypes, fold, cse)
+Clock = Callable[[str], None]
+
+
+def compile_signature(signature: Signature, vector_bits: int, note: Clock | None = None) -> Program:
+    """Compile what a Session asks for.
+
+    vector_bits  the width of the vectors to use
+    note         called with a name after each pass, for timing
+    Raises:      prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
+    """
+    debug, note = flags.debug_level(), note or (lambda name: None)
+    dumps: dict[str, str] = {}
+    pruned = prune(signature)
+    graph = pruned.graph
+    verify(graph, "prune")
+    checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
+    _keep(dumps, debug, "prune", graph)
+    note("prune")
+    for run_pass in PIPELINE:
+        graph = run_pass(graph)
+        verify(graph, run_pass.__name__)
+        if checker is not None:
+            checker.check(graph, run_pass.__name__)
+        _keep(dumps, debug, run_pass.__name__, graph)
+        note(run_pass.__name__)
+    grouping = fuse(graph)
+    note("fuse")
+    launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
+    note("lower")
+    plan = plan_memory(grouping.graph, launches)
+    note("plan_memory")
+    if debug >= 4:
+        dumps["nests"] = "\n".join(str(launch.nest) for launch in launches) + "\n" + describe_buffers(plan.buffers)
+    program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
+    note("emit")
+    return program
+
+
+def count_ops(signature: Signature) -> int:
+    """The operations of the user's graph that the run needs, placeholders, constants and reads not counted."""
+    needed = ancestors(signature.fetches, signature.feeds, signature.targets)
+    return sum(op.opdef.effect not in ("input", "read", "group") and op.opdef.name != "constant" for op in needed)
+
+
+def _scheduled(launch: Launch, vector_bits: int) -> Launch:
+    return replace(launch, nest=schedule(launch.nest, vector_bits))
+
+
+def _keep(dumps: dict[str, str], debug: int, name: str, graph: Graph) -> None:
+    if debug >= 3:
+        dumps[f"after {name}" + " " * sum(k.startswith(f"after {name}") for k in dumps)] = print_graph(graph)
+

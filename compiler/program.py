@@ -1,0 +1,86 @@
+"""Program: what the compiler hands to the runtime. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir.dims import Atom, Dim
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ir.variable import VariableHandle
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed."""
+
+    feed: int
+    axis: int | None = None
+    element: int | None = None
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory of a program.
+
+    role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", or "arena"
+    size   in elements
+    first, last  the launches between which an arena buffer is in use
+    """
+
+    role: str
+    dtype: DType
+    size: Dim
+    index: int = 0
+    variable: VariableHandle | None = None
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel launch: the function, and the buffers it is given."""
+
+    function: str
+    buffers: tuple[int, ...]
+    symbols: tuple[Atom, ...]
+    check: int
+    text: str
+    ops: int
+    kind: str
+    extents: tuple[Dim, ...]
+    work: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled signature: LLVM IR and all that is needed to call it.
+
+    symbols    every run-time integer, and where its value comes from
+    arguments  those that kernels are given, in the order of the frame
+    guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
+    required   pairs that must be equal for the graph to make sense
+    checks     what to report for each index check, by number
+    """
+
+    ir: str
+    entry: str
+    feeds: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    buffers: tuple[Buffer, ...]
+    calls: tuple[Call, ...]
+    copies: tuple[tuple[int, int], ...]
+    constants: tuple[np.ndarray[Any, Any], ...]
+    reads: tuple[VariableHandle, ...]
+    writes: tuple[VariableHandle, ...]
+    symbols: dict[Atom, Symbol]
+    arguments: tuple[Atom, ...]
+    guards: tuple[tuple[Dim, Dim], ...]
+    required: tuple[tuple[Dim, Dim], ...]
+    checks: tuple[str, ...]
+    uses_key: bool
+    ops: int
+    dumps: dict[str, str] = field(default_factory=dict, compare=False)

@@ -1,0 +1,69 @@
+"""Engine: from a fetch signature to an Executable, compiled when first called."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+
+from collections.abc import Sequence
+
+from graphflow.compiler import flags
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.passes.prune import Signature
+from graphflow.compiler.pipeline import compile_signature
+from graphflow.compiler.program import Program
+from graphflow.runtime import report
+from graphflow.runtime.executable import Executable, Pins
+from graphflow.runtime.jit import NativeFunction, compile_ir, vector_bits
+from graphflow.runtime.variables import VariableStore
+
+_WORD = 0xFFFFFFFF
+
+
+class Engine:
+    """Compiles the signatures of one graph against one store of variables. Safe to use from several threads."""
+
+    def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
+        self.graph = graph
+        self.store = store
+        self.threads = threads
+        self._executables: dict[object, Executable] = {}
+        self._lock = threading.RLock()
+        self._entropy = secrets.randbits(64)
+        self._runs = 0
+
+    def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor]) -> Executable:
+        """The executable that gives `fetches` and runs `targets`, taking a value per feed."""
+        key = (tuple(fetches), tuple(targets), tuple(feeds))
+        with self._lock:
+            found = self._executables.get(key)
+            if found is None:
+                found = self._executables[key] = self._new_executable(*key)
+            return found
+
+    def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
+                        feeds: tuple[Tensor, ...]) -> Executable:
+        def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, NativeFunction]:
+            with self._lock:
+                return self._compile(Signature(fetches, targets, feeds, types, pins))
+
+        return Executable(self, build, feeds)
+
+    def _compile(self, signature: Signature) -> tuple[Program, NativeFunction]:
+        times = report.Times()
+        program = compile_signature(signature, vector_bits(), times.note)
+        native = compile_ir(program.ir, program.entry)
+        times.note("native")
+        if flags.debug_level():
+            report.compiled(program, times, native)
+        return program, native
+
+    def next_key(self) -> tuple[int, int, int, int]:
+        """Key words for the random ops of one run: the session's entropy, and a number that no other run has."""
+        with self._lock:
+            run, self._runs = self._runs, self._runs + 1
+        return self._entropy & _WORD, self._entropy >> 32, run & _WORD, run >> 32
+
+

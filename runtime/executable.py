@@ -1,0 +1,193 @@
+"""Executable: one fetch signature, ready to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.shape import TensorShape
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.program import Program
+from graphflow.runtime.plan import Array, Plan, broken, symbol_value
+
+if TYPE_CHECKING:
+    from graphflow.runtime.engine import Engine
+    from graphflow.runtime.jit import NativeFunction
+
+_MOST_PLANS = 256
+Variant = "tuple[Program, NativeFunction]"
+Pins = tuple[tuple[str, int], ...]
+
+
+class Executable:
+    """`executable(*feeds)` gives a list with the value of each fetch.
+
+    A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes make
+    a new plan (microseconds); a new program is compiled only for another rank of a feed of unknown rank, and for a
+    dim of 1 that must be broadcast where the program took it for equal to another.
+    """
+
+    def __init__(self, engine: Engine, compile: Callable[[tuple[TensorType, ...], Pins], tuple[Program, NativeFunction]],
+                 feeds: Sequence[Tensor]) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._compile = compile
+        self._feeds = tuple(feeds)
+        self._dtypes = tuple(t.dtype.numpy for t in feeds)
+        self._plans: dict[Any, Plan] = {}
+        self._variants: dict[Any, tuple[Program, NativeFunction]] = {}
+        self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
+        self._pinned: dict[str, None] = {}
+
+    def __call__(self, *values: Any) -> list[Any]:
+        arrays = []
+        shapes: list[Any] = []
+        for v, dtype, t in zip(values, self._dtypes, self._feeds, strict=True):
+            if type(v) is not np.ndarray or v.dtype is not dtype or not v.flags.c_contiguous:
+                v = convert_feed(v, t)
+            arrays.append(v)
+            shapes.append(v.shape)
+        for feed, k in self._elements:
+            shapes.append(int(arrays[feed].flat[k]))
+        plan = self._plans.get(tuple(shapes))
+        if plan is None:
+            plan = self._new_plan(arrays)
+        return self._run(plan, arrays)
+
+    def _run(self, plan: Plan, arrays: list[Array]) -> list[Any]:
+        try:
+            slot = plan.free.pop()
+        except IndexError:
+            slot = plan.new_slot()
+        store = self._store
+        if slot.version != store.version:
+            plan.bind(slot, store)
+        if plan.uses_key:
+            slot.key[:] = self._engine.next_key()
+        outputs = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
+        if plan.call(slot.frame, *arrays, *outputs) is not None:
+            raise plan.error(slot)
+        if plan.first_call:
+            plan.first_call = False
+            for v in plan.program.writes:
+                store.mark_initialized(v)
+        plan.free.append(slot)
+        if plan.scalars:
+            return [o if o.ndim else o[()] for o in outputs]
+        return outputs
+
+    # The first call with new shapes
+
+    def _new_plan(self, arrays: list[Array]) -> Plan:
+        for a, t in zip(arrays, self._feeds, strict=True):
+            if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
+                raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
+                                 f"(made at {t.op.source[0]}:{t.op.source[1]})")
+        program, native, values = self._fitting(arrays)
+        for a, b in broken(program.required, values):
+            raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit: {a} must equal {b} in a reshape, "
+                                                   f"with {_dims_text(values)}")
+        plan = Plan(program, native, values)
+        if len(self._plans) >= _MOST_PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        key = (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
+        self._plans[key] = plan
+        return plan
+
+    def _fitting(self, arrays: list[Array]) -> tuple[Program, NativeFunction, dict[Atom, Dim]]:
+        """A program whose guards hold for these feeds; dims in a broken guard become constants of a new one."""
+        types, pins = feed_types(self._feeds, arrays), dict[str, int]()
+        while True:
+            program, native, pinned = self._variant(types, arrays, pins)
+            pins |= pinned
+            values: dict[Atom, Dim] = {a: symbol_value(s, arrays) for a, s in program.symbols.items()}
+            wrong = broken(program.guards, values)
+            if not wrong:
+                return program, native, values
+            new = {a.name: int(values[a]) for pair in wrong for d in pair  # type: ignore[call-overload]
+                   for a in atoms_of(d)}
+            if new.keys() <= pins.keys() or not any(v == 1 for v in new.values()):
+                raise InvalidArgumentError(
+                    None, None, "the feeds' shapes do not fit each other: "
+                    + ", ".join(f"{a} must equal {b}" for a, b in wrong) + f", with {_dims_text(values)}; feeds: "
+                    + ", ".join(f"{t.name} {arr.shape}" for t, arr in zip(self._feeds, arrays, strict=True)))
+            pins |= new
+
+    def _variant(self, types: tuple[TensorType, ...], arrays: list[Array],
+                 pins: dict[str, int]) -> tuple[Program, NativeFunction, dict[str, int]]:
+        from graphflow.compiler.passes.prune import Undecided
+
+        pins = dict(pins)
+        while True:
+            key = (types, tuple(sorted(pins.items())))
+            found = self._variants.get(key)
+            try:
+                if found is None:
+                    found = self._variants[key] = self._compile(*key)
+                    self._note_elements(found[0])
+                return (*found, pins)
+            except Undecided as e:
+                pins |= {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
+
+    def _note_elements(self, program: Program) -> None:
+        new = {(s.feed, s.element) for s in program.symbols.values() if s.element is not None}
+        if not new <= set(self._elements):
+            self._elements = tuple(sorted(new | set(self._elements)))
+            self._plans.clear()  # their keys lack these integers
+
+    @property
+    def programs(self) -> list[Program]:
+        """The programs compiled so far."""
+        return [program for program, _ in self._variants.values()]
+
+
+def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:
+    """The feeds' types with a symbol n0, n1, ... for each unknown dim."""
+    from graphflow.compiler.ir.dims import sym
+
+    count = 0
+    types = []
+    for t, a in zip(feeds, arrays, strict=True):
+        dims: list[Dim] = []
+        for d in t.type.dims if t.type.dims is not None else (None,) * a.ndim:
+            if d is None:
+                d, count = sym(f"n{count}"), count + 1
+            dims.append(d)
+        types.append(TensorType(t.dtype, tuple(dims)))
+    return tuple(types)
+
+
+def convert_feed(value: Any, t: Tensor) -> Array:
+    """A feed as a C-ordered array of the tensor's dtype; DTypeError when the value would be changed by that."""
+    if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
+        raise DTypeError(f"the value fed for {t.name!r} is a tensor: feed what session.run gives for it")
+    try:
+        array = np.asarray(value)
+    except ValueError as e:
+        raise ShapeError(f"the value fed for {t.name!r} is ragged: {e}") from None
+    if array.dtype is not t.dtype.numpy:
+        array = _cast(array, t)
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _cast(array: Array, t: Tensor) -> Array:
+    dtype: DType = t.dtype
+    if array.dtype.kind not in "biufV" or array.dtype.kind == "V" and dtype.kind != "float":
+        raise DTypeError(f"cannot feed a value of dtype {array.dtype} for {t.name!r}, which is {t.type} (made at "
+                         f"{t.op.source[0]}:{t.op.source[1]})")
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype.numpy)
+    if dtype.kind in ("int", "uint", "bool") and not np.array_equal(converted, array):
+        raise DTypeError(f"cannot feed {array.dtype} values for {t.name!r}, which is {t.type} (made at "
+                         f"{t.op.source[0]}:{t.op.source[1]}): they would change")
+    return converted
+
+
+def _dims_text(values: dict[Atom, Dim]) -> str:
+    return ", ".join(f"{a.name} = {v}" for a, v in values.items())

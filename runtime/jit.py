@@ -1,0 +1,89 @@
+"""LLVM IR text to a callable, by way of numba's code generator. numba is imported when first needed."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+_METH_FASTCALL = 0x80
+_names = itertools.count()
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int),  # noqa: RUF012
+                ("doc", ctypes.c_char_p)]
+
+
+class NativeFunction:
+    """A compiled entry: `call(frame, *arrays)`; keeps what the code needs alive."""
+
+    __slots__ = ("call", "_library", "_definition")
+
+    def __init__(self, address: int, library: Any) -> None:
+        self._library = library
+        self._definition = _MethodDef(b"program", address, _METH_FASTCALL, None)
+        make = ctypes.pythonapi.PyCFunction_NewEx
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
+        self.call: Callable[..., Any] = make(ctypes.addressof(self._definition), None, None)
+
+    def assembly(self) -> str:
+        return str(self._library.get_asm_str())
+
+
+def compile_ir(ir: str, entry: str) -> NativeFunction:
+    """Compile a module whose function `entry` has the signature of a Python builtin."""
+    from llvmlite import binding
+    from numba.core.compiler_lock import global_compiler_lock
+
+    name = f"graphflow_{entry}_{next(_names)}"
+    with global_compiler_lock:
+        library = _codegen().create_library(name)
+        library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
+        library.finalize()
+        return NativeFunction(library.get_pointer_to_function(name), library)
+
+
+@functools.lru_cache(maxsize=1)
+def _codegen() -> Any:
+    """numba's JIT with our pass pipeline: the IR is vectorised already, so a short one is enough."""
+    from llvmlite import binding
+    from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+
+    class Library(JITCodeLibrary):  # type: ignore[misc]
+        def _optimize_functions(self, ll_module: Any) -> None:
+            ll_module.data_layout = self._codegen._data_layout
+
+        def _optimize_final_module(self) -> None:
+            tuning = binding.create_pipeline_tuning_options(speed_level=2)
+            tuning.loop_vectorization = tuning.slp_vectorization = False  # the SLP vectoriser has miscompiled
+            builder = binding.create_pass_builder(self._codegen._tm, tuning)
+            passes = binding.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            passes.run(self._final_module, builder)
+            functions = binding.create_new_function_pass_manager()
+            for add in ("add_sroa_pass", "add_instruction_combine_pass", "add_simplify_cfg_pass"):
+                getattr(functions, add)()
+            for f in self._final_module.functions:
+                if not f.is_declaration:
+                    functions.run(f, builder)
+
+    class Codegen(JITCPUCodegen):  # type: ignore[misc]
+        _library_class = Library
+
+    return Codegen("graphflow")
+
+
+@functools.lru_cache(maxsize=1)
+def vector_bits() -> int:
+    """The widest vector registers of this CPU, by its features (LLVM's name for a CPU may be wrong)."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    if features.get("avx512f") and features.get("avx512dq") and features.get("avx512bw"):
+        return 512
+    return 256 if features.get("avx2") and features.get("fma") else 128

@@ -1,0 +1,109 @@
+"""A program for given feed shapes: run-time integers, places in the arena, and the frames of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.codegen.frame import (ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX, FIRST_SYMBOL, GEMM_F32,
+                                              GEMM_F64, RELEASE_LOCK)
+from graphflow.compiler.errors import InvalidArgumentError
+from graphflow.compiler.ir.dims import Atom, Dim, evaluate
+from graphflow.compiler.passes.plan_memory import place
+from graphflow.compiler.program import Program, Symbol
+from graphflow.runtime.blas import gemm_addresses
+from graphflow.runtime.jit import NativeFunction
+from graphflow.runtime.variables import VariableStore, aligned_empty
+
+Array = np.ndarray[Any, Any]
+_UNLOCK_ABOVE = 400_000  # additions, about 40 us: below, letting other threads in costs more than it gives
+
+
+def symbol_value(s: Symbol, feeds: Sequence[Array]) -> int:
+    feed = feeds[s.feed]
+    return int(feed.shape[s.axis]) if s.axis is not None else int(feed.flat[s.element or 0])
+
+
+class Slot:
+    """The memory of one call at a time: its frame and arena."""
+
+    __slots__ = ("frame", "arena", "key", "version")
+
+    def __init__(self, frame: Array, arena: Array, key: Array) -> None:
+        self.frame = frame
+        self.arena = arena
+        self.key = key
+        self.version = -1
+
+
+class Plan:
+    """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
+
+    def __init__(self, program: Program, native: NativeFunction, values: dict[Atom, Dim]) -> None:
+        self.program = program
+        self.call = native.call
+        self.uses_key = program.uses_key
+        self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy) for t in program.outputs]
+        self.scalars = any(not shape for shape, _ in self.outputs)
+        self.first_call = True
+        self.free: list[Slot] = []
+        self._arguments = [int(values[a]) for a in program.arguments]  # type: ignore[call-overload]
+        self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
+        offsets, self.arena_bytes = place([self._sizes[k] for k in arena],
+                                          [(program.buffers[k].first, program.buffers[k].last) for k in arena])
+        self._offsets = dict(zip(arena, offsets, strict=True))
+        self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents]) for c in program.calls)
+
+    def new_slot(self) -> Slot:
+        """A frame with everything in it but the addresses of variables."""
+        program = self.program
+        first = FIRST_SYMBOL + len(self._arguments)
+        frame = np.zeros(first + len(program.buffers) + len(program.copies), np.int64)
+        slot = Slot(frame, aligned_empty((self.arena_bytes,), np.uint8), np.zeros(4, np.uint32))
+        frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
+        frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
+        frame[FIRST_SYMBOL:first] = self._arguments
+        base = slot.arena.ctypes.data
+        for k, b in enumerate(program.buffers):
+            if b.role == "arena":
+                frame[first + k] = base + self._offsets[k]
+            elif b.role == "constant":
+                frame[first + k] = program.constants[b.index].ctypes.data
+            elif b.role == "key":
+                frame[first + k] = slot.key.ctypes.data
+        for k, (source, _) in enumerate(program.copies):
+            frame[first + len(program.buffers) + k] = self._sizes[source]
+        return slot
+
+    def bind(self, slot: Slot, store: VariableStore) -> None:
+        """Put the addresses of the variables into the frame; those that are read must have a value."""
+        for v in self.program.reads:
+            store.require(v)
+        first = FIRST_SYMBOL + len(self._arguments)
+        for k, b in enumerate(self.program.buffers):
+            if b.role == "state":
+                assert b.variable is not None
+                slot.frame[first + k] = store.array(b.variable).ctypes.data
+        slot.version = store.version
+
+    def error(self, slot: Slot) -> InvalidArgumentError:
+        """What the frame says went wrong."""
+        check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
+        where = self.program.checks[check - 1]
+        return InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
+
+
+def _work(kind: str, work: int, extents: list[int]) -> int:
+    product = 1
+    for e in extents:
+        product *= max(e, 1)
+    return product // 16 if kind == "product" else product * max(work, 1) // 8
+
+
+def broken(pairs: Sequence[tuple[Dim, Dim]], values: dict[Atom, Dim]) -> list[tuple[Dim, Dim]]:
+    """The pairs that are not equal at these values."""
+    return [(a, b) for a, b in pairs if evaluate(a, values) != evaluate(b, values)]
+

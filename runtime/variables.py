@@ -1,0 +1,76 @@
+"""VariableStore: the values of a session's variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
+from graphflow.compiler.ir.variable import VariableHandle
+
+Array = np.ndarray[Any, Any]
+
+
+class VariableStore:
+    """Variable -> array. `version` changes whenever an array is made or replaced, never when one is written into;
+    programs keep addresses for as long as it stays."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._arrays: dict[VariableHandle, Array] = {}
+        self._ready: set[VariableHandle] = set()
+
+    def array(self, variable: VariableHandle) -> Array:
+        """The memory of a variable, made now if need be; not yet initialised then."""
+        found = self._arrays.get(variable)
+        if found is None:
+            if not variable.type.is_static:
+                raise InvalidArgumentError(None, None, f"variable {variable.name!r} has the unknown shape "
+                                                       f"{variable.type}: give it one")
+            shape: Any = variable.type.dims
+            found = self._arrays[variable] = aligned_empty(shape, variable.type.dtype.numpy)
+            self.version += 1
+        return found
+
+    def require(self, variable: VariableHandle) -> None:
+        """FailedPreconditionError unless the variable has a value."""
+        if variable not in self._ready:
+            raise FailedPreconditionError(
+                None, None, f"attempting to use the uninitialized variable {variable.name!r} ({variable.type})\n"
+                            f"hint: run tf.global_variables_initializer() first, in this session")
+
+    def mark_initialized(self, variable: VariableHandle) -> None:
+        if variable not in self._ready:
+            self._ready.add(variable)
+            self.version += 1
+
+    def is_initialized(self, variable: VariableHandle) -> bool:
+        return variable in self._ready
+
+    def read(self, variable: VariableHandle) -> Array:
+        """A copy of the value."""
+        self.require(variable)
+        return self._arrays[variable].copy()
+
+    def write(self, variable: VariableHandle, value: Any) -> None:
+        """Set the value, converted to the variable's dtype; InvalidArgumentError when the shape is another."""
+        array = np.asarray(value, dtype=variable.type.dtype.numpy)
+        target = self.array(variable)
+        if array.shape != target.shape:
+            raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, but the value's "
+                                                   f"shape is {array.shape}")
+        target[...] = array
+        self.mark_initialized(variable)
+
+    def names(self) -> list[str]:
+        return [v.name for v in self._ready]
+
+
+def aligned_empty(shape: Any, dtype: Any, alignment: int = 64) -> Array:
+    """An uninitialised array whose data starts at a multiple of `alignment` bytes."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + alignment, dtype=np.uint8)
+    start = -raw.ctypes.data % alignment
+    return raw[start:start + size].view(dtype).reshape(shape)

@@ -1,0 +1,256 @@
+"""Compute the polynomials and split constants of compiler/loops/maths and print them as its coefficients.py.
+
+    python tests/exhaustive/fit_polynomials.py > compiler/loops/maths/coefficients.py
+
+Each is a minimax fit (Remez exchange on a Chebyshev grid, 60 digits) of the least degree that meets its target;
+the error printed is that of the rounded coefficients, relative to the function they serve (see `weight`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mpmath import mp, mpf
+
+mp.dps = 60
+Fn = Callable[[mpf], mpf]
+
+HEADER = '''"""Minimax polynomials, lowest power first, and split constants, leading part first.
+
+Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
+"""
+
+from __future__ import annotations
+
+'''
+
+
+@dataclass(frozen=True)
+class Fit:
+    """p(x) ~ f(x) on [lo, hi] with |weight(x) * (p(x) - f(x))| <= 2^-target; rounded to `bits`."""
+
+    name: str
+    bits: int
+    formula: str
+    f: Fn
+    lo: mpf
+    hi: mpf
+    weight: Fn
+    target: float
+
+
+def chebyshev_grid(lo: mpf, hi: mpf, count: int) -> list[mpf]:
+    return [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (k + mpf(1) / 2) / count) for k in range(count)]
+
+
+def polynomial(coefficients: list[mpf], x: mpf) -> mpf:
+    return mp.polyval(coefficients[::-1], x)
+
+
+def extrema(errors: list[mpf], count: int) -> list[int]:
+    """The largest error of each run of one sign; the best `count` neighbours among them."""
+    runs: list[int] = []
+    for k, e in enumerate(errors):
+        if runs and (e > 0) == (errors[runs[-1]] > 0):
+            if abs(e) > abs(errors[runs[-1]]):
+                runs[-1] = k
+        else:
+            runs.append(k)
+    while len(runs) > count:
+        runs.pop(0 if abs(errors[runs[0]]) < abs(errors[runs[-1]]) else -1)
+    return runs
+
+
+def remez(values: list[mpf], weights: list[mpf], grid: list[mpf], terms: int) -> list[mpf]:
+    """The polynomial of `terms` coefficients with the least weighted maximum error on the grid."""
+    last = len(grid) - 1
+    reference = [round(last * k / terms) for k in range(terms + 1)]  # even steps on a Chebyshev grid
+    best: tuple[mpf, list[mpf]] | None = None
+    for _ in range(12):
+        system = mp.matrix(terms + 1, terms + 1)
+        for row, k in enumerate(reference):
+            for column in range(terms):
+                system[row, column] = grid[k] ** column
+            system[row, terms] = (-1) ** row / weights[k]
+        try:
+            solved = mp.lu_solve(system, mp.matrix([values[k] for k in reference]))
+        except ZeroDivisionError:  # nothing left to fit: the errors are rounding
+            break
+        coefficients = [solved[k] for k in range(terms)]
+        errors = [w * (polynomial(coefficients, x) - v)
+                  for x, v, w in zip(grid, values, weights, strict=True)]
+        worst = max(abs(e) for e in errors)
+        if best is None or worst < best[0]:
+            best = worst, coefficients
+        chosen = extrema(errors, terms + 1)
+        if len(chosen) < terms + 1 or worst < abs(solved[terms]) * 1.02:
+            break
+        reference = chosen
+    return best[1] if best else [mpf(0)] * terms
+
+
+def rounded(exact: list[mpf], fit: Fit, values: list[mpf], weights: list[mpf], grid: list[mpf]) -> list[float]:
+    """The coefficients as floats: each is rounded in turn, and those above it are fitted again to make up for it."""
+    kept: list[float] = []
+    for left in range(len(exact) - 1, -1, -1):
+        kept.append(float(np.float32(float(exact[0]))) if fit.bits == 32 else float(exact[0]))
+        values = [(v - kept[-1]) / x for x, v in zip(grid, values, strict=True)]
+        weights = [w * abs(x) for x, w in zip(grid, weights, strict=True)]
+        refit = remez(values, weights, grid, left) if left > 1 else exact[1:]
+        exact = refit if any(refit) else exact[1:]
+    return kept
+
+
+def solve(fit: Fit) -> tuple[list[float], float]:
+    """The shortest polynomial that meets the target, and log2 of its error."""
+    grid = chebyshev_grid(fit.lo, fit.hi, 400)  # even: never at 0
+    values, weights = [fit.f(x) for x in grid], [abs(fit.weight(x)) for x in grid]
+
+    def error(coefficients: list[mpf]) -> mpf:
+        return max(w * abs(polynomial(coefficients, x) - v) for x, v, w in zip(grid, values, weights, strict=True))
+
+    for terms in range(3, 40):
+        exact = remez(values, weights, grid, terms)
+        if error(exact) <= mpf(2) ** -fit.target:
+            plain = [float(np.float32(float(c))) if fit.bits == 32 else float(c) for c in exact]
+            kept = min(plain, rounded(exact, fit, values, weights, grid), key=lambda c: error([mpf(v) for v in c]))
+            return kept, float(mp.log(error([mpf(c) for c in kept]), 2))
+    raise ValueError(f"{fit.name}: no polynomial of 40 terms is good enough")
+
+
+def root(f: Fn) -> Fn:
+    """f(sqrt(z)), for odd and even functions fitted in the square."""
+    return lambda z: f(mp.sqrt(z))
+
+
+def fits() -> list[Fit]:
+    """Every polynomial, f32 then f64."""
+    ln2, pi, one = mp.log(2), mp.pi, mpf(1)
+    quarter, half, third = (pi / 4 * mpf("1.01")) ** 2, ln2 / 2 * mpf("1.01"), one / 3
+    s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
+    out: list[Fit] = []
+    for bits, t in (32, 28.0), (64, 58.0):
+        def add(name: str, formula: str, f: Fn, lo: mpf, hi: mpf, weight: Fn, target: float = t,
+                width: int = bits) -> None:
+            out.append(Fit(f"{name}_{width}", width, formula, f, mpf(lo), mpf(hi), weight, target))
+
+        add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
+            lambda r: r * r / mp.expm1(r) if bits == 64 else r * r)
+        if bits == 32:
+            add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third, third,
+                lambda f: f**3 / mp.log1p(f))
+            add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)
+        else:
+            add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0, s2,
+                lambda z: z / 2)
+        add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2", root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4),
+            0, s2, lambda z: z * z, 40 if bits == 32 else 70)
+        add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
+            lambda z: z)
+        add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
+            quarter, lambda z: z * z)
+        add("TAN", "(tan(r)/r - 1) / z, z = r^2", root(lambda r: (mp.tan(r) / r - 1) / r**2), 0, quarter,
+            lambda z: z)
+        add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0, 0.25,
+            lambda z: z)
+        add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1, lambda z: z)
+        add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1, lambda z: z)
+        add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
+        add_erfc(out, bits, t)
+        add_erfinv(out, bits, t)
+    return out
+
+
+def add_erfc(out: list[Fit], bits: int, target: float) -> None:
+    """exp(x^2) erfc(x) (x + 2) - 1 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
+    top = mpf("10.5") if bits == 32 else mpf(28)
+
+    def f(t: mpf) -> mpf:
+        x = 2 * (1 + t) / (1 - t)
+        return mp.exp(x * x) * mp.erfc(x) * (x + 2)
+
+    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1, t = (x - 2)/(x + 2)", lambda t: f(t) - 1,
+                   mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target))
+
+
+def erfinv_ratio(w: mpf) -> mpf:
+    """erfinv(x)/x where w = -log(1 - x^2); Newton on log(erfc), which keeps the tail exact."""
+    x = mp.sqrt(-mp.expm1(-w))
+    tail = mp.exp(-w) / (1 + x)  # 1 - x
+    y = mp.sqrt(w) * mpf("0.886") if w < 1 else mp.sqrt(max(w - mp.log(mp.sqrt(w) + 1), mpf("0.3")))
+    for _ in range(60):
+        e = mp.erfc(y)
+        step = (mp.log(e) - mp.log(tail)) * e * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+        y += step
+        if abs(step) < mpf(10) ** -45 * y:
+            break
+    return y / x
+
+
+def add_erfinv(out: list[Fit], bits: int, target: float) -> None:
+    """erfinv(x)/x - base, in w = -log(1 - x^2) near 0 and in sqrt(w) beyond."""
+    pieces = {32: [("NEAR", 1, 2.5, 0, 5), ("FAR", 2, 3, mp.sqrt(5), 4.2)],
+              64: [("NEAR", 1, 3.125, 0, 6.25), ("FAR", 2, 3.25, 2.5, 4), ("TAIL", 4, 5, 4, 6.1)]}[bits]
+    for name, base, middle, lo, hi in pieces:
+        def ratio(u: mpf, middle: mpf = mpf(middle), near: bool = name == "NEAR") -> mpf:
+            return erfinv_ratio(u + middle if near else (u + middle) ** 2)
+
+        inner = "-log(1 - x^2)" if name == "NEAR" else "sqrt(-log(1 - x^2))"
+        out.append(Fit(f"ERFINV_{name}_{bits}", bits, f"erfinv(x)/x - {base}, u = {inner} - {middle}",
+                       lambda u, f=ratio, base=base: f(u) - base, mpf(lo) - middle, mpf(hi) - middle,
+                       lambda u, f=ratio: 1 / f(u), target))
+
+
+def parts(value: mpf, bits: int, count: int, short: int = 0) -> list[float]:
+    """value as a sum of floats; with `short`, the leading one keeps only that many bits after the point."""
+    out: list[float] = []
+    for k in range(count):
+        left = value - sum(mpf(p) for p in out)
+        if short and not k:
+            out.append(float(mp.floor(left * 2**short) / mpf(2) ** short))
+        else:
+            out.append(float(np.float32(mp.nstr(left, 40))) if bits == 32 else float(left))
+    return out
+
+
+def constants() -> dict[str, tuple[str, list[float]]]:
+    """Name -> (what it is, its parts)."""
+    out: dict[str, tuple[str, list[float]]] = {}
+    for bits in 32, 64:
+        short = 15 if bits == 32 else 41
+        out |= {f"LN2_{bits}": ("log 2", parts(mp.log(2), bits, 2)),
+                f"LN2_SHORT_{bits}": ("log 2; an exponent times the first is exact", parts(mp.log(2), bits, 2, short)),
+                f"LOG2_E_{bits}": ("1 / log 2", parts(1 / mp.log(2), bits, 2)),
+                f"LOG2_E2_{bits}": ("2 / log 2", parts(2 / mp.log(2), bits, 2)),
+                f"THIRD_{bits}": ("1/3", parts(mpf(1) / 3, bits, 2)),
+                f"HALF_PI_{bits}": ("pi/2", parts(mp.pi / 2, bits, 3)),
+                f"PI_{bits}": ("pi", parts(mp.pi, bits, 2))}
+    with mp.workdps(120):
+        for step in range(4):
+            turn = mp.ldexp(1, 28 * step) / (2 * mp.pi)
+            kept = [mp.ldexp(mpf(p), -28 * step) for p in parts(turn - mp.floor(turn), 64, 2, 55)]
+            out[f"TURN{step}"] = (f"1/(2 pi) without the bits above 2^-{28 * step}", [float(p) for p in kept])
+    return out
+
+
+def show(comment: str, name: str, values: list[float]) -> None:
+    print(f"\n# {comment}\n{name} = (")
+    for v in values:
+        print(f'    float.fromhex("{v.hex()}"),')
+    print(")", flush=True)
+
+
+def main() -> None:
+    print(HEADER, end="")
+    for name, (comment, values) in constants().items():
+        show(comment, name, values)
+    for fit in fits():
+        coefficients, error = solve(fit)
+        interval = f"[{float(fit.lo):.5g}, {float(fit.hi):.5g}]"
+        show(f"{fit.formula} on {interval}; error 2^{error:.1f}", fit.name, coefficients)
+
+
+if __name__ == "__main__":
+    main()
