@@ -45,7 +45,8 @@ def broadcast_static_shape(shape_x: Any, shape_y: Any) -> Any:
     """The static shape of an elementwise result of two shapes."""
     a, b = TensorShape(shape_x), TensorShape(shape_y)
     if not (a.is_fully_defined() and b.is_fully_defined()):
-        return TensorShape(None) if a.ndims is None or b.ndims is None else TensorShape([None] * max(len(a), len(b)))
+        return TensorShape(None) if a.ndims is None or b.ndims is None else TensorShape([None] * max(len(a),
+                                                                                                     len(b)))
     try:
         return TensorShape(np.broadcast_shapes(tuple(a.as_list()), tuple(b.as_list())))
     except ValueError:
@@ -76,7 +77,8 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
 
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Tensor:
     """Without the axes of length 1, or without those in `axis`."""
-    result: Tensor = shapes.squeeze(input, axis=either("squeeze", "axis", axis, squeeze_dims=squeeze_dims), name=name)
+    result: Tensor = shapes.squeeze(input, axis=either("squeeze", "axis", axis, squeeze_dims=squeeze_dims),
+                                    name=name)
     return result
 
 
@@ -170,8 +172,8 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
 def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None,
         constant_values: Any = 0) -> Tensor:
     """Elements added before and after along each axis: constants, or mirrored with REFLECT or SYMMETRIC."""
-    result: Tensor = joining.pad(tensor, paddings=paddings, mode=mode.upper(), constant_values=constant_values,
-                                 name=name or "Pad")
+    result: Tensor = joining.pad(tensor, paddings=paddings, mode=mode.upper(),
+                                 constant_values=constant_values, name=name or "Pad")
     return result
 
 
@@ -181,24 +183,30 @@ def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tenso
     return result
 
 
-def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0, end_mask: int = 0,
-                  ellipsis_mask: int = 0, new_axis_mask: int = 0, shrink_axis_mask: int = 0, var: Any = None,
+def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None, begin_mask: int = 0,
+                  end_mask: int = 0, ellipsis_mask: int = 0, new_axis_mask: int = 0,
+                  shrink_axis_mask: int = 0, var: Any = None,
                   name: str | None = None) -> Tensor:
     """What `input_[begin:end:strides]` is, with bit masks for the parts left open."""
     if strides is None:
         strides = [1] * len(begin)
     result: Tensor = indexing.strided_slice(
         input_, begin=begin, end=end, strides=strides, begin_mask=begin_mask, end_mask=end_mask,
-        ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask, name=name)
+        ellipsis_mask=ellipsis_mask, new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask,
+        name=name)
     return result
 
 
 def gather(params: Any, indices: Any, validate_indices: bool | None = None, name: str | None = None,
            axis: Any = None, batch_dims: int = 0) -> Tensor:
-    """The slices of `params` along an axis (default 0) that `indices` name; InvalidArgumentError for one outside."""
+    """The slices of `params` along an axis (default 0) that `indices` name.
+
+    Raises:  InvalidArgumentError in a run with an index outside
+    """
     if batch_dims:
         raise UnsupportedError("gather: batch_dims is not supported; tf.one_hot and tf.matmul can stand in")
-    result: Tensor = gathering.gather(params, indices, axis=0 if axis is None else axis, name=name or "GatherV2")
+    result: Tensor = gathering.gather(params, indices, axis=0 if axis is None else axis,
+                                      name=name or "GatherV2")
     return result
 
 
@@ -207,7 +215,7 @@ def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", nam
     """The rows of a table that `ids` name."""
     if isinstance(params, (list, tuple)):
         if len(params) != 1:
-            raise UnsupportedError("embedding_lookup: a table in several parts is not supported; tf.concat joins them")
+            raise UnsupportedError("embedding_lookup: the table is one tensor; tf.concat joins parts")
         params = params[0]
     rows = gather(params, ids, name=name or "embedding_lookup")
     if max_norm is None:
@@ -224,12 +232,11 @@ def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: s
 
 
 def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int | None = None) -> Tensor:
-    """The slices where a mask that is known while the graph is built holds; a computed mask is not supported."""
+    """The slices where a constant mask holds; a computed mask is not supported."""
     known = constant_value(as_tensor(mask))
     if known is None:
-        raise UnsupportedError("boolean_mask: how many elements are left depends on values; only a constant mask is "
-                               "supported
-hint: tf.where(mask, x, zeros) keeps the shape")
+        raise UnsupportedError("boolean_mask: how many elements are left depends on values, so only a "
+                               "constant mask is supported\nhint: tf.where(mask, x, zeros) keeps the shape")
     t = as_tensor(tensor)
     if known.ndim != 1:
         t = reshape(t, [-1, *(t.type.dims or ())[known.ndim:]])
@@ -267,7 +274,8 @@ def one_hot(indices: Any, depth: Any, on_value: Any = None, off_value: Any = Non
     if dtype is None and (on_value is not None or off_value is not None):
         dtype = as_tensor(on if on_value is not None else off).dtype
     wanted = float32 if dtype is None else as_dtype(dtype)
-    options: dict[str, Any] = {"depth": depth, "axis": -1 if axis is None else axis, "name": name or "one_hot"}
+    options: dict[str, Any] = {"depth": depth, "axis": -1 if axis is None else axis,
+                               "name": name or "one_hot"}
     if not tensors:
         result: Tensor = sequences.one_hot(indices, on_value=on, off_value=off, dtype=wanted, **options)
         return result
@@ -307,11 +315,11 @@ def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = bool_, name: st
 
 
 def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
-    """Coordinates on a grid: one tensor per axis, each repeated along the others; indexing is "xy" or "ij"."""
+    """Coordinates on a grid: one tensor per axis, repeated along the others; indexing is "xy" or "ij"."""
     indexing_order = kwargs.pop("indexing", "xy")
     kwargs.pop("name", None)
     if kwargs or indexing_order not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing is 'xy' or 'ij'; unknown: {', '.join(kwargs) or indexing_order}")
+        raise ValueError(f"meshgrid: indexing is 'xy' or 'ij', not {', '.join(kwargs) or indexing_order}")
     rank = len(args)
     order = [1, 0, *range(2, rank)] if indexing_order == "xy" and rank > 1 else list(range(rank))
     values = [as_tensor(a) for a in args]
@@ -340,13 +348,15 @@ def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
 
 def zeros_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Tensor:
     """Zeros in the shape of `tensor`."""
-    result: Tensor = shapes.zeros_like(tensor, dtype=None if dtype is None else as_dtype(dtype), name=name or "zeros_like")
+    result: Tensor = shapes.zeros_like(tensor, dtype=None if dtype is None else as_dtype(dtype),
+                                       name=name or "zeros_like")
     return result
 
 
 def ones_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Tensor:
     """Ones in the shape of `tensor`."""
-    result: Tensor = shapes.ones_like(tensor, dtype=None if dtype is None else as_dtype(dtype), name=name or "ones_like")
+    result: Tensor = shapes.ones_like(tensor, dtype=None if dtype is None else as_dtype(dtype),
+                                      name=name or "ones_like")
     return result
 
 

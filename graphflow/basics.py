@@ -29,7 +29,8 @@ class name_scope:
     again as it is; a name of None without a default goes back to the root.
     """
 
-    def __init__(self, name: str | None, default_name: str | None = None, values: Iterable[Any] | None = None) -> None:
+    def __init__(self, name: str | None, default_name: str | None = None,
+                 values: Iterable[Any] | None = None) -> None:
         if not (name is None or isinstance(name, str)):
             raise TypeError(f"name_scope: the name is a string, not {name!r}")
         self._name = default_name if name is None else name
@@ -74,7 +75,7 @@ def control_dependencies(control_inputs: Iterable[Any] | None) -> AbstractContex
 
 
 def device(device_name_or_function: Any) -> AbstractContextManager[None]:
-    """Note the device asked for on operations made inside. It is a wish: a script with "/gpu:0" runs anywhere."""
+    """Note the device asked for on operations made inside. It is a wish: "/gpu:0" runs anywhere."""
     return get_default_graph().device(device_name_or_function)
 
 
@@ -128,7 +129,7 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
 def _static_shape(shape: Any) -> tuple[int, ...]:
     dims = as_dims(shape)
     if dims is None or any(not isinstance(d, int) for d in dims):
-        raise ShapeError(f"constant: the shape {shape} has unknown dims; tf.fill takes dims known at run time")
+        raise ShapeError(f"constant: the shape {shape} has unknown dims\nhint: tf.fill takes them")
     return dims  # type: ignore[return-value]
 
 
@@ -137,7 +138,7 @@ def _shaped(array: np.ndarray[Any, Any], shape: tuple[int, ...], verify: bool) -
         return array
     count = int(np.prod(shape))
     if verify or array.size > count or (array.size == 0 and count):
-        raise ShapeError(f"constant: {array.size} values of shape {array.shape} do not make the shape {shape}")
+        raise ShapeError(f"constant: {array.size} values of shape {array.shape} do not make {shape}")
     if array.size == 1:
         return np.full(shape, array.ravel()[0], array.dtype)
     flat = np.concatenate([array.ravel(), np.full(count - array.size, array.ravel()[-1:], array.dtype)])
@@ -193,8 +194,9 @@ def group(*inputs: Any, name: str | None = None) -> Operation:
         return no_op(name or "group_deps")
 
 
-def tuple_(tensors: Sequence[Any], name: str | None = None, control_inputs: Sequence[Any] | None = None) -> list[Any]:
-    """The tensors, each available only when all of them (and `control_inputs`) are computed; None stays None."""
+def tuple_(tensors: Sequence[Any], name: str | None = None,
+           control_inputs: Sequence[Any] | None = None) -> list[Any]:
+    """The tensors, each only when all of them and `control_inputs` are computed; None stays None."""
     given = [t for t in tensors if t is not None]
     if not given:
         raise ValueError("tuple: at least one tensor is needed")
@@ -259,5 +261,5 @@ def set_random_seed(seed: int | None) -> None:
 
 
 def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
-    """The seeds of the graph and of one random operation, by TF1's rules; (None, None) draws differently each time."""
+    """The seeds of one random operation by TF1's rules; with (None, None) it draws differently each time."""
     return seed_pair(get_default_graph(), op_seed) or (None, None)

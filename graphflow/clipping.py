@@ -18,10 +18,9 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
     with name_scope(name, "clip_by_norm", [t]) as scope:
         x = as_tensor(t)
         squares = reduce_sum(square(x), axes, True)
-        positive = squares > 0
+        positive, one = squares > 0, as_tensor(1.0, x.dtype)
         # the root of 1 where the sum is 0: its derivative there would be infinite
-        norm = logic.where_v2(positive, elementwise.sqrt(logic.where_v2(positive, squares, as_tensor(1.0, x.dtype))),
-                              squares)
+        norm = logic.where_v2(positive, elementwise.sqrt(logic.where_v2(positive, squares, one)), squares)
         limit = as_tensor(clip_norm, x.dtype)
         result: Tensor = elementwise.truediv(x * limit, elementwise.maximum(norm, limit), name=scope)
         return result

@@ -1,4 +1,4 @@
-"""Session options. They have TF1's fields; those that mean nothing to a compiled program are kept and ignored."""
+"""Session options. They have TF1's fields; what means nothing to a compiled program is ignored."""
 
 from __future__ import annotations
 

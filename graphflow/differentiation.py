@@ -21,8 +21,8 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients",
     gx = sum over y, and all elements of y, of  grad_y * dy/dx
 
     Shapes:  one gradient per x, of its shape; `grad_ys` (default: ones) are shaped as ys
-    A gradient is None where no y depends on the x, or a zero with unconnected_gradients="zero". All reads of a
-    Variable count. `stop_gradients` are taken for constants.
+    A gradient is None where no y depends on the x, or a zero with unconnected_gradients="zero". All reads of
+    a Variable count. `stop_gradients` are taken for constants.
     Raises:  DTypeError when a y is not of a float dtype; GraphError for an operation without a gradient
     """
     ys, xs, stops = _listed(ys), _listed(xs), _listed(stop_gradients)
@@ -39,7 +39,8 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients",
             found = dict(zip(flat, autodiff.gradients(y_tensors, flat, grad_ys, stop_tensors), strict=True))
             sums = [_sum([found[t] for t in reads]) for reads in x_reads]
             if getattr(unconnected_gradients, "value", unconnected_gradients) == "zero":
-                return [REGISTRY["zeros_like"](as_tensor(x)) if g is None else g for g, x in zip(sums, xs, strict=True)]
+                return [REGISTRY["zeros_like"](as_tensor(x)) if g is None else g for g, x in zip(sums, xs,
+                                                                                                 strict=True)]
             return sums
 
 

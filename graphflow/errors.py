@@ -45,10 +45,13 @@ UNAUTHENTICATED = 16
 
 __all__ = [
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-    "AbortedError", "AlreadyExistsError", "CancelledError", "DTypeError", "DataLossError", "DeadlineExceededError",
+    "AbortedError", "AlreadyExistsError", "CancelledError", "DTypeError", "DataLossError",
+    "DeadlineExceededError",
     "FailedPreconditionError", "GraphError", "GraphflowError", "InternalError", "InvalidArgumentError",
-    "NotFoundError", "OpError", "OutOfRangeError", "PermissionDeniedError", "ResourceExhaustedError", "ShapeError",
+    "NotFoundError", "OpError", "OutOfRangeError", "PermissionDeniedError", "ResourceExhaustedError",
+    "ShapeError",
     "UnauthenticatedError", "UnavailableError", "UnimplementedError", "UnknownError", "UnsupportedError",
 ]

@@ -37,7 +37,8 @@ def _is_flat(fetches: list[Any]) -> bool:
     return not any(isinstance(f, (list, tuple, Mapping)) for f in fetches)
 
 
-def _rebuilder(graph: Graph, fetches: Any, places: dict[Tensor, int], targets: dict[Operation, None]) -> Rebuild:
+def _rebuilder(graph: Graph, fetches: Any, places: dict[Tensor, int], targets: dict[Operation,
+                                                                                    None]) -> Rebuild:
     """A function from the flat values to a structure like `fetches` (nested as deep as the user wrote it)."""
     if fetches is None:
         raise TypeError("Session.run: None is no tensor, operation or name of one")

@@ -56,7 +56,8 @@ class _Flags:
             self(known_only=True)
         return dict(self._values)
 
-    def define(self, name: str, default: Any, help: str | None, parse: Callable[[str], Any], **options: Any) -> None:
+    def define(self, name: str, default: Any, help: str | None, parse: Callable[[str], Any],
+               **options: Any) -> None:
         self._parser.add_argument(f"--{name}", f"-{name}", dest=name, default=default, type=parse,
                                   help=(help or "").replace("%", "%%"), **options)
         self._values[name] = default
@@ -91,7 +92,8 @@ def DEFINE_bool(name: str, default: Any, help: str | None = None, **kwargs: Any)
 DEFINE_boolean = DEFINE_bool
 
 
-def DEFINE_enum(name: str, default: Any, enum_values: Sequence[str], help: str | None = None, **kwargs: Any) -> None:
+def DEFINE_enum(name: str, default: Any, enum_values: Sequence[str], help: str | None = None,
+                **kwargs: Any) -> None:
     """A flag with one of several texts."""
     FLAGS.define(name, default, help, str, choices=list(enum_values))
 
@@ -112,7 +114,8 @@ def _texts(text: str) -> list[str]:
 
 
 def _boolean(text: str) -> bool:
-    value = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
+    value = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False,
+             "no": False}
     if text.lower() not in value:
         raise argparse.ArgumentTypeError(f"true or false is needed, not {text!r}")
     return value[text.lower()]

@@ -1,4 +1,4 @@
-"""Initializers: functions (shape, dtype) -> the initial value of a variable. Also reached as tf.initializers."""
+"""Initializers: functions (shape, dtype) -> the initial value of a variable."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Constant(Initializer):
 class RandomUniform(Initializer):
     """Uniform in [minval, maxval)."""
 
-    def __init__(self, minval: Any = 0, maxval: Any = None, seed: int | None = None, dtype: Any = float32) -> None:
+    def __init__(self, minval: Any = 0, maxval: Any = None, seed: int | None = None,
+                 dtype: Any = float32) -> None:
         super().__init__(dtype)
         self.minval = minval
         self.maxval = maxval
@@ -82,7 +83,8 @@ class RandomUniform(Initializer):
 class RandomNormal(Initializer):
     """Normal with a mean and a standard deviation."""
 
-    def __init__(self, mean: Any = 0.0, stddev: Any = 1.0, seed: int | None = None, dtype: Any = float32) -> None:
+    def __init__(self, mean: Any = 0.0, stddev: Any = 1.0, seed: int | None = None,
+                 dtype: Any = float32) -> None:
         super().__init__(dtype)
         self.mean = mean
         self.stddev = stddev
@@ -126,7 +128,7 @@ class VarianceScaling(Initializer):
         if scale <= 0:
             raise ValueError(f"variance_scaling_initializer: scale must be positive, not {scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(f"variance_scaling_initializer: mode is fan_in, fan_out or fan_avg, not {mode!r}")
+            raise ValueError(f"variance_scaling_initializer: mode is fan_in, fan_out, fan_avg, not {mode!r}")
         if distribution not in ("normal", "truncated_normal", "untruncated_normal", "uniform"):
             raise ValueError(f"variance_scaling_initializer: there is no distribution {distribution!r}")
         self.scale = scale
@@ -144,7 +146,8 @@ class VarianceScaling(Initializer):
         if self.distribution == "untruncated_normal":
             return random.normal(shape, 0.0, math.sqrt(variance), _float(dtype), self.seed)
         # a standard normal cut at two deviations has this deviation
-        return random.truncated_normal(shape, 0.0, math.sqrt(variance) / 0.87962566103423978, _float(dtype), self.seed)
+        return random.truncated_normal(shape, 0.0, math.sqrt(variance) / 0.87962566103423978, _float(dtype),
+                                       self.seed)
 
 
 def fans(shape: Sequence[int]) -> tuple[float, float]:

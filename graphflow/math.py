@@ -118,26 +118,29 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
     if not inputs:
         raise ValueError("add_n: at least one tensor is needed")
     if len(inputs) == 1:
-        return core.identity(inputs[0], name=name) if name else as_tensor(inputs[0])  # type: ignore[no-any-return]
+        return core.identity(inputs[0],
+                             name=name) if name else as_tensor(inputs[0])  # type: ignore[no-any-return]
     result: Tensor = elementwise.add_n(*inputs, name=name)
     return result
 
 
-def accumulate_n(inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Tensor:
+def accumulate_n(inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None,
+                 name: str | None = None) -> Tensor:
     """`add_n`."""
     return add_n(inputs, name)
 
 
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Tensor:
     """t, but not below the one and not above the other limit."""
-    result: Tensor = elementwise.clip_by_value(t, clip_value_min, clip_value_max, name=name or "clip_by_value")
+    result: Tensor = elementwise.clip_by_value(t, clip_value_min, clip_value_max,
+                                               name=name or "clip_by_value")
     return result
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """x where the condition holds, else y; a 1-D condition picks rows."""
     if x is None or y is None:
-        raise NotImplementedError("where(condition) alone gives a tensor whose size depends on values; give x and y")
+        raise NotImplementedError("where(condition) alone: its size would depend on values; give x and y")
     result: Tensor = logic.where(condition, x, y, name=name)
     return result
 
@@ -216,21 +219,25 @@ reduce_any = _reduction(reductions.reduce_any, "Whether any is true,")
 reduce_logsumexp = _reduction(reductions.reduce_logsumexp, "log(sum(exp(x))), without overflow,")
 
 
-def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: bool = False,
+                    name: str | None = None) -> Tensor:
     """The mean squared distance from the mean, over `axis`."""
     x = as_tensor(input_tensor)
     mean = reduce_mean(x, axis, True)
     return reduce_mean(elementwise.square(x - mean), axis, keepdims, name or "reduce_variance")
 
 
-def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+def reduce_std(input_tensor: Any, axis: Any = None, keepdims: bool = False,
+               name: str | None = None) -> Tensor:
     """The square root of the variance over `axis`."""
-    result: Tensor = elementwise.sqrt(reduce_variance(input_tensor, axis, keepdims), name=name or "reduce_std")
+    result: Tensor = elementwise.sqrt(reduce_variance(input_tensor, axis, keepdims),
+                                      name=name or "reduce_std")
     return result
 
 
 def count_nonzero(input_tensor: Any, axis: Any = None, keepdims: bool | None = None, dtype: Any = int64,
-                  name: str | None = None, reduction_indices: Any = None, keep_dims: bool | None = None) -> Tensor:
+                  name: str | None = None, reduction_indices: Any = None,
+                  keep_dims: bool | None = None) -> Tensor:
     """How many elements over `axis` are not zero."""
     x = as_tensor(input_tensor)
     zero = as_tensor(False if x.dtype is bool_ else 0, x.dtype)
@@ -252,7 +259,8 @@ def argmin(input: Any, axis: Any = None, name: str | None = None, dimension: Any
 
 def _arg(record: Any, input: Any, axis: Any, name: str | None, dimension: Any, output_type: Any) -> Tensor:
     axis = either(record.name, "axis", axis, dimension=dimension)
-    result: Tensor = record(input, axis=0 if axis is None else axis, output_type=as_dtype(output_type), name=name)
+    result: Tensor = record(input, axis=0 if axis is None else axis, output_type=as_dtype(output_type),
+                            name=name)
     return result
 
 
@@ -264,7 +272,7 @@ arg_max, arg_min = argmax, argmin
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False,
            adjoint_b: bool = False, a_is_sparse: bool = False, b_is_sparse: bool = False,
            name: str | None = None) -> Tensor:
-    """The matrix product over the last two axes, each operand transposed first where asked; the rest broadcasts."""
+    """The matrix product over the last two axes, operands transposed where asked; the rest broadcasts."""
     result: Tensor = linalg.matmul(a, b, transpose_a=bool(transpose_a or adjoint_a),
                                    transpose_b=bool(transpose_b or adjoint_b), name=name)
     return result

@@ -27,9 +27,11 @@ from graphflow.renamed import either, plain_axis
 
 __all__ = [
     "batch_normalization", "bias_add", "crelu", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
-    "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer", "selu",
+    "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer",
+    "selu",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",
-    "softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "sparse_softmax_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits_v2", "softplus", "softsign",
+    "sparse_softmax_cross_entropy_with_logits",
     "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b", "zero_fraction",
 ]
 
@@ -91,7 +93,8 @@ def softmax(logits: Any, axis: int | None = None, name: str | None = None, dim: 
     return result
 
 
-def log_softmax(logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None) -> Tensor:
+def log_softmax(logits: Any, axis: int | None = None, name: str | None = None,
+                dim: int | None = None) -> Tensor:
     """log(softmax(logits)), without overflow."""
     axis = either("log_softmax", "axis", axis, dim=dim)
     result: Tensor = records.log_softmax(logits, axis=-1 if axis is None else axis, name=name)
@@ -101,27 +104,29 @@ def log_softmax(logits: Any, axis: int | None = None, name: str | None = None, d
 # Losses
 
 
-def softmax_cross_entropy_with_logits_v2(labels: Any, logits: Any, axis: int | None = None, name: str | None = None,
-                                         dim: int | None = None) -> Tensor:
+def softmax_cross_entropy_with_logits_v2(labels: Any, logits: Any, axis: int | None = None,
+                                         name: str | None = None, dim: int | None = None) -> Tensor:
     """-sum(labels * log_softmax(logits)) along an axis, by default the last; gradients reach labels too."""
     axis = either("softmax_cross_entropy_with_logits_v2", "axis", axis, dim=dim)
     x = as_tensor(logits)
     z = as_tensor(labels, x.dtype, for_op="softmax_cross_entropy_with_logits")
     if axis not in (None, -1) and axis != (x.type.rank or 0) - 1:
         x, z = _axis_last(x, axis), _axis_last(z, axis)
-    result: Tensor = records.softmax_cross_entropy_with_logits(z, x, name=name or "softmax_cross_entropy_with_logits")
+    result: Tensor = records.softmax_cross_entropy_with_logits(
+        z, x, name=name or "softmax_cross_entropy_with_logits")
     return result
 
 
 def _axis_last(x: Tensor, axis: int) -> Tensor:
     if x.type.rank is None:
-        raise ShapeError(f"softmax_cross_entropy_with_logits: with an axis, the rank of {x.name} must be known")
+        raise ShapeError(f"softmax_cross_entropy_with_logits: with an axis, the rank of {x.name} is needed")
     axes = list(range(x.type.rank))
     return transpose(x, [*axes[:axis % x.type.rank], *axes[axis % x.type.rank + 1:], axis % x.type.rank])
 
 
-def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None, dim: int = -1,
-                                      name: str | None = None, axis: int | None = None) -> Tensor:
+def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
+                                      dim: int = -1, name: str | None = None,
+                                      axis: int | None = None) -> Tensor:
     """-sum(labels * log_softmax(logits)) along an axis; labels are taken for constants.
 
     TF 0.x's positional order (logits, labels) works too.
@@ -213,8 +218,8 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Te
         return relu(bias_add(matmul(x, weights), biases), name=scope)
 
 
-def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None, name: str | None = None,
-            rate: Any = None) -> Tensor:
+def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | None = None,
+            name: str | None = None, rate: Any = None) -> Tensor:
     """Elements kept with a probability and scaled by its inverse, the others 0; draws anew at each run.
 
     Units:   keep_prob = 1 - rate; give one of them. It may be a tensor
@@ -248,7 +253,8 @@ def moments(x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_
         wide = cast(x, float32) if x.dtype is float16 else x  # sums of halves lose too much
         mean = reduce_mean(wide, axes, True, "mean")
         # the derivative with respect to the mean is 0, so it is not computed (as in TF1)
-        variance = reduce_mean(elementwise.squared_difference(wide, stop_gradient(mean)), axes, keep, "variance")
+        variance = reduce_mean(elementwise.squared_difference(wide, stop_gradient(mean)), axes, keep,
+                               "variance")
         mean = mean if keep else squeeze(mean, plain_axis(axes))
         return cast(mean, x.dtype), cast(variance, x.dtype)
 
@@ -266,14 +272,16 @@ def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: An
         return result
 
 
-def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None) -> Tensor:
+def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None,
+                 dim: Any = None) -> Tensor:
     """x / sqrt(max(sum(x^2), epsilon)) along an axis."""
     axis = either("l2_normalize", "axis", axis, dim=dim)
-    result: Tensor = records.l2_normalize(x, axis=plain_axis(axis), epsilon=epsilon, name=name or "l2_normalize")
+    result: Tensor = records.l2_normalize(x, axis=plain_axis(axis), epsilon=epsilon,
+                                          name=name or "l2_normalize")
     return result
 
 
 def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) -> Tensor:
-    """Whether the target class is among the k largest predictions of its row; equals of the k-th count as in."""
+    """Whether the target class is among the k largest predictions of its row, equals of the k-th too."""
     result: Tensor = records.in_top_k(predictions, targets, k=k, name=name)
     return result

@@ -1,4 +1,4 @@
-"""tf.random: random tensors. They are drawn anew at each run; seeds make the draws of a session repeatable."""
+"""tf.random: random tensors. Each run draws anew; seeds make a session repeatable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = float3
         if wanted.is_integer:
             raise UnsupportedError("random_uniform: the limits of random integers must be plain numbers")
         low, top = as_tensor(minval, wanted), as_tensor(high, wanted)
-        return _scaled(random.draw(random.random_uniform, _dims(shape), wanted, seed, None, minval=0, maxval=1),
+        return _scaled(random.draw(random.random_uniform, _dims(shape), wanted, seed, None, minval=0,
+                                   maxval=1),
                        top - low, low, label)
     return random.draw(random.random_uniform, _dims(shape), wanted, seed, label, minval=minval, maxval=high)
 
@@ -39,13 +40,15 @@ def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = float32,
     return _bell(random.random_normal, shape, mean, stddev, as_dtype(dtype), seed, name or "random_normal")
 
 
-def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = float32, seed: int | None = None,
-                     name: str | None = None) -> Tensor:
+def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = float32,
+                     seed: int | None = None, name: str | None = None) -> Tensor:
     """Normal, cut off at two standard deviations from the mean."""
-    return _bell(random.truncated_normal, shape, mean, stddev, as_dtype(dtype), seed, name or "truncated_normal")
+    return _bell(random.truncated_normal, shape, mean, stddev, as_dtype(dtype), seed,
+                 name or "truncated_normal")
 
 
-def _bell(record: Any, shape: Any, mean: Any, stddev: Any, dtype: DType, seed: int | None, name: str) -> Tensor:
+def _bell(record: Any, shape: Any, mean: Any, stddev: Any, dtype: DType, seed: int | None,
+          name: str) -> Tensor:
     if not is_tensor(mean, stddev):
         return random.draw(record, _dims(shape), dtype, seed, name, mean=float(mean), stddev=float(stddev))
     standard = random.draw(record, _dims(shape), dtype, seed, None, mean=0.0, stddev=1.0)

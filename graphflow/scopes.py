@@ -74,7 +74,8 @@ class VariableScope:
     def _derived(self, **changes: Any) -> VariableScope:
         fields = {"reuse": self.reuse, "name": self.name, "name_scope": self.original_name_scope}
         fields |= {k: getattr(self, k) for k in _INHERITED}
-        return VariableScope(**(fields | {k: v for k, v in changes.items() if v is not None}))  # type: ignore[arg-type]
+        return VariableScope(**(fields | {k: v for k,
+                                          v in changes.items() if v is not None}))  # type: ignore[arg-type]
 
 
 class _Store:
@@ -112,10 +113,12 @@ class variable_scope:
     auxiliary_name_scope  False leaves the names of operations alone
     """
 
-    def __init__(self, name_or_scope: Any, default_name: str | None = None, values: Iterable[Any] | None = None,
-                 initializer: Any = None, regularizer: Any = None, caching_device: Any = None,
+    def __init__(self, name_or_scope: Any, default_name: str | None = None,
+                 values: Iterable[Any] | None = None, initializer: Any = None, regularizer: Any = None,
+                 caching_device: Any = None,
                  partitioner: Any = None, custom_getter: Any = None, reuse: Any = None, dtype: Any = None,
-                 use_resource: bool | None = None, constraint: Any = None, auxiliary_name_scope: bool = True) -> None:
+                 use_resource: bool | None = None, constraint: Any = None,
+                 auxiliary_name_scope: bool = True) -> None:
         if name_or_scope is None and default_name is None:
             raise TypeError("variable_scope: one of name_or_scope and default_name is needed")
         if name_or_scope is None and reuse:
@@ -205,15 +208,16 @@ def variable_op_scope(values: Iterable[Any], name_or_scope: Any, default_name: s
     return variable_scope(name_or_scope, default_name, values, **kwargs)
 
 
-def get_variable(name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
-                 trainable: bool | None = None, collections: Sequence[Any] | None = None, caching_device: Any = None,
+def get_variable(name: str, shape: Any = None, dtype: Any = None, initializer: Any = None,
+                 regularizer: Any = None, trainable: bool | None = None,
+                 collections: Sequence[Any] | None = None, caching_device: Any = None,
                  partitioner: Any = None, validate_shape: bool = True, use_resource: bool | None = None,
                  custom_getter: Any = None, constraint: Any = None, synchronization: Any = None,
                  aggregation: Any = None) -> Variable:
     """The variable of this name in the variable scope in force: a new one, or with reuse the one that exists.
 
-    initializer  a function (shape, dtype) -> tensor, or a value; default: that of the scope, else Glorot uniform
-                 for floats and zeros for other dtypes
+    initializer  a function (shape, dtype) -> tensor, or a value; default: that of the scope, else Glorot
+                 uniform for floats and zeros for other dtypes
     regularizer  a function variable -> loss; its result joins GraphKeys.REGULARIZATION_LOSSES
     Raises:      GraphError when the variable exists but is not to be reused, or is to be reused but does not
                  exist; ShapeError and DTypeError when the one that exists is different
@@ -224,7 +228,8 @@ def get_variable(name: str, shape: Any = None, dtype: Any = None, initializer: A
         "shape": shape, "dtype": as_dtype(scope.dtype if dtype is None else dtype),
         "initializer": scope.initializer if initializer is None else initializer,
         "regularizer": scope.regularizer if regularizer is None else regularizer,
-        "reuse": scope.reuse, "trainable": trainable, "collections": collections, "validate_shape": validate_shape,
+        "reuse": scope.reuse, "trainable": trainable, "collections": collections,
+        "validate_shape": validate_shape,
         "constraint": scope.constraint if constraint is None else constraint}
     if dtype is None and not callable(settings["initializer"]) and settings["initializer"] is not None:
         settings["dtype"] = _dtype_of(settings["initializer"])
@@ -249,7 +254,7 @@ def _get(name: str, shape: Any = None, dtype: Any = float32, initializer: Any = 
         return _reused(found, name, shape, as_dtype(dtype), reuse)
     if reuse is True:
         raise GraphError(f"variable {name!r} does not exist, or was not made by tf.get_variable()"
-                         f"{_similar(name, store.variables)}\nhint: reuse=tf.AUTO_REUSE makes it the first time")
+                         f"{_similar(name, store.variables)}\nhint: reuse=tf.AUTO_REUSE makes it then")
     initial, dtype = _initial_value(name, shape, as_dtype(dtype), initializer)
     # names of shared variables come from variable scopes alone
     with get_default_graph().name_scope(None):
@@ -265,10 +270,11 @@ def _reused(found: Variable, name: str, shape: Any, dtype: DType, reuse: Any) ->
     file, line = found.op.source
     where = f"made at {file}:{line}"
     if not reuse:
-        raise GraphError(f"variable {name!r} already exists, {where}\nhint: reuse=True or reuse=tf.AUTO_REUSE in "
+        raise GraphError(f"variable {name!r} already exists, {where}\nhint: reuse=True or tf.AUTO_REUSE in "
                          f"tf.variable_scope shares it; tf.reset_default_graph() starts over")
     if shape is not None and not TensorShape(shape).is_compatible_with(found.shape):
-        raise ShapeError(f"variable {name!r} has the shape {found.shape} ({where}), but {TensorShape(shape)} is asked for")
+        raise ShapeError(f"variable {name!r} has the shape {found.shape} ({where}), not "
+                         f"{TensorShape(shape)}")
     if dtype is not found.dtype:
         raise DTypeError(f"variable {name!r} is {found.dtype.name} ({where}), but {dtype.name} is asked for")
     return found
@@ -289,8 +295,8 @@ def _initial_value(name: str, shape: Any, dtype: DType, initializer: Any) -> tup
         initializer = initializer()
     if not callable(initializer):
         if shape is not None:
-            raise ShapeError(f"variable {name!r}: the initializer is a value and has a shape of its own, so give no "
-                             f"shape\nhint: tf.constant_initializer(value) fills any shape")
+            raise ShapeError(f"variable {name!r}: the initializer is a value with a shape of its own, so "
+                             f"give none\nhint: tf.constant_initializer(value) fills any shape")
         return initializer, dtype
     if shape is None and not _takes_nothing(initializer):
         raise ShapeError(f"variable {name!r} is new, so its shape is needed")

@@ -25,20 +25,28 @@ Call = Callable[..., list[Any]]
 class Session:
     """Runs parts of a graph; every session has its own values of the variables.
 
-    Used as a context manager it is the default session, its graph the default graph, and it is closed at the end.
+    Used as a context manager it is the default session with the default graph, and closed at the end.
     What a run of given fetches and feeds needs is compiled once; more operations in the graph change nothing.
     """
 
-    def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None) -> None:
+    def __init__(self, target: str = "", graph: Graph | None = None,
+                 config: ConfigProto | None = None) -> None:
         if graph is not None and not isinstance(graph, Graph):
             raise TypeError(f"Session: graph is a tf.Graph, not {graph!r}")
         self._graph = graph or get_default_graph()
         self._config = config or ConfigProto()
         self._target = target
-        self._store = VariableStore()
-        self._engine: Engine | None = Engine(self._graph, self._store, self._config.intra_op_parallelism_threads)
+        threads = self._config.intra_op_parallelism_threads
+        self._engine: Engine | None = Engine(self._graph, VariableStore(), threads)
         self._plans: dict[Any, tuple[Call, Rebuild | None]] = {}
         self._exits: list[contextlib.ExitStack] = []
+
+    @property
+    def engine(self) -> Engine:
+        """What compiles and keeps the programs of this session."""
+        if self._engine is None:
+            raise RuntimeError("this session is closed")
+        return self._engine
 
     @property
     def graph(self) -> Graph:
@@ -51,10 +59,11 @@ class Session:
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
         """The values of `fetches`, in a structure like theirs; None for an operation.
 
-        fetches    tensors, variables, operations, names of them; lists, tuples, dicts and named tuples of those
+        fetches    tensors, variables, operations, names; lists, tuples, dicts, named tuples of those
         feed_dict  tensor (or name) -> value for this run: a number, list or array of its dtype and shape
-        Raises:    InvalidArgumentError for a placeholder without a value; GraphError for a fetch that is not in
-                   the graph; ShapeError or DTypeError for a value that does not fit; RuntimeError when closed
+        Raises:    InvalidArgumentError for a placeholder without a value; GraphError for a fetch that the
+                   graph does not have; ShapeError, DTypeError for a value that does not fit; RuntimeError
+                   for a closed session
         """
         try:  # the hit path: a key without walking the fetches; whatever it cannot hash goes the long way
             feeds = tuple(feed_dict) if feed_dict else ()
@@ -67,7 +76,7 @@ class Session:
 
     def _prepare(self, fetches: Any, feed_dict: Any) -> tuple[Call, Rebuild | None]:
         if feed_dict is not None and not isinstance(feed_dict, Mapping):
-            raise TypeError(f"Session.run: feed_dict is a dict from tensors to values, not {_short(feed_dict)}")
+            raise TypeError(f"Session.run: feed_dict is a dict of tensor: value, not {_short(feed_dict)}")
         feeds = tuple(feed_dict or ())
         prepared = self._compile(fetches, feeds)
         with contextlib.suppress(TypeError):  # unhashable, such as nested lists: planned anew each time
@@ -77,15 +86,14 @@ class Session:
         return prepared
 
     def _compile(self, fetches: Any, feeds: Sequence[Any]) -> tuple[Call, Rebuild | None]:
-        if self._engine is None:
-            raise RuntimeError("this session is closed")
+        engine = self.engine
         plan = plan_fetches(self._graph, fetches)
         tensors = [_feedable(self._graph, f) for f in flatten(list(feeds))]
         order = sorted(range(len(tensors)), key=lambda k: (tensors[k].op.id, tensors[k].index))
         if len(set(tensors)) != len(tensors):
             raise GraphError(f"Session.run: a tensor is fed twice: {', '.join(t.name for t in tensors)}")
         # one program for all orders of the same feeds
-        call: Call = self._engine.prepare(plan.tensors, plan.targets, [tensors[k] for k in order])
+        call: Call = engine.prepare(plan.tensors, plan.targets, [tensors[k] for k in order])
         if order != list(range(len(order))):
             call = _reordered(call, order)
         return (_spreading(call, feeds) if _holds_tuple(feeds) else call), plan.rebuild
@@ -104,22 +112,16 @@ class Session:
 
     def load(self, variable: Variable, value: Any) -> None:
         """Set the value of a variable in this session."""
-        if self._engine is None:
-            raise RuntimeError("this session is closed")
+        store = self.engine.store
         array = as_array(value, variable.dtype, for_op=f"load of {variable.name}")
         if not variable.shape.is_compatible_with(TensorShape(array.shape)):
             raise ShapeError(f"load: {variable.name} has the shape {variable.shape}, the value {array.shape}")
-        self._store.write(variable.handle, array)
+        store.write(variable.handle, array)
 
     def close(self) -> None:
         """Free the values of the variables; the session cannot run any more."""
         self._engine = None
         self._plans = {}
-        self._store = VariableStore()
-
-    def reset(self) -> None:
-        """Forget the values of all variables."""
-        raise NotImplementedError("make a new Session: it starts without values")
 
     def list_devices(self) -> list[str]:
         return ["/job:localhost/replica:0/task:0/device:CPU:0"]
@@ -150,7 +152,8 @@ class Session:
 class InteractiveSession(Session):
     """A session that is the default one from its making until `close`."""
 
-    def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None) -> None:
+    def __init__(self, target: str = "", graph: Graph | None = None,
+                 config: ConfigProto | None = None) -> None:
         super().__init__(target, graph, config)
         self._entered = contextlib.ExitStack()
         if graph is not None:
@@ -171,7 +174,7 @@ def get_default_session() -> Session | None:
 
 def _feedable(graph: Graph, key: Any) -> Tensor:
     # a fed variable replaces what expressions read
-    element = key._snapshot if isinstance(key, Variable) else graph.as_graph_element(key, allow_operation=False)
+    element = key._snapshot if isinstance(key, Variable) else graph.as_graph_element(key)
     if not isinstance(element, Tensor):
         raise DTypeError(f"Session.run: only tensors can be fed; {key!r} names an operation, its output is "
                          f"'{element.name}:0'")
@@ -184,7 +187,7 @@ def _reordered(call: Call, order: Sequence[int]) -> Call:
 
 def _spreading(call: Call, keys: Sequence[Any]) -> Call:
     """For feed keys that are tuples of tensors, such as the state of an LSTM."""
-    return lambda *values: call(*[v for k, value in zip(keys, values, strict=True) for v in _leaves(k, value)])
+    return lambda *values: call(*[leaf for k, v in zip(keys, values, strict=True) for leaf in _leaves(k, v)])
 
 
 def _leaves(key: Any, value: Any) -> list[Any]:

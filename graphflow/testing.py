@@ -69,15 +69,18 @@ def assert_close(actual: Any, expected: Any, what: str, slack: float = 1.0) -> N
     a, e = a.astype(np.float64), e.astype(np.float64)
     finite = np.abs(e[np.isfinite(e)])
     tolerance = slack * RELATIVE[dtype.name]
-    near = np.isclose(a, e, rtol=tolerance, atol=tolerance * min(float(finite.max(initial=0.0)), 1.0), equal_nan=True)
+    near = np.isclose(a, e, rtol=tolerance, atol=tolerance * min(float(finite.max(initial=0.0)), 1.0),
+                      equal_nan=True)
     assert near.all(), f"{what}: {np.count_nonzero(~near)} of {near.size} differ, first {a[~near][0]}, not {e[~near][0]}"
 
 
 # Value and type
 
-def build(opdef: OpDef, sample: Sample, arrays: Sequence[Array], unknown: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+def build(opdef: OpDef, sample: Sample, arrays: Sequence[Array],
+          unknown: bool = False) -> tuple[list[Tensor], list[Tensor]]:
     """Placeholders for the operands (with unknown dims, if wanted) and the outputs, in the default graph."""
-    inputs = [placeholder(dtype=as_dtype(a.dtype), shape=[None] * a.ndim if unknown else a.shape) for a in arrays]
+    inputs = [placeholder(dtype=as_dtype(a.dtype),
+                          shape=[None] * a.ndim if unknown else a.shape) for a in arrays]
     result = opdef(*inputs, **sample.attrs)
     return inputs, [result] if isinstance(result, Tensor) else list(result)
 
@@ -118,7 +121,8 @@ def check_unknown_dims(opdef: OpDef, sample: Sample) -> None:
     for t, v, e in zip(outputs, values, expected, strict=True):
         assert_close(v, e, f"{label(opdef, sample)} with unknown dims")
         for known, d in zip(t.type.dims or (), v.shape, strict=t.type.dims is not None):
-            assert known in (None, d), f"{label(opdef, sample)}: inferred {t.type}, but the value has shape {v.shape}"
+            assert known in (None,
+                             d), f"{label(opdef, sample)}: inferred {t.type}, but the value has shape {v.shape}"
 
 
 # Lowering
@@ -209,7 +213,8 @@ def _check_gradients(opdef: OpDef, sample: Sample, arrays: list[Array], unknown:
         first = _weighted(outputs, values, rng)
         slopes = gradients([first], floats)
         given = [s for s in slopes if s is not None]
-        second = _weighted(given, [a for a, s in zip([a for a in arrays if a.dtype == np.float64], slopes, strict=True)
+        second = _weighted(given, [a for a,
+                                   s in zip([a for a in arrays if a.dtype == np.float64], slopes, strict=True)
                                    if s is not None], rng) if given else None
         curves = gradients([second], floats) if second is not None else []
         numbers = _differences(inputs, arrays, directions, [first] + ([second] if second is not None else []))

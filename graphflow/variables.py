@@ -9,6 +9,7 @@ from graphflow.basics import group
 from graphflow.compiler.errors import GraphError, ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph, Operation, default_session, get_default_graph
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor, TensorLike
@@ -29,12 +30,14 @@ class Variable(TensorLike):
     dtype          default: that of the initial value
     Raises:        ShapeError when the initial value has an unknown shape (and validate_shape is True)
 
-    A run that reads a variable before `tf.global_variables_initializer()` has run raises FailedPreconditionError.
+    A run that reads it before `tf.global_variables_initializer()` has run raises FailedPreconditionError.
     """
 
     def __init__(self, initial_value: Any = None, trainable: bool | None = None,
-                 collections: Sequence[Any] | None = None, validate_shape: bool = True, caching_device: Any = None,
-                 name: str | None = None, variable_def: Any = None, dtype: Any = None, expected_shape: Any = None,
+                 collections: Sequence[Any] | None = None, validate_shape: bool = True,
+                 caching_device: Any = None,
+                 name: str | None = None, variable_def: Any = None, dtype: Any = None,
+                 expected_shape: Any = None,
                  import_scope: str | None = None, constraint: Callable[[Any], Any] | None = None,
                  use_resource: bool | None = None, synchronization: Any = None, aggregation: Any = None,
                  shape: Any = None) -> None:
@@ -50,7 +53,8 @@ class Variable(TensorLike):
             self.handle = VariableHandle(scope[:-1], _type_of(initial, declared, validate_shape, scope[:-1]))
             self._variable: Tensor = core.variable(variable=self.handle, name=scope)
             self._initial_value = _without_uninitialized(initial)
-            self.initializer: Operation = core.assign(self._initial_value, variable=self.handle, name="Assign").op
+            self.initializer: Operation = core.assign(self._initial_value, variable=self.handle,
+                                                      name="Assign").op
             self._snapshot: Tensor = core.read_variable(variable=self.handle, name="read")
         self._reads += [self._snapshot, self._variable]
         self._join(collections)
@@ -140,7 +144,8 @@ class Variable(TensorLike):
 
     # Changes
 
-    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None,
+               read_value: bool = True) -> Any:
         """An operation that sets the variable; as a tensor, it is the new value."""
         return self._write(core.assign, value, name, read_value)
 
@@ -156,7 +161,8 @@ class Variable(TensorLike):
 
     def _write(self, record: Any, value: Any, name: str | None, read_value: bool) -> Any:
         with self._graph.as_default():
-            t: Tensor = record(as_tensor(value, self.dtype, for_op=record.name), variable=self.handle, name=name)
+            t: Tensor = record(as_tensor(value, self.dtype, for_op=record.name), variable=self.handle,
+                               name=name)
         return t if read_value else t.op
 
     def count_up_to(self, limit: int) -> Tensor:
@@ -174,9 +180,10 @@ class Variable(TensorLike):
 def _type_of(initial: Tensor, declared: Any, validate_shape: bool, name: str) -> TensorType:
     dims = as_dims(declared) if declared is not None else initial.type.dims
     if not TensorShape(dims).is_compatible_with(initial.shape):
-        raise ShapeError(f"variable {name!r}: the initial value has the shape {initial.shape}, not {TensorShape(dims)}")
+        raise ShapeError(f"variable {name!r}: the initial value has the shape {initial.shape}, not "
+                         f"{TensorShape(dims)}")
     if validate_shape and not TensorShape(dims).is_fully_defined():
-        raise ShapeError(f"variable {name!r}: the initial value {initial.name} has the shape {initial.shape}, which is "
+        raise ShapeError(f"variable {name!r}: the initial value {initial.name} has shape {initial.shape}, "
                          f"not known before a run\nhint: validate_shape=False allows it")
     return TensorType(initial.dtype, dims)
 
@@ -290,5 +297,5 @@ def _variable(ref: Any, function: str) -> Variable:
         if found is not None:
             return found
     if isinstance(ref, Tensor):
-        raise GraphError(f"{function}: {ref.name} (made at {ref.op.source[0]}:{ref.op.source[1]}) is no variable")
+        raise GraphError(f"{function}: {ref.name}, made at {location(ref)}, is no variable")
     raise TypeError(f"{function}: a variable is needed, not {ref!r}")

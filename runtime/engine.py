@@ -63,7 +63,12 @@ class Engine:
     def next_key(self) -> tuple[int, int, int, int]:
         """Key words for the random ops of one run: the session's entropy, and a number that no other run has."""
         with self._lock:
-            run, self._runs = self._runs, self._runs + 1
-        return self._entropy & _WORD, self._entropy >> 32, run & _WORD, run >> 32
+            key = self.peek_key()
+            self._runs += 1
+        return key
+
+    def peek_key(self) -> tuple[int, int, int, int]:
+        """The key words that the next run with random ops will have."""
+        return self._entropy & _WORD, self._entropy >> 32, self._runs & _WORD, self._runs >> 32
 
 

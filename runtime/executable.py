@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 _MOST_PLANS = 256
 Variant = "tuple[Program, NativeFunction]"
 Pins = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one program: bytes of arena and outputs, kernels, and the operations of the user's graph."""
+
+    peak_bytes: int
+    kernels: int
+    ops: int
 
 
 class Executable:
@@ -140,6 +150,13 @@ class Executable:
         if not new <= set(self._elements):
             self._elements = tuple(sorted(new | set(self._elements)))
             self._plans.clear()  # their keys lack these integers
+
+    def figures(self, arrays: Sequence[Array]) -> Figures:
+        """Figures of the program that ran for feeds of these shapes."""
+        key = (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
+        plan = self._plans[key]
+        outputs = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in plan.outputs)
+        return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 
     @property
     def programs(self) -> list[Program]:

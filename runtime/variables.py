@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,20 @@ class VariableStore:
                                                    f"shape is {array.shape}")
         target[...] = array
         self.mark_initialized(variable)
+
+    @contextmanager
+    def restored(self, variables: Iterable[VariableHandle]) -> Iterator[None]:
+        """Give these variables back, afterwards, the values they had before; those without one lose theirs."""
+        before = {v: self.read(v) if v in self._ready else None for v in variables}
+        try:
+            yield
+        finally:
+            for v, value in before.items():
+                if value is not None:
+                    self.write(v, value)
+                elif v in self._ready:
+                    self._ready.discard(v)
+                    self.version += 1
 
     def names(self) -> list[str]:
         return [v.name for v in self._ready]

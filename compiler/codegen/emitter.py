@@ -33,8 +33,8 @@ class Module:
         args = [E.temp(f"a{k}", dtype) for k in range(arity)]
         em = Emitter(self)
         values = {a: Value(f"%a{k}", dtype, lanes) for k, a in enumerate(args)}
-        result = em.expression(body(*args), values)
         params = ", ".join(str(v) for v in values.values())
+        result = em.expression(body(*args), values)
         t = llvm_type(dtype, lanes)
         self.functions[name] = "\n".join(
             [f"define internal {t} @{name}({params}) #1 {{", *em.lines, f"ret {em.widen(result, lanes)}", "}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, single_atom, substitute
 
 
 class DimRules:
@@ -63,10 +63,13 @@ class CompileRules(DimRules):
             self.required[a, b] = None
 
     def _assume(self, a: Dim, b: Dim) -> Dim:
+        a, b = substitute(a, self.assumed), substitute(b, self.assumed)
+        if a == b:
+            return a
         for one, other in ((b, a), (a, b)):
             found = single_atom(one)
-            if found is not None and found not in self.assumed and not _mentions(other, found):
-                self.assumed[found] = other
+            if found is not None and not _mentions(other, found):
+                self.assumed = {k: substitute(d, {found: other}) for k, d in self.assumed.items()} | {found: other}
                 return other
         self.undecided.append((a, b))
         return a

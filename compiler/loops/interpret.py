@@ -1,7 +1,7 @@
 """Scalar expressions in plain numpy: the check of every record's `lower`, and what GRAPHFLOW_JIT=0 runs.
 
-Loop indices, run-time dims and temps may be arrays that broadcast together, so one call evaluates an expression for
-a whole loop nest at once.
+Loop indices, run-time dims and temps may be arrays that broadcast together, so that one call evaluates an
+expression for a whole loop nest.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     """
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
-    run = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}.get(type(form), _run_map)
-    result = run(op, form, arrays, env)
+    runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}
+    result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, env.faults[0])
     if form.alias:
@@ -184,8 +184,10 @@ def _sizes(type: TensorType, env: Env) -> tuple[int, ...]:
 def _run_map(op: Operation, form: Form, arrays: Sequence[Array], env: Env) -> Array:
     at, operands = _axes("i", op.out.type.known_dims, env), _Operands(op, env)
     shape = _sizes(op.out.type, env)
+    if 0 in shape:
+        return np.zeros(shape, op.out.dtype.numpy)
     value = form.value(op, at, operands.load, operands.let)
-    assert value.dtype is op.out.dtype, f"{op.opdef.name} lowers to {value.dtype.name}, not {op.out.dtype.name}"
+    assert value.dtype is op.out.dtype, f"{op.opdef.name} lowers to {value.dtype}, not {op.out.dtype}"
     return _filled(value, shape, op.out.dtype, env)
 
 
@@ -207,7 +209,8 @@ def _run_reduction(op: Operation, form: Reduction, arrays: Sequence[Array], env:
     if dtype.is_floating and empty is not None:
         empty = -np.inf if form.combine == "max" else np.inf
     with np.errstate(all="ignore"):
-        result = _COMBINE[form.combine].reduce(loaded, axis=over, **({} if empty is None else {"initial": empty}))
+        result = _COMBINE[form.combine].reduce(loaded, axis=over,
+                                               **({} if empty is None else {"initial": empty}))
     return np.asarray(result).astype(dtype.numpy)
 
 
@@ -216,7 +219,7 @@ def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], 
     a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):
-        return np.matmul(a, b).astype(op.out.dtype.numpy)
+        return np.asarray(np.matmul(a, b), op.out.dtype.numpy)
 
 
 def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env) -> Array:

@@ -1,4 +1,4 @@
-"""Numpy meanings of scalar functions that numpy lacks: conversion that saturates, sigmoid, the error function."""
+"""Scalar functions that numpy lacks: conversion that saturates, sigmoid, the error function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphflow.compiler.ir.dtypes import DType, as_dtype
 
 
 def cast_array(x: Any, dtype: DType) -> Any:
-    """numpy's astype, but floats out of an int's range saturate and NaN gives 0; arrays of dims pass unchanged."""
+    """numpy's astype, but floats out of an int's range saturate and NaN gives 0; arrays of dims stay as they are."""
     x = np.asarray(x)
     if x.dtype == object:
         return x

@@ -23,8 +23,10 @@ _EDGES = (Sample((floats(np.nan, np.inf, -np.inf, 0.0, 7.0),), smooth=False),)
 relu = unary("relu", lambda x: E.maximum(x, 0), lambda x: np.maximum(x, 0),
              lambda op, g: zero_unless(op.out > 0, g), kind="number", extra=_EDGES)
 relu6 = unary("relu6", lambda x: E.minimum(E.maximum(x, 0), 6), lambda x: np.clip(x, 0, 6),
-              lambda op, g: zero_unless((op.out > 0) & (op.out < 6), g), kind="number", low=-9, high=9, extra=_EDGES)
-elu = unary("elu", lambda x: E.select(x < 0, E.call("expm1", x), x), lambda x: np.where(x < 0, np.expm1(x), x),
+              lambda op, g: zero_unless((op.out > 0) & (op.out < 6), g), kind="number", low=-9, high=9,
+              extra=_EDGES)
+elu = unary("elu", lambda x: E.select(x < 0, E.call("expm1", x), x),
+            lambda x: np.where(x < 0, np.expm1(x), x),
             lambda op, g: where_v2(op.out < 0, g * (op.out + 1), g), extra=_EDGES)
 
 

@@ -25,7 +25,7 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
 def _sum_to_shape(g: Any, like: Any) -> Any:
     extra = g.ndim - like.ndim
     axes = tuple(range(extra)) + tuple(
-        k + extra for k, (d, n) in enumerate(zip(like.shape, g.shape[extra:], strict=True)) if d == 1 and n != 1)
+        k for k in range(extra, g.ndim) if like.shape[k - extra] == 1 and g.shape[k] != 1)
     return g.sum(axis=axes).reshape(like.shape) if axes else g.reshape(like.shape)
 
 
@@ -34,7 +34,7 @@ def _expand(op: Operation) -> Tensor:
     g, like = op.g.type.known_dims, op.like.type.known_dims
     extra = len(g) - len(like)
     axes = tuple(range(extra)) + tuple(k + extra for k, d in enumerate(like) if d == 1 and g[k + extra] != 1)
-    result = op.g
+    result: Tensor = op.g
     if axes:
         result = REGISTRY["reduce_sum"](result, axis=axes, keepdims=False)
     if len(axes) > extra:

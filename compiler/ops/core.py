@@ -1,4 +1,4 @@
-"""Where values come from and go to: placeholders, constants, variables, and what a compiled program takes and gives."""
+"""Where values come from and go to: placeholders, constants, variables, a compiled program's inputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ placeholder = OpDef("placeholder", "", infer=_placeholder_type, attrs={"dtype": 
 def _default_type(op: Operation) -> TensorType:
     declared = as_dims(op.shape)
     if not TensorShape(declared).is_compatible_with(TensorShape(op.input.type.dims)):
-        raise shape_error(op, f"(C1): the default's shape {op.input.shape} does not fit {TensorShape(declared)}")
+        raise shape_error(op,
+                          f"(C1): the default's shape {op.input.shape} does not fit {TensorShape(declared)}")
     return TensorType(op.input.dtype, declared)
 
 
@@ -54,15 +55,16 @@ identity = OpDef("identity", "input", infer=like_first(), grad=lambda op, g: g, 
                  numpy=lambda x: x, symbolic=True, samples=shapes(*UNARY))
 
 stop_gradient = OpDef("stop_gradient", "input", infer=like_first(), grad=lambda op, g: None,
-                      lower=pointwise(lambda x: x), numpy=lambda x: x, expand=lambda op: op.input, symbolic=True,
+                      lower=pointwise(lambda x: x), numpy=lambda x: x, expand=lambda op: op.input,
+                      symbolic=True,
                       samples=shapes(*UNARY, smooth=False))
 
 
 def _cast_type(op: Operation) -> TensorType:
-    return op.x.type.with_dtype(op.dtype)
+    return TensorType(op.dtype, op.x.type.dims)
 
 
-cast = OpDef(
+cast: OpDef = OpDef(
     "cast", "x", infer=_cast_type, attrs={"dtype": REQUIRED}, numpy=cast_array, symbolic=True,
     lower=pointwise_op(lambda op, x: cast_expr(x, op.dtype)),
     grad=lambda op, g: cast(g, dtype=op.x.dtype) if op.x.dtype.is_floating and op.dtype.is_floating else None,
@@ -92,8 +94,8 @@ def _variable_type(op: Operation) -> TensorType:
 def _assigned_type(op: Operation) -> TensorType:
     declared, value = op.variable.type, op.value.type
     if value.dtype is not declared.dtype:
-        raise DTypeError(f"{op.opdef.name}: variable {op.variable.name!r} is {declared.dtype.name}, the value "
-                         f"{op.value.name} is {value.dtype.name}, in {op.name!r} made at "
+        raise DTypeError(f"{op.opdef.name}: variable {op.variable.name!r} is {declared.dtype.name}, the "
+                         f"value {op.value.name} is {value.dtype.name}, in {op.name!r} made at "
                          f"{op.source[0]}:{op.source[1]}")
     if not TensorShape(declared.dims).is_compatible_with(TensorShape(value.dims)):
         raise shape_error(op, f"(C1): variable {op.variable.name!r} is {declared}, the value is {value}")
@@ -111,10 +113,11 @@ assign_add = OpDef("assign_add", "value", **_WRITE, expand=lambda op, before: be
 assign_sub = OpDef("assign_sub", "value", **_WRITE, expand=lambda op, before: before - op.value)
 
 
-# What a compiled program takes: kind is "feed", "state" (a variable before the run) or "rng" (two words of key).
+# What a compiled program takes: kind is "feed", "state" (a variable before the run) or "rng" (the key).
 
 program_input = OpDef("input", "", infer=lambda op: op.attrs["type"],
-                      attrs={"kind": REQUIRED, "label": "", "type": REQUIRED, "variable": None}, effect="input")
+                      attrs={"kind": REQUIRED, "label": "", "type": REQUIRED, "variable": None},
+                      effect="input")
 
 
 def literal(array: Any, dtype: DType | None = None) -> Tensor:

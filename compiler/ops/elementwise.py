@@ -22,7 +22,8 @@ from graphflow.compiler.ops.rules import (
     broadcast_dims, check_kind, elementwise, equal_dims, like_first, same_dtype)
 from graphflow.compiler.ops.samples import BINARY, UNARY, Sample, shapes
 
-_INTS: tuple[Sample, ...] = (*shapes([(3, 4), (4,)], [(37,), ()], [(0,), (1,)], dtype=int32, low=-9, high=9, smooth=False),
+_INTS: tuple[Sample, ...] = (*shapes([(3, 4), (4,)], [(37,), ()], [(0,), (1,)], dtype=int32, low=-9, high=9,
+                                     smooth=False),
                              *shapes([(5,), (5,)], dtype=int64, low=-9, high=9, smooth=False))
 
 
@@ -31,12 +32,14 @@ def unary(name: str, fn: Callable[..., E.Expr], numpy: Callable[..., Any], grad:
           **sample: Any) -> OpDef:
     """A function of one operand; `grad` is (op, g) -> gradient."""
     ints = shapes([(7,)], dtype=int32, low=-9, high=9, smooth=False) if kind == "number" else ()
-    return OpDef(name, "x", infer=elementwise(kind), grad=grad, lower=pointwise(fn), numpy=numpy, tf_name=tf_name,
+    return OpDef(name, "x", infer=elementwise(kind), grad=grad, lower=pointwise(fn), numpy=numpy,
+                 tf_name=tf_name,
                  symbolic=symbolic, samples=(*shapes(*UNARY, **sample), *ints, *extra))
 
 
 def binary(name: str, fn: Callable[..., E.Expr] | Form, numpy: Callable[..., Any],
-           grad: Callable[[Operation, Tensor], tuple[Any, Any]] | None, kind: str = "number", tf_name: str = "",
+           grad: Callable[[Operation, Tensor], tuple[Any, Any]] | None, kind: str = "number",
+           tf_name: str = "",
            symbolic: bool = False, infer: Any = None, extra: tuple[Sample, ...] = (), **sample: Any) -> OpDef:
     """A function of two operands; the gradients that `grad` gives are summed over the broadcast axes."""
     ints = _INTS if kind in ("number", "int") else ()
@@ -48,7 +51,8 @@ def binary(name: str, fn: Callable[..., E.Expr] | Form, numpy: Callable[..., Any
 def summed(grad: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
     """A gradient rule whose results are summed over the axes along which its operands were broadcast."""
     def rule(op: Operation, g: Tensor) -> tuple[Any, ...]:
-        return tuple(None if d is None else unbroadcast(d, t) for d, t in zip(grad(op, g), op.operands, strict=True))
+        return tuple(None if d is None else unbroadcast(d, t) for d,
+                     t in zip(grad(op, g), op.operands, strict=True))
     return rule
 
 
@@ -93,13 +97,12 @@ def _floor_divide_numpy(x: Any, y: Any) -> Any:
 
 
 def _floor_mod(x: E.Expr, y: E.Expr) -> E.Expr:
-    """x - floor(x/y)*y; the quotient may round to the wrong side, so the result is moved into [0, y) after."""
+    """x - floor(x/y)*y; a quotient that rounds up to a whole number leaves r on the wrong side of 0."""
     if not x.dtype.is_floating:
         return E.call("floormod", x, y)
     q = E.call("floor", x / y)
     r = E.select(E.eq(q, 0), x, E.fma(-q, y, x))
-    r = E.select((E.ne(r, 0)) & ((r < 0) ^ (y < 0)), r + y, r)
-    return E.select(E.call("abs", r) >= E.call("abs", y), r - y, r)
+    return E.select((E.ne(r, 0)) & ((r < 0) ^ (y < 0)), r + y, r)
 
 
 def _floor_mod_numpy(x: Any, y: Any) -> Any:
@@ -125,20 +128,24 @@ def _quotient_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
 
 
 _BY_ZERO = (Sample((np.array([7, -7, 0, 5], np.int32), np.array([0, 2, 0, -3], np.int32)), smooth=False),)
-_NONZERO = {"low": 0.5, "high": 3.0}
-truediv = binary("truediv", pointwise_op(_truediv_element), np.true_divide, _quotient_grad, infer=_truediv_type,
+_NONZERO: dict[str, Any] = {"low": 0.5, "high": 3.0}
+truediv = binary("truediv", pointwise_op(_truediv_element), np.true_divide, _quotient_grad,
+                 infer=_truediv_type,
                  tf_name="RealDiv", **_NONZERO)
 realdiv = binary("realdiv", lambda x, y: x / y, np.divide, _quotient_grad, kind="float", tf_name="RealDiv",
                  **_NONZERO)
 div = binary("div", _div_element, _div_numpy, _quotient_grad, extra=_BY_ZERO, **_NONZERO)
-floordiv = binary("floordiv", _floor_divide, _floor_divide_numpy, lambda op, g: (None, None), tf_name="FloorDiv",
+floordiv = binary("floordiv", _floor_divide, _floor_divide_numpy, lambda op, g: (None, None),
+                  tf_name="FloorDiv",
                   symbolic=True, extra=_BY_ZERO, **_NONZERO)
 floormod = binary("floormod", _floor_mod, _floor_mod_numpy, lambda op, g: (g, -g * floordiv(op.x, op.y)),
                   tf_name="FloorMod", symbolic=True, extra=(*_BY_ZERO, Sample(
-                      (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False)), **_NONZERO)
-div_no_nan = binary("div_no_nan", _div_no_nan, lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
+                      (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False)),
+                  **_NONZERO)
+div_no_nan: OpDef = binary("div_no_nan", _div_no_nan, lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
                     lambda op, g: (div_no_nan(g, op.y), div_no_nan(-g * op.out, op.y)), kind="float",
-                    tf_name="DivNoNan", extra=(Sample((floats(1, 0, 3), floats(0, 0, 2))),), **_NONZERO)
+                    tf_name="DivNoNan", extra=(Sample((floats(1, 0, 3), floats(0, 0, 2)), smooth=False),),
+                    **_NONZERO)
 
 
 # Extremes
@@ -157,8 +164,10 @@ def _extremum_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
 
 
 _NANS = (Sample((floats(np.nan, 1, np.nan, 2), floats(1, np.nan, np.nan, 2)), smooth=False),)
-maximum = binary("maximum", E.maximum, _extremum("maximum", dims.maximum), _extremum_grad, symbolic=True, extra=_NANS)
-minimum = binary("minimum", E.minimum, _extremum("minimum", dims.minimum), _extremum_grad, symbolic=True, extra=_NANS)
+maximum = binary("maximum", E.maximum, _extremum("maximum", dims.maximum), _extremum_grad, symbolic=True,
+                 extra=_NANS)
+minimum = binary("minimum", E.minimum, _extremum("minimum", dims.minimum), _extremum_grad, symbolic=True,
+                 extra=_NANS)
 
 
 def _clip_type(op: Operation) -> TensorType:
@@ -176,7 +185,8 @@ clip_by_value = OpDef(
     "clip_by_value", "x low high", infer=_clip_type, grad=summed(_clip_grad), tf_name="ClipByValue",
     lower=pointwise(lambda x, low, high: E.maximum(E.minimum(x, high), low)),
     numpy=lambda x, low, high: np.maximum(np.minimum(x, high), low),
-    samples=(Sample(((3, 4), np.float32(-0.5), np.float32(0.5))), Sample(((5,), np.full(5, -1, np.float32), floats(1))),
+    samples=(Sample(((3, 4), np.float32(-0.5), np.float32(0.5))),
+             Sample(((5,), np.full(5, -1, np.float32), floats(1))),
              Sample((np.array([1, 5, 9], np.int32), np.int32(2), np.int32(6)), smooth=False),
              Sample(((0, 3), np.float32(0), np.float32(1)))))
 
@@ -205,16 +215,18 @@ def _sign(x: E.Expr) -> E.Expr:
 
 
 abs_ = unary("abs", lambda x: E.call("abs", x), np.abs, lambda op, g: g * sign(op.x), kind="number")
-sign = unary("sign", _sign, np.sign,
+sign: OpDef = unary("sign", _sign, np.sign,
              lambda op, g: REGISTRY["zeros_like"](g), kind="number",
              extra=(Sample((floats(np.nan, 0.0, np.inf, -np.inf),), smooth=False),))
 square = unary("square", lambda x: x * x, np.square, lambda op, g: g * (2 * op.x), kind="number")
-squared_difference = binary("squared_difference", lambda x, y: (x - y) * (x - y), lambda x, y: np.square(x - y),
+squared_difference = binary("squared_difference", lambda x, y: (x - y) * (x - y), lambda x,
+                            y: np.square(x - y),
                             lambda op, g: (2 * g * (op.x - op.y), 2 * g * (op.y - op.x)))
 sqrt = unary("sqrt", lambda x: E.call("sqrt", x), np.sqrt, lambda op, g: g * 0.5 / op.out, low=0.1)
 rsqrt = unary("rsqrt", lambda x: E.call("rsqrt", x), E.SCALAR["rsqrt"].numpy,
               lambda op, g: g * -0.5 * (op.out * op.out * op.out), low=0.1)
-reciprocal = unary("reciprocal", lambda x: 1 / x, lambda x: 1 / x, lambda op, g: -g * (op.out * op.out), low=0.5)
+reciprocal = unary("reciprocal", lambda x: 1 / x, lambda x: 1 / x, lambda op, g: -g * (op.out * op.out),
+                   low=0.5)
 
 
 def _power(x: E.Expr, y: E.Expr) -> E.Expr:
@@ -237,7 +249,7 @@ def _power_numpy(x: Any, y: Any) -> Any:
 
 def _power_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
     positive = op.x > 0
-    log_x = zero_unless(positive, log(where_v2(positive, op.x, literal(1, g.dtype))))
+    log_x = zero_unless(positive, REGISTRY["log"](where_v2(positive, op.x, literal(1, g.dtype))))
     return g * op.y * pow_(op.x, op.y - 1), g * op.out * log_x
 
 
@@ -258,5 +270,6 @@ floor, ceil = _rounding("floor", "floor"), _rounding("ceil", "ceil")
 rint = _rounding("rint", "rint")
 round_ = OpDef("round", "x", infer=like_first("number"), grad=lambda op, g: None, numpy=np.rint,
                lower=pointwise(lambda x: E.call("rint", x) if x.dtype.is_floating else x),
-               samples=(*shapes(*UNARY), Sample((floats(0.5, 1.5, 2.5, -0.5, -1.5, np.nan, np.inf),), smooth=False),
+               samples=(*shapes(*UNARY),
+                        Sample((floats(0.5, 1.5, 2.5, -0.5, -1.5, np.nan, np.inf),), smooth=False),
                         *shapes([(5,)], dtype=int32, smooth=False)))

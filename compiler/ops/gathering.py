@@ -60,8 +60,10 @@ def _gather_grad(op: Operation, g: Tensor) -> tuple[Tensor, None]:
 
 _ROWS = np.array([2, 0, 0, 1], np.int32)
 _GRID = np.array([[0, 2, 1], [2, 2, 0]], np.int64)
-gather = OpDef("gather", "params indices", infer=_gather_type, attrs={"axis": 0}, dim_attrs=("axis",), mixed=True,
-               grad=_gather_grad, lower=Indexed(_gather_element), numpy=take, symbolic=True, tf_name="GatherV2",
+gather = OpDef("gather", "params indices", infer=_gather_type, attrs={"axis": 0}, dim_attrs=("axis",),
+               mixed=True,
+               grad=_gather_grad, lower=Indexed(_gather_element), numpy=take, symbolic=True,
+               tf_name="GatherV2",
                samples=(Sample(((3, 4), _ROWS)), Sample(((3,), _GRID)), Sample(((3, 4), np.int32(1))),
                         Sample(((2, 3, 4), _GRID), {"axis": 1}), Sample(((2, 3), _ROWS), {"axis": -1}),
                         Sample(((3, 2), np.zeros((0,), np.int32))), Sample(((3, 0), _ROWS))))
@@ -71,7 +73,8 @@ def _scatter_type(op: Operation) -> TensorType:
     source, index = op.updates.type.dims, op.indices.type.dims
     if source is None or index is None:
         return TensorType(op.updates.dtype, None)
-    return TensorType(op.updates.dtype, (*source[:op.axis], *open_dims((op.size,)), *source[op.axis + len(index):]))
+    return TensorType(op.updates.dtype,
+                      (*source[:op.axis], *open_dims((op.size,)), *source[op.axis + len(index):]))
 
 
 def _scatter_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
@@ -88,9 +91,12 @@ def _scatter_numpy(updates: Any, indices: Any, size: int, axis: int) -> Any:
 
 
 scatter_sum = OpDef(
-    "scatter_sum", "updates indices", infer=_scatter_type, attrs={"size": REQUIRED, "axis": 0}, dim_attrs=("size",),
-    grad=lambda op, g: (gather(g, op.indices, axis=op.axis), None), lower=Scatter(_scatter_target), mixed=True,
-    numpy=_scatter_numpy, doc="Zeros, with each update added to the row that its index names: undoes a gather.",
+    "scatter_sum", "updates indices", infer=_scatter_type, attrs={"size": REQUIRED, "axis": 0},
+    dim_attrs=("size",),
+    grad=lambda op, g: (gather(g, op.indices, axis=op.axis), None), lower=Scatter(_scatter_target),
+    mixed=True,
+    numpy=_scatter_numpy,
+    doc="Zeros, with each update added to the row that its index names: undoes a gather.",
     samples=(Sample(((4, 2), _ROWS), {"size": 3}), Sample(((2, 3), _GRID), {"size": 5}),
              Sample(((2, 2, 3, 4), _GRID), {"size": 3, "axis": 1}), Sample(((2,), np.int32(1)), {"size": 3}),
              Sample(((0, 2), np.zeros((0,), np.int32)), {"size": 2})))
@@ -102,7 +108,8 @@ def _segment_type(op: Operation) -> TensorType:
     if source is None or ids is None:
         return TensorType(op.data.dtype, None)
     if len(ids) > len(source):
-        raise shape_error(op, f"(C1): segment_ids has rank {len(ids)}, more than the rank {len(source)} of data")
+        raise shape_error(op,
+                          f"(C1): segment_ids has rank {len(ids)}, more than the rank {len(source)} of data")
     return TensorType(op.data.dtype, (*open_dims((op.num_segments,)), *source[len(ids):]))
 
 

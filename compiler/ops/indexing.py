@@ -32,7 +32,8 @@ def _slice_type(op: Operation) -> TensorType:
     if isinstance(begin, Tensor) or isinstance(size, Tensor):
         return TensorType(op.input.dtype, None if source is None else (None,) * len(source))
     if len(begin) != len(size) or source is not None and len(begin) != len(source):
-        raise shape_error(op, f"(C1): begin {list(begin)} and size {list(size)} must hold a number for each axis")
+        raise shape_error(op,
+                          f"(C1): begin {list(begin)} and size {list(size)} must hold a number for each axis")
     dims = source if source is not None else (None,) * len(begin)
     return TensorType(op.input.dtype, tuple(_slice_dim(op, k, *row) for k, row in enumerate(
         zip(dims, begin, open_dims(begin), open_dims(size), strict=True))))
@@ -44,7 +45,8 @@ def _slice_dim(op: Operation, k: int, dim: Any, begin: Any, start: Any, size: An
     end = None if size is None or start is None else start + size
     below = isinstance(start, int) and start < 0 or isinstance(size, int) and size < 0
     if below or isinstance(end, int) and isinstance(dim, int) and end > dim:
-        raise shape_error(op, f"(C2): begin {begin} with size {op.size[k]} leaves axis {k}, whose dim is {dim}")
+        raise shape_error(op,
+                          f"(C2): begin {begin} with size {op.size[k]} leaves axis {k}, whose dim is {dim}")
     return size  # type: ignore[no-any-return]
 
 
@@ -66,7 +68,8 @@ slice_ = OpDef("slice", "input", infer=_slice_type, attrs={"begin": REQUIRED, "s
                lower=view(lambda op, at: tuple(i + b for i, b in zip(at, op.begin, strict=True))),
                samples=(*shapes([(5,)], begin=(1,), size=(3,)), *shapes([(5,)], begin=(2,), size=(-1,)),
                         *shapes([(3, 4)], begin=(0, 1), size=(2, -1)), *shapes([()], begin=(), size=()),
-                        *shapes([(3, 4)], begin=(3, 0), size=(0, 4)), *shapes([(4,)], begin=(0,), size=(2,), dtype=int32)))
+                        *shapes([(3, 4)], begin=(3, 0), size=(0, 4)),
+                        *shapes([(4,)], begin=(0,), size=(2,), dtype=int32)))
 
 
 # strided_slice: TF1's five masks; bit k of a mask is for entry k of begin, end and strides
@@ -85,7 +88,7 @@ class _Axis:
 
 
 def _entries(op: Operation, rank: int) -> list[tuple[str, int]]:
-    """(kind, entry) in order: "slice" and "index" read an axis of the operand, "new" makes one of 1, "all" skips."""
+    """(kind, entry) in order: "slice" and "index" read an axis, "new" makes an axis of 1, "all" reads all of one."""
     count = len(op.begin)
     used = sum(not _bit(op.new_axis_mask, k) and not _bit(op.ellipsis_mask, k) for k in range(count))
     if used > rank:
@@ -213,10 +216,12 @@ strided_slice = OpDef(
     "strided_slice", "input", infer=_strided_type, attrs=_SPEC, dim_attrs=("begin", "end", "strides"),
     grad=lambda op, g: strided_slice_grad(g, op.input, **_spec(op)), lower=view(_strided_index),
     numpy=_strided_numpy, symbolic=True,
-    samples=(_strided((1,), (4,), (1,), (5,)), _strided((4,), (0,), (-2,), (6,)), _strided((-3,), (99,), (1,), (5,)),
+    samples=(_strided((1,), (4,), (1,), (5,)), _strided((4,), (0,), (-2,), (6,)),
+             _strided((-3,), (99,), (1,), (5,)),
              _strided((0, 1), (0, 0), (1, -1), (3, 4), begin_mask=3, end_mask=3),
              _strided((1, 0), (2, 3), (1, 2), (3, 4), shrink_axis_mask=1),
-             _strided((0, 0, -1), (0, 0, 0), (1, 1, 1), (2, 3, 4), ellipsis_mask=1, new_axis_mask=2, shrink_axis_mask=4),
+             _strided((0, 0, -1), (0, 0, 0), (1, 1, 1), (2, 3, 4), ellipsis_mask=1, new_axis_mask=2,
+                      shrink_axis_mask=4),
              _strided((3,), (1,), (1,), (5, 2)), _strided((0,), (0,), (1,), (0, 2), end_mask=1),
              _strided((), (), (), (3, 2)), _strided((2,), (0,), (3,), (8,), end_mask=1)))
 
@@ -261,15 +266,17 @@ def _strided_grad_numpy(g: Any, like: Any, **spec: Any) -> Any:
     return result
 
 
-strided_slice_grad = OpDef(
+strided_slice_grad: OpDef = OpDef(
     "strided_slice_grad", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims), attrs=_SPEC,
-    dim_attrs=("begin", "end", "strides"), grad=lambda op, g: (strided_slice(g, **_spec(op)), None), mixed=True,
+    dim_attrs=("begin", "end", "strides"), grad=lambda op, g: (strided_slice(g, **_spec(op)), None),
+    mixed=True,
     lower=Indexed(_strided_grad_element), numpy=_strided_grad_numpy,
     doc="Zeros in the shape of `like`, with g where the slice was read.",
     samples=(_strided((1,), (4,), (1,), (3,), (5,)), _strided((4,), (0,), (-2,), (2,), (6,)),
              _strided((0, 1), (0, 0), (1, -1), (3, 2), (3, 4), begin_mask=1, end_mask=3),
              _strided((1, 0), (2, 3), (1, 2), (2,), (3, 4), shrink_axis_mask=1),
-             _strided((0, 0, -1), (0, 0, 0), (1, 1, 1), (2, 3, 1), (2, 3, 4), ellipsis_mask=1, new_axis_mask=4,
+             _strided((0, 0, -1), (0, 0, 0), (1, 1, 1), (2, 3, 4, 1), (2, 3, 4), ellipsis_mask=1,
+                      new_axis_mask=4,
                       end_mask=2, begin_mask=2)))
 
 
@@ -318,13 +325,14 @@ def _entry(entry: Any) -> tuple[Any, Any, Any, tuple[str, ...]]:
     if entry is None:
         return 0, 0, 1, ("new_axis_mask",)
     if isinstance(entry, slice):
-        flags = (*(("begin_mask",) if entry.start is None else ()), *(("end_mask",) if entry.stop is None else ()))
+        flags = (*(("begin_mask",) if entry.start is None else ()),
+                 *(("end_mask",) if entry.stop is None else ()))
         begin, end = (0 if v is None else _bound(v) for v in (entry.start, entry.stop))
         return begin, end, 1 if entry.step is None else _bound(entry.step), flags
     if isinstance(entry, (bool, float)) or isinstance(entry, Tensor) and (
             not entry.dtype.is_integer or entry.type.rank not in (0, None)):
-        raise ShapeError(f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, not by {entry!r}"
-                         f"\nhint: tf.gather takes several indices, tf.boolean_mask a mask")
+        raise ShapeError(f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, "
+                         f"not by {entry!r}\nhint: tf.gather takes several indices, tf.boolean_mask a mask")
     position = _bound(entry)
     if isinstance(entry, Tensor) and not isinstance(position, int):
         return 0, 0, 1, ("begin_mask", "end_mask")

@@ -74,10 +74,12 @@ def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
 
 
 concat = OpDef("concat", "*values", infer=_concat_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
-               grad=_concat_grad, lower=Indexed(_concat_element), numpy=lambda *v, axis: np.concatenate(v, axis),
+               grad=_concat_grad, lower=Indexed(_concat_element), numpy=lambda *v,
+               axis: np.concatenate(v, axis),
                symbolic=True, tf_name="ConcatV2",
                samples=(*shapes([(3,), (4,)], [(2, 3), (1, 3), (4, 3)], [(0, 3), (2, 3)], [(5,)], axis=0),
-                        *shapes([(2, 3), (2, 1)], [(2, 0), (2, 0)], axis=-1), *shapes([(2,), (3,)], axis=0, dtype=int32),
+                        *shapes([(2, 3), (2, 1)], [(2, 0), (2, 0)], axis=-1),
+                        *shapes([(2,), (3,)], axis=0, dtype=int32),
                         *shapes([(2, 3, 4), (2, 1, 4)], axis=1)))
 
 
@@ -102,7 +104,8 @@ def _stack_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
 
 
 stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attrs=("axis",),
-              grad=lambda op, g: _parts(g, op.axis, len(op.operands)), lower=Indexed(_stack_element), symbolic=True,
+              grad=lambda op, g: _parts(g, op.axis, len(op.operands)), lower=Indexed(_stack_element),
+              symbolic=True,
               numpy=lambda *v, axis: np.stack(v, axis), tf_name="Pack",
               samples=(*shapes([(3,), (3,)], [(), (), ()], [(2, 3)], [(0, 2), (0, 2)]),
                        *shapes([(2, 3), (2, 3)], axis=-1), *shapes([(2, 3), (2, 3)], axis=1)))
@@ -140,8 +143,10 @@ def _unstack_parts(op: Operation) -> list[Tensor]:
             for k in range(len(op.outputs))]
 
 
-unstack = OpDef("unstack", "value", infer=_unstack_type, attrs={"num": None, "axis": 0}, dim_attrs=("num", "axis"),
-                grad=lambda op, *g: stack(*g, axis=op.axis) if g else None, expand=_unstack_parts, symbolic=True,
+unstack = OpDef("unstack", "value", infer=_unstack_type, attrs={"num": None, "axis": 0},
+                dim_attrs=("num", "axis"),
+                grad=lambda op, *g: stack(*g, axis=op.axis) if g else None, expand=_unstack_parts,
+                symbolic=True,
                 numpy=lambda x, num, axis: tuple(np.moveaxis(x, axis, 0)), tf_name="Unpack",
                 samples=(*shapes([(3,)], [(2, 3)], [(1, 4)], [(2, 0)]), *shapes([(2, 3, 4)], axis=-1),
                          *shapes([(2, 3)], num=3, axis=1)))
@@ -153,7 +158,8 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     total = None if rank is None else op.value.type.dims[normal_axis(op, op.axis, rank)]
     if isinstance(wanted, int):
         if wanted < 1 or isinstance(total, int) and total % wanted:
-            raise shape_error(op, f"(C1): dim {op.axis} is {total}, which does not split into {wanted} equal parts")
+            raise shape_error(op,
+                              f"(C1): dim {op.axis} is {total}, not a multiple of {wanted}")
         return (None if total is None else total // wanted,) * wanted
     if not isinstance(wanted, tuple):
         raise shape_error(op, "(C1): the number of parts must be known while the graph is built")
@@ -161,8 +167,10 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     if wanted.count(-1) > 1:
         raise shape_error(op, f"(C1): sizes {list(wanted)} may hold one -1")
     if -1 not in wanted:
-        if len(known) == len(wanted) and isinstance(total, int) and isinstance(sum(known), int) and sum(known) != total:
-            raise shape_error(op, f"(C1): sizes {list(wanted)} sum to {sum(known)}, but dim {op.axis} is {total}")
+        if len(known) == len(wanted) and isinstance(total, int) and isinstance(sum(known),
+                                                                               int) and sum(known) != total:
+            raise shape_error(op,
+                              f"(C1): sizes {list(wanted)} sum to {sum(known)}, but dim {op.axis} is {total}")
         return open_dims(wanted)
     rest = None if total is None or len(known) < len(wanted) - 1 else total - sum(known)
     return tuple(rest if d == -1 else d for d in open_dims(wanted))
@@ -173,7 +181,8 @@ def _split_type(op: Operation) -> tuple[TensorType, ...]:
     if dims is None:
         return (TensorType(op.value.dtype, None),) * len(sizes)
     axis = normal_axis(op, op.axis, len(dims))
-    return tuple(TensorType(op.value.dtype, _at(dims, axis, size)) for size in sizes)  # type: ignore[arg-type]
+    return tuple(TensorType(op.value.dtype,
+                            _at(dims, axis, size)) for size in sizes)  # type: ignore[arg-type]
 
 
 def _split_parts(op: Operation) -> list[Tensor]:
@@ -199,7 +208,8 @@ split = OpDef("split", "value", infer=_split_type, attrs={"num_or_size_splits": 
               dim_attrs=("num_or_size_splits", "axis"), grad=lambda op, *g: concat(*g, axis=op.axis),
               expand=_split_parts, numpy=_split_numpy, symbolic=True,
               samples=(*shapes([(6,)], [(3, 4)], [(0, 2)], num_or_size_splits=3),
-                       *shapes([(3, 4)], num_or_size_splits=2, axis=-1), *shapes([(3,)], num_or_size_splits=1),
+                       *shapes([(3, 4)], num_or_size_splits=2, axis=-1),
+                       *shapes([(3,)], num_or_size_splits=1),
                        *shapes([(2, 6)], num_or_size_splits=(1, 2, 3), axis=1),
                        *shapes([(7,)], num_or_size_splits=(2, -1))))
 
@@ -215,14 +225,16 @@ def _pad_type(op: Operation) -> TensorType:
         raise shape_error(op, f"(C1): mode {op.mode!r} is none of {', '.join(_MODES)}")
     if isinstance(pairs, Tensor):
         return TensorType(op.tensor.dtype, None if source is None else (None,) * len(source))
-    if any(not isinstance(p, tuple) or len(p) != 2 for p in pairs) or source is not None and len(pairs) != len(source):
+    if any(not isinstance(p, tuple) or len(p) != 2
+           for p in pairs) or source is not None and len(pairs) != len(source):
         raise shape_error(op, f"(C1): paddings {pairs} must hold a pair (before, after) for each axis")
     if source is None:
         return TensorType(op.tensor.dtype, (None,) * len(pairs))
     _check_paddings(op, source)
     opened = [open_dims(p) for p in pairs]
     return TensorType(op.tensor.dtype, tuple(
-        None if d is None or None in p else d + p[0] + p[1] for d, p in zip(source, opened, strict=True)))  # type: ignore[operator]
+        None if d is None or None in p else d + p[0] + p[1] for d,
+        p in zip(source, opened, strict=True)))  # type: ignore[operator]
 
 
 def _check_paddings(op: Operation, dims: Any) -> None:
@@ -264,6 +276,8 @@ def _mirrored(op: Operation, dims: Any, at: E.Index, let: Let) -> E.Index:
 
 
 def _pad_numpy(x: Any, paddings: Any, mode: str, constant_values: Any) -> Any:
+    if not paddings:
+        return x
     if mode == "CONSTANT":
         return np.pad(x, paddings, constant_values=np.asarray(constant_values, x.dtype))
     return np.pad(x, paddings, mode=mode.lower())  # type: ignore[call-overload]
@@ -278,10 +292,14 @@ def _pad_grad(op: Operation, g: Tensor) -> Tensor:
     return result
 
 
-pad = OpDef("pad", "tensor", infer=_pad_type, attrs={"paddings": REQUIRED, "mode": "CONSTANT", "constant_values": 0},
-            dim_attrs=("paddings",), grad=_pad_grad, lower=Indexed(_pad_element), numpy=_pad_numpy, tf_name="PadV2",
-            samples=(*shapes([(5,)], [(0,)], paddings=((1, 2),)), *shapes([(3, 4)], paddings=((0, 0), (2, 0))),
-                     *shapes([(2, 3)], paddings=((1, 1), (0, 2)), constant_values=1.5), *shapes([()], paddings=()),
+pad = OpDef("pad", "tensor", infer=_pad_type,
+            attrs={"paddings": REQUIRED, "mode": "CONSTANT", "constant_values": 0},
+            dim_attrs=("paddings",), grad=_pad_grad, lower=Indexed(_pad_element), numpy=_pad_numpy,
+            tf_name="PadV2",
+            samples=(*shapes([(5,)], [(0,)], paddings=((1, 2),)),
+                     *shapes([(3, 4)], paddings=((0, 0), (2, 0))),
+                     *shapes([(2, 3)], paddings=((1, 1), (0, 2)), constant_values=1.5),
+                     *shapes([()], paddings=()),
                      *shapes([(3, 4)], paddings=((2, 1), (3, 0)), mode="REFLECT"),
                      *shapes([(3, 4)], paddings=((3, 1), (0, 4)), mode="SYMMETRIC"),
                      *shapes([(3,)], paddings=((1, 1),), dtype=int32, constant_values=7)))
@@ -292,7 +310,8 @@ def _mirror_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
 
 
 def _mirror_pad_grad(g: Any, paddings: Any, mode: str, shape: Any) -> Any:
-    source = [np.pad(np.arange(n), p, mode=mode.lower()) for n, p in zip(shape, paddings, strict=True)]  # type: ignore[call-overload]
+    source = [np.pad(np.arange(n), p, mode=mode.lower()) for n,
+              p in zip(shape, paddings, strict=True)]  # type: ignore[call-overload]
     result = np.zeros(shape, g.dtype)
     np.add.at(result, np.ix_(*source), g)
     return result
@@ -302,6 +321,7 @@ mirror_pad_grad = OpDef(
     "mirror_pad_grad", "g", infer=lambda op: TensorType(op.g.dtype, open_dims(op.shape)),
     attrs={"paddings": REQUIRED, "mode": REQUIRED, "shape": REQUIRED}, dim_attrs=("paddings", "shape"),
     grad=lambda op, g: pad(g, paddings=op.paddings, mode=op.mode), lower=Scatter(_mirror_target),
-    numpy=_mirror_pad_grad, doc="The sum, for each element, over the places that a mirroring pad copies it to.",
+    numpy=_mirror_pad_grad,
+    doc="The sum, for each element, over the places that a mirroring pad copies it to.",
     samples=(Sample(((6, 7),), {"paddings": ((2, 1), (3, 0)), "mode": "REFLECT", "shape": (3, 4)}),
              Sample(((5,),), {"paddings": ((0, 2),), "mode": "SYMMETRIC", "shape": (3,)})))

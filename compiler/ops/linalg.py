@@ -27,13 +27,15 @@ def _matmul_grad(op: Operation, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matmul_numpy(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Any:
-    return np.matmul(np.swapaxes(a, -1, -2) if transpose_a else a, np.swapaxes(b, -1, -2) if transpose_b else b)
+    return np.matmul(np.swapaxes(a, -1, -2) if transpose_a else a,
+                     np.swapaxes(b, -1, -2) if transpose_b else b)
 
 
 matmul = OpDef(
     "matmul", "a b", infer=signature("... m k, ... k n -> ... m n"), grad=_matmul_grad, lower=Contraction(),
     numpy=_matmul_numpy, attrs={"transpose_a": False, "transpose_b": False}, tf_name="MatMul",
-    samples=(*shapes([(2, 3), (3, 4)], [(0, 3), (3, 4)], [(2, 0), (0, 4)], [(1, 1), (1, 1)], [(5, 1, 2, 3), (4, 3, 2)],
+    samples=(*shapes([(2, 3), (3, 4)], [(0, 3), (3, 4)], [(2, 0), (0, 4)], [(1, 1), (1, 1)],
+                     [(5, 1, 2, 3), (4, 3, 2)],
                      [(2, 3, 4), (4, 5)], [(17, 33), (33, 19)]),
              *shapes([(3, 2), (3, 4)], [(2, 3, 2), (3, 4)], transpose_a=True),
              *shapes([(2, 3), (4, 3)], [(3, 2, 3), (3, 4, 3)], transpose_b=True),

@@ -1,4 +1,4 @@
-"""Comparison, logic and selection. Operands broadcast as in numpy, except in `where`, which has TF1's rule."""
+"""Comparison, logic and selection. Operands broadcast as in numpy, except in TF1's `where`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.rules import broadcast_dims, check_kind, comparison, equal_dims
 from graphflow.compiler.ops.samples import BINARY, UNARY, Sample, shapes
 
-_TIES = Sample((np.array([1, 2, np.nan, -0.0], np.float32), np.array([1, 3, np.nan, 0.0], np.float32)), smooth=False)
+_TIES = Sample((np.array([1, 2, np.nan, -0.0], np.float32), np.array([1, 3, np.nan, 0.0], np.float32)),
+               smooth=False)
 _INTS = shapes([(3, 4), (4,)], [(7,), ()], dtype=int32, smooth=False)
 _SPECIAL = Sample((np.array([1, np.nan, np.inf, -np.inf, 0, -3e38], np.float32),), smooth=False)
 
@@ -39,8 +40,10 @@ greater_equal = _compare("greater_equal", lambda x, y: x >= y, np.greater_equal)
 
 
 def _test(name: str, fn: Callable[..., E.Expr], numpy: Callable[..., Any]) -> OpDef:
-    return OpDef(name, "x", infer=comparison("float"), lower=pointwise(fn), numpy=numpy, tf_name=f"Is{name[3:].title()}",
-                 samples=(*shapes(*UNARY, smooth=False), *shapes([(4,)], dtype=float64, smooth=False), _SPECIAL))
+    return OpDef(name, "x", infer=comparison("float"), lower=pointwise(fn), numpy=numpy,
+                 tf_name=f"Is{name[3:].title()}",
+                 samples=(*shapes(*UNARY, smooth=False), *shapes([(4,)], dtype=float64, smooth=False),
+                          _SPECIAL))
 
 
 is_nan = _test("is_nan", E.isnan, np.isnan)
@@ -87,12 +90,14 @@ def zero_where(mask: Tensor, g: Tensor) -> Tensor:
 
 
 def _select_grad(op: Operation, g: Tensor) -> tuple[None, Tensor, Tensor]:
-    return None, unbroadcast(zero_unless(op.condition, g), op.x), unbroadcast(zero_where(op.condition, g), op.y)
+    return None, unbroadcast(zero_unless(op.condition, g), op.x), unbroadcast(zero_where(op.condition, g),
+                                                                              op.y)
 
 
 _MASK = np.array([[True, False, True], [False, False, True]])
 where_v2 = OpDef(
-    "where_v2", "condition x y", infer=_where_v2_type, grad=_select_grad, lower=pointwise(E.select), numpy=np.where,
+    "where_v2", "condition x y", infer=_where_v2_type, grad=_select_grad, lower=pointwise(E.select),
+    numpy=np.where,
     mixed=True, tf_name="SelectV2",
     samples=(Sample((_MASK, (2, 3), (2, 3))), Sample((_MASK, (3,), ())), Sample((_MASK[0], (2, 3), (1,))),
              Sample((np.array(True), (2,), (2,))), Sample((np.zeros((0, 3), bool), (0, 3), ())),
@@ -127,7 +132,9 @@ def _where_grad(op: Operation, g: Tensor) -> tuple[None, Tensor, Tensor]:
 
 
 where = OpDef(
-    "where", "condition x y", infer=_where_type, grad=_where_grad, lower=Indexed(_where_element), numpy=_where_numpy,
+    "where", "condition x y", infer=_where_type, grad=_where_grad, lower=Indexed(_where_element),
+    numpy=_where_numpy,
     mixed=True, tf_name="Select",
-    samples=(Sample((_MASK, (2, 3), (2, 3))), Sample((_MASK[0], (3, 4), (3, 4))), Sample((_MASK[0], (3,), (3,))),
+    samples=(Sample((_MASK, (2, 3), (2, 3))), Sample((_MASK[0], (3, 4), (3, 4))),
+             Sample((_MASK[0], (3,), (3,))),
              Sample((np.array(True), (2, 2), (2, 2))), Sample((np.zeros((0, 3), bool), (0, 3), (0, 3)))))

@@ -24,7 +24,7 @@ def _function(name: str, grad: Callable[[Operation, Tensor], Any], special: tupl
 
 
 _EDGES = (0.0, -0.0, math.inf, -math.inf, math.nan)
-_UNIT = {"low": -0.9, "high": 0.9}
+_UNIT: dict[str, Any] = {"low": -0.9, "high": 0.9}
 
 exp = _function("exp", lambda op, g: g * op.out, (*_EDGES, 88, 89, -104))
 expm1 = _function("expm1", lambda op, g: g * (op.out + 1), (*_EDGES, 1e-6))
@@ -32,7 +32,7 @@ log = _function("log", lambda op, g: g / op.x, (*_EDGES, -1), low=0.1)
 log1p = _function("log1p", lambda op, g: g / (1 + op.x), (*_EDGES, -1, -2, 1e-6), low=-0.5)
 
 sin = _function("sin", lambda op, g: g * cos(op.x), (*_EDGES, 1e4))
-cos = _function("cos", lambda op, g: -g * sin(op.x), (*_EDGES, 1e4))
+cos: OpDef = _function("cos", lambda op, g: -g * sin(op.x), (*_EDGES, 1e4))
 tan = _function("tan", lambda op, g: g * (1 + square(op.out)), _EDGES, low=-1.2, high=1.2)
 asin = _function("asin", lambda op, g: g * rsqrt(1 - square(op.x)), (*_EDGES, 1, -1, 2), **_UNIT)
 acos = _function("acos", lambda op, g: -g * rsqrt(1 - square(op.x)), (*_EDGES, 1, -1, 2), **_UNIT)
@@ -44,11 +44,12 @@ def _atan2_grad(op: Operation, g: Tensor) -> tuple[Tensor, Tensor]:
     return scaled * op.y, -scaled * op.x
 
 
-atan2 = binary("atan2", lambda x, y: E.call("atan2", x, y), np.arctan2, _atan2_grad, kind="float", tf_name="Atan2",
+atan2 = binary("atan2", lambda x, y: E.call("atan2", x, y), np.arctan2, _atan2_grad, kind="float",
+               tf_name="Atan2",
                extra=(Sample((floats(0, -0.0, 1, -1, 0), floats(-1, -1, 0, 0, 0)), smooth=False),))
 
 sinh = _function("sinh", lambda op, g: g * cosh(op.x), _EDGES)
-cosh = _function("cosh", lambda op, g: g * sinh(op.x), _EDGES)
+cosh: OpDef = _function("cosh", lambda op, g: g * sinh(op.x), _EDGES)
 tanh = _function("tanh", lambda op, g: g * (1 - square(op.out)), (*_EDGES, 20, 1e-5))
 asinh = _function("asinh", lambda op, g: g * rsqrt(1 + square(op.x)), _EDGES)
 acosh = _function("acosh", lambda op, g: g * rsqrt(square(op.x) - 1), (*_EDGES, 1), low=1.5, high=4.0)
@@ -60,4 +61,5 @@ softplus = _function("softplus", lambda op, g: g * sigmoid(op.x), (*_EDGES, 100,
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 erf = _function("erf", lambda op, g: g * (_TWO_OVER_ROOT_PI * exp(-square(op.x))), (*_EDGES, 6))
 erfc = _function("erfc", lambda op, g: g * (-_TWO_OVER_ROOT_PI * exp(-square(op.x))), (*_EDGES, 6))
-erfinv = _function("erfinv", lambda op, g: g * (exp(square(op.out)) / _TWO_OVER_ROOT_PI), (*_EDGES, 1, -1, 2), **_UNIT)
+erfinv = _function("erfinv", lambda op, g: g * (exp(square(op.out)) / _TWO_OVER_ROOT_PI), (*_EDGES, 1, -1, 2),
+                   **_UNIT)

@@ -58,9 +58,11 @@ def _log_softmax(op: Operation) -> Tensor:
     return result
 
 
-_SOFTMAX_SAMPLES = (*shapes([(5,)], [(3, 4)], [(2, 3, 4)], [(0, 3)], [(2, 37)]), *shapes([(3, 4)], [(2, 3, 4)], axis=0),
+_SOFTMAX_SAMPLES = (*shapes([(5,)], [(3, 4)], [(2, 3, 4)], [(0, 3)], [(2, 37)]),
+                    *shapes([(3, 4)], [(2, 3, 4)], axis=0),
                     *shapes([(2, 3, 4)], axis=1), _HUGE)
-softmax = OpDef("softmax", "logits", infer=_softmax_type, attrs={"axis": -1}, dim_attrs=("axis",), expand=_softmax,
+softmax = OpDef("softmax", "logits", infer=_softmax_type, attrs={"axis": -1}, dim_attrs=("axis",),
+                expand=_softmax,
                 grad=_softmax_grad, samples=_SOFTMAX_SAMPLES)
 log_softmax = OpDef("log_softmax", "logits", infer=_softmax_type, attrs={"axis": -1}, dim_attrs=("axis",),
                     expand=_log_softmax, samples=_SOFTMAX_SAMPLES,
@@ -94,7 +96,8 @@ softmax_cross_entropy_with_logits = OpDef(
     samples=(Sample((_LABELS.astype(np.float32), (2, 3))), Sample((_LABELS[:1].astype(np.float32), (1, 3))),
              Sample((np.full((2, 2, 4), 0.25, np.float32), (2, 2, 4))), *shapes([(0, 3), (0, 3)]),
              *shapes([(3, 4), (3, 4)], smooth=False),
-             Sample((_LABELS.astype(np.float32), np.array([[1e4, 0, -1e4], [0, 99, 3]], np.float32)), smooth=False)))
+             Sample((_LABELS.astype(np.float32), np.array([[1e4, 0, -1e4], [0, 99, 3]], np.float32)),
+                    smooth=False)))
 
 
 def _sparse_type(op: Operation) -> TensorType:
@@ -107,13 +110,15 @@ def _sparse_type(op: Operation) -> TensorType:
 def _classes(op: Operation, labels: Tensor, scores: Tensor) -> Tensor:
     """A mask with the class of each row."""
     count = dim_of(scores, -1 if scores.type.rank is None else scores.type.rank - 1)
-    result: Tensor = one_hot(check_index(labels, extent=count), depth=count, on_value=True, off_value=False, dtype=bool_)
+    result: Tensor = one_hot(check_index(labels, extent=count), depth=count, on_value=True, off_value=False,
+                             dtype=bool_)
     return result
 
 
 def _sparse_cross_entropy(op: Operation) -> Tensor:
     chosen = zero_unless(_classes(op, op.labels, op.logits), log_softmax(op.logits))
-    return -reduce_sum(chosen, axis=-1)
+    result: Tensor = -reduce_sum(chosen, axis=-1)
+    return result
 
 
 def _sparse_grad(op: Operation, g: Tensor) -> tuple[None, Tensor]:
@@ -122,11 +127,14 @@ def _sparse_grad(op: Operation, g: Tensor) -> tuple[None, Tensor]:
 
 
 sparse_softmax_cross_entropy_with_logits = OpDef(
-    "sparse_softmax_cross_entropy_with_logits", "labels logits", infer=_sparse_type, grad=_sparse_grad, mixed=True,
+    "sparse_softmax_cross_entropy_with_logits", "labels logits", infer=_sparse_type, grad=_sparse_grad,
+    mixed=True,
     expand=_sparse_cross_entropy,
-    samples=(Sample((np.array([0, 2], np.int32), (2, 3))), Sample((np.array([[1], [0]], np.int64), (2, 1, 4))),
+    samples=(Sample((np.array([0, 2], np.int32), (2, 3))),
+             Sample((np.array([[1], [0]], np.int64), (2, 1, 4))),
              Sample((np.array(1, np.int32), (3,))), Sample((np.zeros((0,), np.int32), (0, 3))),
-             Sample((np.array([1, 0], np.int32), np.array([[1e4, -np.inf], [0, 99]], np.float32)), smooth=False)))
+             Sample((np.array([1, 0], np.int32), np.array([[1e4, -np.inf], [0, 99]], np.float32)),
+                    smooth=False)))
 
 
 def _check_index_type(op: Operation) -> TensorType:
@@ -171,7 +179,8 @@ def _sigmoid_cross_entropy(op: Operation) -> Tensor:
 sigmoid_cross_entropy_with_logits = OpDef(
     "sigmoid_cross_entropy_with_logits", "labels logits", infer=_same_type, expand=_sigmoid_cross_entropy,
     grad=lambda op, g: (-g * op.logits, g * (sigmoid(op.logits) - op.labels)), tf_name="logistic_loss",
-    samples=(*_PAIRS, Sample((np.array([0, 1, 1], np.float32), np.array([1000, -1000, 1000], np.float32)), smooth=False)))
+    samples=(*_PAIRS, Sample((np.array([0, 1, 1], np.float32), np.array([1000, -1000, 1000], np.float32)),
+                             smooth=False)))
 
 
 # bias_add
@@ -203,7 +212,8 @@ def _bias_numpy(value: Any, bias: Any, data_format: str) -> Any:
 bias_add = OpDef("bias_add", "value bias", infer=_bias_type, attrs={"data_format": "NHWC"}, grad=_bias_grad,
                  lower=Indexed(lambda op, at, load, let: load(0, at) + load(1, (at[_channel_axis(op)],))),
                  numpy=_bias_numpy, samples=(*shapes([(3, 4), (4,)], [(0, 4), (4,)], [(2, 3, 4, 5), (5,)]),
-                                             *shapes([(2, 3, 4, 5), (3,)], [(2, 3), (3,)], data_format="NCHW")))
+                                             *shapes([(2, 3, 4, 5), (3,)], [(2, 3), (3,)],
+                                                     data_format="NCHW")))
 
 
 # in_top_k, l2_normalize
@@ -218,7 +228,7 @@ def _top_type(op: Operation) -> TensorType:
 
 
 def _in_top_k(op: Operation) -> Tensor:
-    """Fewer than k classes score above the target; ties count for it, and a score that is no number never does."""
+    """Fewer than k classes score above the target; ties count for it, a score that is not finite never does."""
     scores = op.predictions
     own = reduce_sum(zero_unless(_classes(op, op.targets, scores), scores), axis=1, keepdims=True)
     above = reduce_sum(cast(scores > own, dtype=int32), axis=1)
@@ -229,7 +239,8 @@ def _in_top_k(op: Operation) -> Tensor:
 in_top_k = OpDef("in_top_k", "predictions targets", infer=_top_type, attrs={"k": REQUIRED}, expand=_in_top_k,
                  tf_name="InTopKV2", mixed=True,
                  samples=(Sample(((4, 5), np.array([0, 4, 2, 2], np.int32)), {"k": 2}, smooth=False),
-                          Sample((np.array([[1, 2, 2], [3, 1, np.nan]], np.float32), np.array([1, 2], np.int64)),
+                          Sample((np.array([[1, 2, 2], [3, 1, np.nan]], np.float32),
+                                  np.array([1, 2], np.int64)),
                                  {"k": 1}, smooth=False)))
 
 
@@ -248,7 +259,8 @@ def _l2_normalize_grad(op: Operation, g: Tensor) -> Tensor:
 
 
 l2_normalize = OpDef("l2_normalize", "x", infer=like_first("float"), attrs={"axis": None, "epsilon": 1e-12},
-                     dim_attrs=("axis",), expand=lambda op: op.x * _norm_inverse(op)[1], grad=_l2_normalize_grad,
+                     dim_attrs=("axis",), expand=lambda op: op.x * _norm_inverse(op)[1],
+                     grad=_l2_normalize_grad,
                      samples=(*shapes([(5,)], [(3, 4)]), *shapes([(3, 4)], [(2, 3, 4)], axis=1),
                               *shapes([(3, 4)], axis=(0, 1), epsilon=100.0), *shapes([(2, 3)], axis=-1),
                               Sample((np.zeros((2, 2), np.float32),), {"axis": 0}, smooth=False)))

@@ -1,7 +1,7 @@
-"""Random numbers. Each op becomes pure ops on a key when a graph is compiled; the same key gives the same numbers.
+"""Random numbers. A compiled graph has pure ops on a key in their place: the same key gives the same numbers.
 
-The generator is Philox 4x32-10 (Salmon et al. 2011): a block cipher of a counter, so that every element is computed
-on its own, in any order and on any device.
+The generator is Philox 4x32-10 (Salmon et al. 2011): a block cipher of a counter, so that every element is
+computed on its own, in any order and on any device.
 
 key: uint32[4], two words of the session's entropy and two of its run counter
 """
@@ -34,7 +34,8 @@ _ROUNDS = 10
 
 # Philox, once on scalar expressions and once on arrays: the same function, since both have + * ^ and mulhi
 
-def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any], mulhi: Any, word: Any) -> tuple[Any, ...]:
+def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any], mulhi: Any, word: Any) -> tuple[Any,
+                                                                                                     ...]:
     """Ten rounds; `word` makes a uint32 of a Python int."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -86,7 +87,8 @@ def _bits_numpy(key: Any, shape: Any, seed: Any, stream: int, word: int) -> Any:
         k0, k1 = _seed_words(seed, key[0], key[1], make)
         high = (position >> np.uint64(32)).astype(np.uint32)
         full = [np.broadcast_to(v, position.shape).astype(np.uint32) for v in (make(stream), key[2], key[3])]
-        words = philox((position.astype(np.uint32), *full), (k0, k1 + high), _mulhi, make)  # type: ignore[arg-type]
+        words = philox((position.astype(np.uint32), *full), (k0, k1 + high), _mulhi,
+                       make)  # type: ignore[arg-type]
     return words[word]
 
 
@@ -129,7 +131,8 @@ _BITS = np.array([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 123456789], np.uint3
 unit_interval = OpDef(
     "unit_interval", "*bits", infer=_unit_type, attrs={"dtype": float32, "inside": False}, numpy=_unit_numpy,
     lower=pointwise_op(_unit_element),
-    samples=(Sample((_BITS,)), Sample((_BITS,), {"inside": True}), Sample((_BITS, _BITS[::-1]), {"dtype": float64}),
+    samples=(Sample((_BITS,)), Sample((_BITS,), {"inside": True}),
+             Sample((_BITS, _BITS[::-1]), {"dtype": float64}),
              Sample((_BITS, _BITS), {"dtype": float64, "inside": True})),
     doc="Numbers of [0, 1), or of (0, 1) with `inside`, from one word of random bits, or two for float64.")
 
@@ -152,7 +155,8 @@ def _below_numpy(high: Any, low: Any, minval: int, maxval: int, dtype: DType) ->
     span = maxval - minval
     with np.errstate(over="ignore"):
         if dtype is int32 and span < 2**32:
-            return (_mulhi(np.uint32(span), high) + np.uint32(minval & 0xFFFFFFFF)).astype(np.uint32).view(np.int32)
+            return (_mulhi(np.uint32(span),
+                           high) + np.uint32(minval & 0xFFFFFFFF)).astype(np.uint32).view(np.int32)
         bits = (high.astype(np.uint64) << np.uint64(32)) | low
         return (bits % np.uint64(span) + np.uint64(minval & (2**64 - 1))).astype(dtype.numpy)
 
@@ -191,7 +195,8 @@ def _scaled(op: Operation, value: Tensor, low: float, span: float) -> Tensor:
 
 def _uniform(op: Operation, key: Tensor) -> Tensor:
     if op.dtype.is_integer:
-        result: Tensor = integers_between(_bits(op, key, 0), _bits(op, key, 1), minval=op.minval, maxval=op.maxval,
+        result: Tensor = integers_between(_bits(op, key, 0), _bits(op, key, 1), minval=op.minval,
+                                          maxval=op.maxval,
                                           dtype=op.dtype)
         return result
     return _scaled(op, _unit(op, key, False), op.minval, op.maxval - op.minval)
@@ -211,7 +216,8 @@ def _truncated(op: Operation, key: Tensor) -> Tensor:
 _COMMON: dict[str, Any] = {"shape": REQUIRED, "dtype": float32, "seed": None, "stream": 0}
 random_uniform = OpDef("random_uniform", "", infer=_random_type, dim_attrs=("shape",), expand=_uniform,
                        attrs={**_COMMON, "minval": 0.0, "maxval": 1.0}, effect="random")
-random_normal = OpDef("random_normal", "", infer=_random_type, dim_attrs=("shape",), expand=_normal, effect="random",
+random_normal = OpDef("random_normal", "", infer=_random_type, dim_attrs=("shape",), expand=_normal,
+                      effect="random",
                       attrs={**_COMMON, "mean": 0.0, "stddev": 1.0}, tf_name="RandomStandardNormal")
 truncated_normal = OpDef("truncated_normal", "", infer=_random_type, dim_attrs=("shape",), expand=_truncated,
                          attrs={**_COMMON, "mean": 0.0, "stddev": 1.0}, effect="random")
@@ -227,13 +233,15 @@ def seed_pair(graph: Graph, op_seed: int | None) -> tuple[int, int] | None:
     return DEFAULT_GRAPH_SEED if graph.seed is None else graph.seed, op_seed
 
 
-def draw(opdef: OpDef, shape: Any, dtype: Any, seed: int | None, name: str | None, **parameters: Any) -> Tensor:
+def draw(opdef: OpDef, shape: Any, dtype: Any, seed: int | None, name: str | None,
+         **parameters: Any) -> Tensor:
     """Add a random op to the default graph, with a stream of its own."""
     graph, wanted = get_default_graph(), as_dtype(dtype)
     if wanted.is_integer and wanted not in (int32, int64):
         raise ShapeError(f"{opdef.name}: random integers are int32 or int64, not {wanted.name}")
     if "maxval" in parameters and wanted.is_integer and not parameters["minval"] < parameters["maxval"]:
-        raise ShapeError(f"{opdef.name}: minval {parameters['minval']} must be below maxval {parameters['maxval']}")
-    result: Tensor = opdef(shape=shape, dtype=wanted, seed=seed_pair(graph, seed), stream=len(graph.operations),
+        raise ShapeError(f"{opdef.name}: minval {parameters['minval']} is not below maxval {parameters['maxval']}")
+    result: Tensor = opdef(shape=shape, dtype=wanted, seed=seed_pair(graph, seed),
+                           stream=len(graph.operations),
                            name=name, **parameters)
     return result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir import dims as D
-from graphflow.compiler.ir.dtypes import bool_, float64, int32, int64
+from graphflow.compiler.ir.dtypes import DType, bool_, float64, int32, int64
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import OpDef
@@ -29,16 +29,20 @@ _ATTRS: dict[str, Any] = {"axis": None, "keepdims": False}
 
 
 def _samples(**options: Any) -> tuple[Sample, ...]:
-    """All axes, one, several, negative ones, none; kept and not; empty results and, by `empty`, empty sums."""
-    empty = options.pop("empty", True)
+    """All axes, one, several, negative ones, none; kept and not; empty results and empty sums."""
+    empty = options.pop("empty", True)  # False: the op is not smooth, or not defined, over nothing
     return (*shapes([()], [(5,)], [(3, 4)], [(37,)], **options), *shapes([(3, 4)], axis=0, **options),
-            *shapes([(2, 3, 4)], [(2, 5, 70)], axis=-1, **options), *shapes([(2, 3, 4)], axis=(0, -1), **options),
-            *shapes([(2, 3, 4)], axis=(1,), keepdims=True, **options), *shapes([(2, 3)], keepdims=True, **options),
+            *shapes([(2, 3, 4)], [(2, 5, 70)], axis=-1, **options),
+            *shapes([(2, 3, 4)], axis=(0, -1), **options),
+            *shapes([(2, 3, 4)], axis=(1,), keepdims=True, **options),
+            *shapes([(2, 3)], keepdims=True, **options),
             *shapes([(2, 3)], axis=(), **options), *shapes([(0, 3)], axis=1, **options),
-            *(shapes([(0, 3)], axis=0, **options) if empty else ()))
+            *shapes([(0, 3)], axis=0, **{**options, "smooth": options.get("smooth", True) and empty}))
 
 
 _FLOATS = (*_samples(), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False))
+_EXTREMES = (*_samples(empty=False), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False),
+             *shapes([(0, 4)], dtype=int32, axis=0, smooth=False))
 _WITH_NAN = Sample((np.array([[1, np.nan], [np.inf, 3]], np.float32),), {"axis": 1}, smooth=False)
 
 
@@ -64,7 +68,9 @@ def _spread_axes(op: Operation, rank: int) -> tuple[int, ...]:
 
 
 def _spread_numpy(g: Any, like: Any, axis: Any, keepdims: bool) -> Any:
-    axes = tuple(range(like.ndim)) if axis is None else tuple(np.atleast_1d(np.array(axis, int)) % max(like.ndim, 1))
+    axes = tuple(range(like.ndim)) if axis is None else tuple(np.atleast_1d(np.array(axis,
+                                                                                     int)) % max(like.ndim,
+                                                                                                 1))
     return np.broadcast_to(g.reshape(_with_ones(like.shape, axes)), like.shape)
 
 
@@ -72,7 +78,8 @@ spread = OpDef("spread", "g like", infer=lambda op: TensorType(op.g.dtype, op.li
                dim_attrs=("axis",), expand=_spread, numpy=_spread_numpy, mixed=True,
                grad=lambda op, g: (reduce_sum(g, axis=op.axis, keepdims=op.keepdims), None),
                doc="A reduced tensor repeated along the reduced axes, in the shape of `like`.",
-               samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(4,), (3, 4)], axis=-2), *shapes([(), (2, 3)]),
+               samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(4,), (3, 4)], axis=-2),
+                        *shapes([(), (2, 3)]),
                         *shapes([(1, 4), (3, 4)], axis=(0,), keepdims=True), *shapes([(0,), (0, 3)], axis=1),
                         *shapes([(), ()])))
 
@@ -85,12 +92,14 @@ def spread_back(op: Operation, g: Tensor) -> Tensor:
 
 # The primitive reductions
 
-def _reduction(name: str, combine: str, numpy: Callable[..., Any], grad: Callable[..., Any] | None, tf_name: str,
+def _reduction(name: str, combine: str, numpy: Callable[..., Any], grad: Callable[..., Any] | None,
+               tf_name: str,
                kind: str = "number", samples: tuple[Sample, ...] = _FLOATS, symbolic: bool = False) -> OpDef:
     def apply(x: Any, axis: Any, keepdims: bool) -> Any:
         return numpy(x, axis=axis, keepdims=keepdims)
 
-    return OpDef(name, "input", infer=reduced(kind), attrs=_ATTRS, dim_attrs=("axis",), grad=grad, numpy=apply,
+    return OpDef(name, "input", infer=reduced(kind), attrs=_ATTRS, dim_attrs=("axis",), grad=grad,
+                 numpy=apply,
                  lower=Reduction(combine, axes_of), samples=samples, tf_name=tf_name, symbolic=symbolic)
 
 
@@ -118,7 +127,7 @@ def _extreme_grad(op: Operation, g: Tensor) -> Tensor:
 
 
 def _prod_grad(op: Operation, g: Tensor) -> Tensor:
-    """The product of the others: out / x, or, where one factor is 0, the product without it for that factor."""
+    """The product of the others: out / x, or, for the only factor that is 0, the product without it."""
     zero = equal(op.input, literal(0, g.dtype))
     factors = where_v2(zero, literal(1, g.dtype), op.input)
     others = spread_back(op, g * reduce_prod(factors, axis=op.axis, keepdims=op.keepdims)) / factors
@@ -127,12 +136,14 @@ def _prod_grad(op: Operation, g: Tensor) -> Tensor:
     return zero_unless(alone, others)
 
 
-reduce_sum = _reduction("reduce_sum", "add", np.sum, spread_back, "Sum", symbolic=True)
+reduce_sum: OpDef = _reduction("reduce_sum", "add", np.sum, spread_back, "Sum", symbolic=True)
 reduce_prod = _reduction("reduce_prod", "mul", np.prod, _prod_grad, "Prod", symbolic=True, samples=(
     *_samples(low=0.5), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False),
     Sample((np.array([[2, 0, 3], [0, 0, 1], [1, 2, 3]], np.float32),), {"axis": 1}, smooth=False)))
-reduce_max = _reduction("reduce_max", "max", _max_numpy, _extreme_grad, "Max", samples=(*_FLOATS, _WITH_NAN))
-reduce_min = _reduction("reduce_min", "min", _min_numpy, _extreme_grad, "Min", samples=(*_FLOATS, _WITH_NAN))
+reduce_max = _reduction("reduce_max", "max", _max_numpy, _extreme_grad, "Max",
+                        samples=(*_EXTREMES, _WITH_NAN))
+reduce_min = _reduction("reduce_min", "min", _min_numpy, _extreme_grad, "Min",
+                        samples=(*_EXTREMES, _WITH_NAN))
 _BOOLS = _samples(dtype=bool_, smooth=False)
 reduce_any = _reduction("reduce_any", "or", np.any, None, "Any", kind="bool", samples=_BOOLS)
 reduce_all = _reduction("reduce_all", "and", np.all, None, "All", kind="bool", samples=_BOOLS)
@@ -140,25 +151,20 @@ reduce_all = _reduction("reduce_all", "and", np.all, None, "All", kind="bool", s
 
 # mean
 
-def _count(op: Operation) -> Any:
-    """The number of elements reduced into one, as a scalar tensor; known dims give a constant."""
-    dims = op.operands[0].type.dims
-    assert dims is not None
-    total = D.product(dims[k] for k in axes_of(op))
-    return total if isinstance(total, int) else None, total
+def _number(count: D.Dim, dtype: DType) -> Tensor:
+    """A count as a scalar: a constant where it is known."""
+    result: Tensor = literal(count, dtype) if isinstance(count, int) else dim_value(value=count, dtype=dtype)
+    return result
 
 
 def _mean(op: Operation) -> Tensor:
     total = reduce_sum(op.input, axis=op.axis, keepdims=op.keepdims)
     count = D.product(op.input.type.known_dims[k] for k in axes_of(op))
-    if not op.input.dtype.is_floating:
-        number = dim_value(value=D.maximum(count, 1), dtype=op.input.dtype)
-        return sign(total) * (abs_(total) // number)  # rounds towards 0, as TF1
-    if isinstance(count, int):
-        number = literal(float(count), op.input.dtype)
-    else:
-        number = dim_value(value=count, dtype=op.input.dtype)
-    return total / number
+    if op.input.dtype.is_floating:
+        result: Tensor = total / _number(count, op.input.dtype)
+    else:  # rounds towards 0, as TF1
+        result = sign(total) * (abs_(total) // _number(D.maximum(count, 1), op.input.dtype))
+    return result
 
 
 def _mean_numpy(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -183,16 +189,16 @@ reduce_mean = OpDef("reduce_mean", "input", infer=reduced(), attrs=_ATTRS, dim_a
 def _mean_spread(op: Operation) -> Tensor:
     dims = op.like.type.known_dims
     count = D.product(dims[k] for k in _spread_axes(op, len(dims)))
-    number = literal(float(count), op.g.dtype) if isinstance(count, int) else dim_value(value=count, dtype=op.g.dtype)
-    result: Tensor = spread(op.g / number, op.like, axis=op.axis, keepdims=op.keepdims)
+    result: Tensor = spread(op.g / _number(count, op.g.dtype), op.like, axis=op.axis, keepdims=op.keepdims)
     return result
 
 
-mean_spread = OpDef("mean_spread", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims), attrs=_ATTRS,
-                    dim_attrs=("axis",), expand=_mean_spread, mixed=True,
+mean_spread = OpDef("mean_spread", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims),
+                    attrs=_ATTRS, dim_attrs=("axis",), expand=_mean_spread, mixed=True,
                     grad=lambda op, g: (reduce_mean(g, axis=op.axis, keepdims=op.keepdims), None),
                     doc="`spread` of g divided by the number of elements that a mean goes over.",
-                    samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(), (2, 3)]), *shapes([(0,), (0, 3)], axis=1)))
+                    samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(), (2, 3)]),
+                             *shapes([(0,), (0, 3)], axis=1)))
 
 
 # logsumexp, l2_loss
@@ -202,7 +208,8 @@ def _logsumexp(op: Operation) -> Tensor:
     top = reduce_max(op.input, axis=op.axis, keepdims=True)
     shift = zero_unless(is_finite(top), top)
     total = log(reduce_sum(exp(op.input - shift), axis=op.axis, keepdims=op.keepdims))
-    return total + (shift if op.keepdims else reshape(shift, shape=op.out.type.known_dims))
+    result: Tensor = total + (shift if op.keepdims else reshape(shift, shape=op.out.type.known_dims))
+    return result
 
 
 def _logsumexp_numpy(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -213,12 +220,20 @@ def _logsumexp_numpy(x: Any, axis: Any, keepdims: bool) -> Any:
 reduce_logsumexp = OpDef(
     "reduce_logsumexp", "input", infer=reduced("float"), attrs=_ATTRS, dim_attrs=("axis",), expand=_logsumexp,
     grad=lambda op, g: spread_back(op, g) * exp(op.input - spread_back(op, op.out)),
-    tf_name="ReduceLogSumExp", samples=(*_samples(), Sample(
-        (np.array([[1000, 1001], [-1000, -1001], [-np.inf, -np.inf], [np.inf, 0]], np.float32),), {"axis": 1}, smooth=False)))
+    tf_name="ReduceLogSumExp", samples=(*_samples(empty=False), Sample(
+        (np.array([[1000, 1001], [-1000, -1001], [-np.inf, -np.inf], [np.inf, 0]], np.float32),), {"axis": 1},
+        smooth=False)))
 
-l2_loss = OpDef("l2_loss", "t", infer=lambda op: (check_kind(op, "float"), TensorType(op.t.dtype, ()))[1],
+
+def _scalar_type(op: Operation) -> TensorType:
+    check_kind(op, "float")
+    return TensorType(op.t.dtype, ())
+
+
+l2_loss = OpDef("l2_loss", "t", infer=_scalar_type,
                 expand=lambda op: reduce_sum(square(op.t)) * 0.5, numpy=lambda t: np.sum(t * t) / 2,
-                grad=lambda op, g: g * op.t, tf_name="L2Loss", samples=shapes([()], [(5,)], [(3, 4)], [(0, 3)]))
+                grad=lambda op, g: g * op.t, tf_name="L2Loss",
+                samples=shapes([()], [(5,)], [(3, 4)], [(0, 3)]))
 
 
 # argmax, argmin
@@ -254,7 +269,8 @@ def _arg_op(name: str, numpy: Callable[..., Any], tf_name: str) -> OpDef:
     return OpDef(name, "input", infer=_arg_type, attrs={"axis": 0, "output_type": int64}, dim_attrs=("axis",),
                  expand=_arg, grad=lambda op, g: None, tf_name=tf_name,
                  numpy=lambda x, axis, output_type: numpy(x, axis).astype(output_type.numpy),
-                 samples=(*shapes([(5,)], [(3, 4)], [(37,)], [(3, 0)]), *shapes([(3, 4)], [(2, 3, 4)], axis=-1, output_type=int32),
+                 samples=(*shapes([(5,)], [(3, 4)], [(37,)], [(3, 0)]),
+                          *shapes([(3, 4)], [(2, 3, 4)], axis=-1, output_type=int32),
                           *shapes([(2, 3, 4)], axis=1), *shapes([(6,)], dtype=int32, smooth=False),
                           Sample((values,), {"axis": 1}, smooth=False), *shapes([(3,)], dtype=float64)))
 

@@ -22,9 +22,11 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
     """Every operand (or the given ones) must be of a kind: float, number, int, bool or any."""
     for t in op.operands if operands is None else operands:
         if t.dtype.kind not in KINDS[kind]:
-            want = {"float": "a float dtype", "number": "a number", "int": "an int dtype", "bool": "bool"}[kind]
+            want = {"float": "a float dtype", "number": "a number", "int": "an int dtype",
+                    "bool": "bool"}[kind]
             raise dtype_error(op, f"(C1): {t.name} is {t.dtype.name}, but {want} is needed",
-                              "tf.cast(x, tf.float32) converts it" if kind != "bool" else "compare it: x != 0")
+                              "tf.cast(x, tf.float32) converts it" if kind != "bool"
+                              else "compare it: x != 0")
 
 
 def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
@@ -53,8 +55,10 @@ def same_dtype(op: Operation) -> DType:
     first = op.operands[0].dtype
     for t in op.operands[1:]:
         if t.dtype is not first:
-            raise dtype_error(op, f"(C1): operands are of one dtype, but {op.operands[0].name} is {first.name} and "
-                                  f"{t.name} is {t.dtype.name}", f"tf.cast(x, tf.{first.name}) converts one of them")
+            raise dtype_error(op,
+                              f"(C1): operands are of one dtype, but {op.operands[0].name} is {first.name} "
+                                  f"{t.name} is {t.dtype.name}",
+                              f"tf.cast(x, tf.{first.name}) converts one of them")
     return first
 
 
@@ -71,7 +75,8 @@ def broadcast_dims(op: Operation, operands: Sequence[Tensor] | None = None) -> A
         try:
             result = tuple(map(op.graph.rules.broadcast, a, b))
         except ValueError:
-            raise shape_error(op, f"(C2): shapes {' and '.join(_shape(t) for t in operands)} do not broadcast: "
+            raise shape_error(op,
+                              f"(C2): shapes {' and '.join(_shape(t) for t in operands)} do not broadcast: "
                                   f"aligned from the right, dims must be equal or 1",
                               _broadcast_hint(operands)) from None
     return result
@@ -199,7 +204,8 @@ def _bind(op: Operation, text: str, k: int, names: list[str], open_front: bool,
             bound[name] = op.graph.rules.equal(bound[name], d) if name in bound else d
         except ValueError:
             other = next(lab for lab, side in zip(labels(op), _sides(op, text), strict=True) if name in side)
-            raise shape_error(op, f'"{text.strip()}" (C1): {name} is {bound[name]} in {other} but {d} in {label}',
+            raise shape_error(op,
+                              f'"{text.strip()}" (C1): {name} is {bound[name]} in {other} but {d} in {label}',
                               _transpose_hint(op, bound[name])) from None
     return dims[:cut]
 

@@ -49,12 +49,13 @@ class Sample:
 
 
 def shapes(*calls: Sequence[Shape], **options: Any) -> tuple[Sample, ...]:
-    """One sample per call, each a list of operand shapes; options as Sample's fields, the rest are attributes."""
+    """One sample per call, each a list of operand shapes; options are Sample's fields or attributes."""
     fields = {k: options.pop(k) for k in ("dtype", "low", "high", "smooth") if k in options}
     return tuple(Sample(tuple(call), attrs=dict(options), **fields) for call in calls)
 
 
 # zero size, scalars, a tail shorter than a vector, a vector and a bit
 UNARY: tuple[Sequence[Shape], ...] = ([()], [(5,)], [(3, 4)], [(0, 3)], [(37,)])
-BINARY: tuple[Sequence[Shape], ...] = ([(), ()], [(3, 4), (3, 4)], [(3, 4), (4,)], [(3, 1), (1, 4)], [(5,), ()],
+BINARY: tuple[Sequence[Shape], ...] = ([(), ()], [(3, 4), (3, 4)], [(3, 4), (4,)], [(3, 1), (1, 4)],
+                                       [(5,), ()],
                                       [(0, 4), (4,)], [(2, 3, 4), (3, 1)], [(), (19,)])

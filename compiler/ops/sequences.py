@@ -44,8 +44,10 @@ range_op = OpDef(
     "range", "", infer=_range_type, attrs={"start": 0, "limit": REQUIRED, "delta": 1, "dtype": int32},
     dim_attrs=("start", "limit", "delta"),
     lower=Indexed(lambda op, at, load, let: E.index(op.start + at[0] * op.delta, op.dtype), cheap=True),
-    numpy=lambda start, limit, delta, dtype: np.arange(start, limit, delta).astype(dtype.numpy), symbolic=True,
-    samples=(Sample((), {"limit": 5}), Sample((), {"start": 2, "limit": 11, "delta": 3}), Sample((), {"limit": 0}),
+    numpy=lambda start, limit, delta, dtype: np.arange(start, limit, delta).astype(dtype.numpy),
+    symbolic=True,
+    samples=(Sample((), {"limit": 5}), Sample((), {"start": 2, "limit": 11, "delta": 3}),
+             Sample((), {"limit": 0}),
              Sample((), {"start": 5, "limit": -2, "delta": -2}), Sample((), {"limit": 4, "dtype": int64}),
              Sample((), {"limit": 3, "dtype": float32})))
 
@@ -60,7 +62,8 @@ ramp = OpDef(
     doc="start + step * i: a range of floats.")
 
 
-def make_range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str | None = None) -> Tensor:
+def make_range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None,
+               name: str | None = None) -> Tensor:
     """Numbers from `start` up to `limit`, `limit` left out; from 0 when one number is given, as tf.range.
 
     Shapes:  -> [ceil((limit - start) / delta)]
@@ -73,8 +76,9 @@ def make_range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None,
         result: Tensor = range_op(start=start, limit=limit, delta=delta, dtype=wanted, name=name or "range")
         return result
     if delta == 0 or (limit - start) / delta < 0:
-        raise ShapeError(f"range from {start} to {limit} in steps of {delta}: the step must lead to the limit")
-    wanted = as_dtype(dtype) if dtype is not None else float64 if any(isinstance(v, np.float64) for v in given) else float32
+        raise ShapeError(f"range from {start} to {limit} in steps of {delta} never gets there")
+    wanted = as_dtype(dtype) if dtype is not None else float64 if any(isinstance(v, np.float64)
+                                                                      for v in given) else float32
     result = ramp(start=float(start), step=float(delta), num=math.ceil((limit - start) / delta), dtype=wanted,
                   name=name or "range")
     return result
@@ -114,7 +118,8 @@ def _linspace_grad(op: Operation, g: Tensor) -> tuple[Tensor, Tensor]:
 linspace = OpDef("linspace", "start stop", infer=_linspace_type, attrs={"num": REQUIRED}, dim_attrs=("num",),
                  grad=_linspace_grad, lower=Indexed(_linspace_element), tf_name="LinSpace",
                  numpy=lambda start, stop, num: np.linspace(start, stop, num, dtype=start.dtype),
-                 samples=(Sample(((), ()), {"num": 5}), Sample(((), ()), {"num": 1}), Sample(((), ()), {"num": 19})))
+                 samples=(Sample(((), ()), {"num": 5}), Sample(((), ()), {"num": 1}),
+                          Sample(((), ()), {"num": 19})))
 
 
 # one_hot
@@ -144,13 +149,16 @@ def _one_hot_numpy(indices: Any, depth: int, on_value: Any, off_value: Any, axis
     return np.where(np.expand_dims(indices, axis) == classes, on_value, off_value).astype(dtype.numpy)
 
 
-one_hot = OpDef("one_hot", "indices", infer=_one_hot_type, dim_attrs=("depth",), lower=Indexed(_one_hot_element),
+one_hot = OpDef("one_hot", "indices", infer=_one_hot_type, dim_attrs=("depth",),
+                lower=Indexed(_one_hot_element),
                 attrs={"depth": REQUIRED, "on_value": 1, "off_value": 0, "axis": -1, "dtype": float32},
                 numpy=_one_hot_numpy, grad=lambda op, g: None, samples=(
                     Sample((np.array([0, 2, -1, 5, 1], np.int32),), {"depth": 3}),
                     Sample((np.array([[0, 1], [2, 0]], np.int64),), {"depth": 3, "axis": 0}),
-                    Sample((np.array([[0, 1, 1]], np.int32),), {"depth": 2, "axis": 1, "on_value": 5, "off_value": -1,
+                    Sample((np.array([[0, 1, 1]], np.int32),),
+                           {"depth": 2, "axis": 1, "on_value": 5, "off_value": -1,
                                                                 "dtype": int32}),
                     Sample((np.array(1, np.uint8),), {"depth": 4, "on_value": True, "off_value": False,
                                                       "dtype": as_dtype("bool")}),
-                    Sample((np.zeros((0,), np.int32),), {"depth": 3}), Sample((np.array([1], np.int32),), {"depth": 0})))
+                    Sample((np.zeros((0,), np.int32),), {"depth": 3}),
+                    Sample((np.array([1], np.int32),), {"depth": 0})))

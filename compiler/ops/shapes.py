@@ -74,7 +74,8 @@ size = OpDef("size", "input", infer=lambda op: TensorType(op.out_type, ()), attr
              symbolic=_size_symbols, numpy=lambda x, out_type: np.array(x.size, out_type.numpy),
              samples=(*shapes(*UNARY), *shapes([(2, 3)], out_type=int64)))
 
-rank = OpDef("rank", "input", infer=lambda op: TensorType(int32, ()), numpy=lambda x: np.array(x.ndim, np.int32),
+rank = OpDef("rank", "input", infer=lambda op: TensorType(int32, ()),
+             numpy=lambda x: np.array(x.ndim, np.int32),
              lower=Indexed(lambda op, at, load, let: E.const(op.input.type.rank, int32), cheap=True),
              symbolic=lambda op: None if op.input.type.rank is None else _scalar_symbol(op.input.type.rank),
              samples=shapes(*UNARY))
@@ -102,7 +103,8 @@ def _wanted_shape(op: Operation, wanted: Any, total: Dim | None) -> Any:
     if total is None or None in known:
         return tuple(None if k == free[0] else d for k, d in enumerate(known))
     if rest == 0 or isinstance(total, int) and isinstance(rest, int) and total % rest:
-        raise shape_error(op, f"(C2): {total} elements do not fill shape {list(wanted)}: no value fits for -1")
+        raise shape_error(op,
+                          f"(C2): {total} elements do not fill shape {list(wanted)}: no value fits for -1")
     return tuple(total // rest if k == free[0] else d for k, d in enumerate(known))
 
 
@@ -158,10 +160,13 @@ def reshape_like(g: Tensor, like: Tensor) -> Tensor:
 _RESHAPE: dict[str, Any] = {"lower": view(_reshape_index, alias=True), "symbolic": True}
 
 reshape = OpDef("reshape", "tensor", infer=_reshape_type, attrs={"shape": REQUIRED}, dim_attrs=("shape",),
-                grad=lambda op, g: reshape_like(g, op.tensor), numpy=lambda x, shape: np.reshape(x, shape), **_RESHAPE,
-                samples=(*shapes([(3, 4)], shape=(2, 6)), *shapes([(3, 4)], shape=(-1,)), *shapes([()], shape=(1, 1)),
+                grad=lambda op, g: reshape_like(g, op.tensor), numpy=lambda x, shape: np.reshape(x, shape),
+                **_RESHAPE,
+                samples=(*shapes([(3, 4)], shape=(2, 6)), *shapes([(3, 4)], shape=(-1,)),
+                         *shapes([()], shape=(1, 1)),
                          *shapes([(2, 3, 4)], shape=(2, 12)), *shapes([(6, 20)], shape=(2, 3, -1, 5)),
-                         *shapes([(0, 3)], shape=(3, 0)), *shapes([(1, 1)], shape=()), *shapes([(0, 3)], shape=(-1, 3)),
+                         *shapes([(0, 3)], shape=(3, 0)), *shapes([(1, 1)], shape=()),
+                         *shapes([(0, 3)], shape=(-1, 3)),
                          *shapes([(4, 3, 5)], shape=(3, 4, 5)), *shapes([(3, 4)], dtype=int32, shape=(4, 3))))
 
 
@@ -173,9 +178,12 @@ def _expand_dims_type(op: Operation) -> TensorType:
     return TensorType(op.input.dtype, (*dims[:k], 1, *dims[k:]))
 
 
-expand_dims = OpDef("expand_dims", "input", infer=_expand_dims_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
-                    grad=lambda op, g: reshape_like(g, op.input), numpy=lambda x, axis: np.expand_dims(x, axis),
-                    **_RESHAPE, samples=(*shapes(*UNARY, axis=0), *shapes(*UNARY, axis=-1), *shapes([(3, 4)], axis=1)))
+expand_dims = OpDef("expand_dims", "input", infer=_expand_dims_type, attrs={"axis": REQUIRED},
+                    dim_attrs=("axis",),
+                    grad=lambda op, g: reshape_like(g, op.input), numpy=lambda x,
+                    axis: np.expand_dims(x, axis),
+                    **_RESHAPE,
+                    samples=(*shapes(*UNARY, axis=0), *shapes(*UNARY, axis=-1), *shapes([(3, 4)], axis=1)))
 
 
 def _squeeze_type(op: Operation) -> TensorType:
@@ -205,7 +213,8 @@ def permutation(op: Operation) -> tuple[int, ...]:
     """Which axis of the operand each axis of the result is."""
     rank = op.a.type.rank
     assert rank is not None
-    perm = tuple(range(rank))[::-1] if op.perm is None else tuple(normal_axis(op, p, rank, "perm") for p in op.perm)
+    perm = tuple(range(rank))[::-1] if op.perm is None else tuple(normal_axis(op, p, rank,
+                                                                              "perm") for p in op.perm)
     if sorted(perm) != list(range(rank)):
         raise shape_error(op, f"(C1): perm {list(perm)} does not name each of the {rank} axes once")
     return perm
@@ -214,7 +223,8 @@ def permutation(op: Operation) -> tuple[int, ...]:
 def _transpose_type(op: Operation) -> TensorType:
     dims = op.a.type.dims
     if dims is None or isinstance(op.perm, Tensor):
-        return TensorType(op.a.dtype, None if op.perm is None or isinstance(op.perm, Tensor) else (None,) * len(op.perm))
+        return TensorType(op.a.dtype,
+                          None if op.perm is None or isinstance(op.perm, Tensor) else (None,) * len(op.perm))
     return TensorType(op.a.dtype, tuple(dims[p] for p in permutation(op)))
 
 
@@ -224,13 +234,15 @@ def _transpose_index(op: Operation, at: E.Index) -> E.Index:
 
 
 def _transpose_grad(op: Operation, g: Tensor) -> Tensor:
-    inverse = None if op.perm is None else tuple(int(k) for k in np.argsort([p % len(op.perm) for p in op.perm]))
+    inverse = None if op.perm is None else tuple(int(k)
+                                                 for k in np.argsort([p % len(op.perm) for p in op.perm]))
     result: Tensor = transpose(g, perm=inverse)
     return result
 
 
 transpose = OpDef("transpose", "a", infer=_transpose_type, attrs={"perm": None}, dim_attrs=("perm",),
-                  grad=_transpose_grad, lower=view(_transpose_index), numpy=lambda a, perm: np.transpose(a, perm),
+                  grad=_transpose_grad, lower=view(_transpose_index), numpy=lambda a,
+                  perm: np.transpose(a, perm),
                   samples=(*shapes(*UNARY, [(2, 3, 4)]), *shapes([(2, 3, 4)], perm=(1, 2, 0)),
                            *shapes([(5, 7)], perm=(1, 0)), *shapes([(2, 0, 3)], perm=(2, 0, 1))))
 
@@ -253,10 +265,11 @@ def _reverse_type(op: Operation) -> TensorType:
 
 def _reverse_index(op: Operation, at: E.Index) -> E.Index:
     axes = _reversed_axes(op)
-    return tuple(d - 1 - i if k in axes else i for k, (i, d) in enumerate(zip(at, op.out.type.known_dims, strict=True)))
+    return tuple(d - 1 - i if k in axes else i for k,
+                 (i, d) in enumerate(zip(at, op.out.type.known_dims, strict=True)))
 
 
-reverse = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
+reverse: OpDef = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
                 grad=lambda op, g: reverse(g, axis=op.axis), lower=view(_reverse_index), tf_name="ReverseV2",
                 numpy=lambda x, axis: np.flip(x, axis), symbolic=True,
                 samples=(*shapes([(5,)], [(3, 4)], [(0, 3)], axis=(0,)), *shapes([(3, 4)], axis=(-1, 0)),
@@ -280,14 +293,16 @@ def _broadcast_to_type(op: Operation) -> TensorType:
             if d != 1 and not (wanted is None or d is None):
                 op.graph.rules.equal(d, wanted)
     except ValueError:
-        raise shape_error(op, f"(C1): it does not broadcast to {list(op.shape)}: aligned from the right, its dims "
+        raise shape_error(op,
+                          f"(C1): it does not broadcast to {list(op.shape)}: aligned from the right, its dims "
                               f"must be 1 or equal") from None
     return TensorType(op.input.dtype, result)
 
 
 broadcast_to = OpDef(
     "broadcast_to", "input", infer=_broadcast_to_type, attrs={"shape": REQUIRED}, dim_attrs=("shape",),
-    grad=lambda op, g: unbroadcast(g, op.input), lower=view(lambda op, at: broadcast_index(op.input.type, at)),
+    grad=lambda op, g: unbroadcast(g, op.input),
+    lower=view(lambda op, at: broadcast_index(op.input.type, at)),
     numpy=lambda x, shape: np.broadcast_to(x, shape), symbolic=True,
     samples=(*shapes([()], [(4,)], [(3, 1)], [(3, 4)], shape=(3, 4)), *shapes([(1, 4)], shape=(0, 4)),
              *shapes([(1, 3)], shape=(2, 5, 3)), *shapes([()], shape=())))
@@ -298,7 +313,8 @@ def _tile_type(op: Operation) -> TensorType:
     if isinstance(times, Tensor) or source is None:
         return TensorType(op.input.dtype, None if isinstance(times, Tensor) else (None,) * len(times))
     if len(times) != len(source) or any(isinstance(m, int) and m < 0 for m in times):
-        raise shape_error(op, f"(C1): multiples {list(times)} must hold one number of 0 or more for each of the "
+        raise shape_error(op,
+                          f"(C1): multiples {list(times)} must hold one number of 0 or more for each of the "
                               f"{len(source)} axes")
     return TensorType(op.input.dtype, tuple(
         None if d is None or m is None else d * m for d, m in zip(source, open_dims(times), strict=True)))
@@ -320,7 +336,8 @@ def _tile_grad(op: Operation, g: Tensor) -> Tensor:
 
 tile = OpDef("tile", "input", infer=_tile_type, attrs={"multiples": REQUIRED}, dim_attrs=("multiples",),
              grad=_tile_grad, lower=view(_tile_index), numpy=lambda x, multiples: np.tile(x, multiples),
-             samples=(*shapes([(3, 4)], multiples=(2, 3)), *shapes([(5,)], multiples=(1,)), *shapes([()], multiples=()),
+             samples=(*shapes([(3, 4)], multiples=(2, 3)), *shapes([(5,)], multiples=(1,)),
+                      *shapes([()], multiples=()),
                       *shapes([(2, 0)], multiples=(2, 2)), *shapes([(2, 3)], multiples=(0, 1))))
 
 
@@ -358,7 +375,8 @@ def _constant_like(name: str, number: int) -> OpDef:
 
     return OpDef(name, "input", infer=infer, attrs={"dtype": None}, grad=lambda op, g: None,
                  lower=Indexed(lambda op, at, load, let: E.const(number, op.out.dtype), cheap=True),
-                 numpy=lambda x, dtype: np.full(x.shape, number, dtype.numpy if dtype else x.dtype), symbolic=True,
+                 numpy=lambda x, dtype: np.full(x.shape, number, dtype.numpy if dtype else x.dtype),
+                 symbolic=True,
                  samples=(*shapes(*UNARY), *shapes([(3,)], dtype=int32), Sample(((2, 2),), {"dtype": int64})))
 
 

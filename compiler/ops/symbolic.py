@@ -1,4 +1,4 @@
-"""Integer tensors as symbols: the shape in `tf.reshape(x, [tf.shape(x)[0], 10])` is known while the graph is built.
+"""Integer tensors as symbols: `tf.reshape(x, [tf.shape(x)[0], 10])` has a known shape while the graph is built.
 
 The value of a shape computation is found by running its ops' own numpy functions on arrays of dims.
 """
@@ -22,7 +22,7 @@ _DEEPEST = 50
 
 
 def symbolic_value(t: Tensor, depth: int = 0) -> Any:
-    """An object array of dims with the value of an integer tensor, or None when it is not known as symbols."""
+    """An object array of dims with the value of an integer tensor; None when it is not known as symbols."""
     dims = t.type.dims
     if not t.dtype.is_integer or dims is None or len(dims) > 2 or depth > _DEEPEST:
         return None
@@ -31,7 +31,8 @@ def symbolic_value(t: Tensor, depth: int = 0) -> Any:
         return found
     if not t.type.is_static or len(dims) > 1 or t.type.size > _MOST_ELEMENTS:  # type: ignore[operator]
         return None
-    elements = [atom("elem", f"{t.name}[{k}]", t, k) for k in range(int(dims[0]) if dims else 1)]  # type: ignore[arg-type]
+    elements = [atom("elem", f"{t.name}[{k}]", t,
+                     k) for k in range(int(dims[0]) if dims else 1)]  # type: ignore[arg-type]
     return _object_array(elements).reshape(dims)
 
 

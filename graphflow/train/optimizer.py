@@ -24,7 +24,7 @@ GradsAndVars = list[tuple[Any, Variable]]
 class Optimizer:
     """The base of optimizers. A subclass gives `_update`, and its numbers in `_settings`.
 
-    Updates are written with plain operations, so that the compiler makes one kernel of all that one variable needs.
+    Updates are written with plain operations, so that the compiler makes one kernel per variable.
     """
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
@@ -42,7 +42,8 @@ class Optimizer:
 
     def minimize(self, loss: Any, global_step: Variable | None = None, var_list: Any = None,
                  gate_gradients: int = GATE_OP, aggregation_method: Any = None,
-                 colocate_gradients_with_ops: bool = False, name: str | None = None, grad_loss: Any = None) -> Operation:
+                 colocate_gradients_with_ops: bool = False, name: str | None = None,
+                 grad_loss: Any = None) -> Operation:
         """The operation of one step that makes `loss` smaller: gradients, then their application.
 
         Raises:  ValueError when no variable has a gradient
@@ -50,14 +51,14 @@ class Optimizer:
         pairs = self.compute_gradients(loss, var_list, gate_gradients, aggregation_method,
                                        colocate_gradients_with_ops, grad_loss)
         if not any(g is not None for g, _ in pairs):
-            raise ValueError(f"no gradients: the loss {as_tensor(loss).name} depends on none of the variables "
+            raise ValueError(f"no gradients: the loss {as_tensor(loss).name} depends on none of "
                              f"{', '.join(v.name for _, v in pairs)}")
         return self.apply_gradients(pairs, global_step, name)
 
     def compute_gradients(self, loss: Any, var_list: Any = None, gate_gradients: int = GATE_OP,
                           aggregation_method: Any = None, colocate_gradients_with_ops: bool = False,
                           grad_loss: Any = None) -> GradsAndVars:
-        """(gradient, variable) for each of `var_list`, by default all trainable variables; a gradient may be None."""
+        """(gradient, variable) for each of `var_list` (default: trainable ones); a gradient may be None."""
         if callable(loss):
             loss = loss()
         variables = trainable_variables() if var_list is None else _variables(var_list)
@@ -65,8 +66,8 @@ class Optimizer:
             raise ValueError("no variables to optimize: the graph has no trainable ones, and none were given")
         return list(zip(gradients(loss, variables, grad_loss), variables, strict=True))
 
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]], global_step: Variable | None = None,
-                        name: str | None = None) -> Operation:
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]],
+                        global_step: Variable | None = None, name: str | None = None) -> Operation:
         """The operation that updates the variables; pairs with a gradient of None are left out.
 
         With `global_step`, that variable is incremented once all others are updated.
@@ -112,7 +113,7 @@ class Optimizer:
     # Variables of the optimizer
 
     def get_slot(self, var: Variable, name: str) -> Variable | None:
-        """The variable of this optimizer that goes with `var`, such as its momentum; None when there is none."""
+        """The variable of this optimizer that goes with `var`, such as its momentum; or None."""
         return self._slots.get(name, {}).get(var)
 
     def get_slot_names(self) -> list[str]:

@@ -59,14 +59,17 @@ class MomentumOptimizer(Optimizer):
 
 
 class AdamOptimizer(Optimizer):
-    """m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2;  var -= lr * sqrt(1-b2^t)/(1-b1^t) * m / (sqrt(v) + epsilon)
+    """m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g^2;  var -= rate * m / (sqrt(v) + epsilon)
+
+    rate = lr * sqrt(1 - b2^t) / (1 - b1^t), t being the number of this step, from 1
 
     Source: Kingma and Ba 2015, the form before section 2.1: epsilon is not corrected for the start.
     """
 
     def __init__(self, learning_rate: Any = 0.001, beta1: Any = 0.9, beta2: Any = 0.999, epsilon: Any = 1e-8,
                  use_locking: bool = False, name: str = "Adam") -> None:
-        super().__init__(use_locking, name, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+        super().__init__(use_locking, name, learning_rate=learning_rate, beta1=beta1, beta2=beta2,
+                         epsilon=epsilon)
 
     def _create_slots(self, variables: Sequence[Variable]) -> None:
         first = min(variables, key=lambda v: v.name)
@@ -121,10 +124,13 @@ class AdagradOptimizer(Optimizer):
 
 
 class AdadeltaOptimizer(Optimizer):
-    """a = rho*a + (1-rho)*g^2;  d = g * sqrt(u + epsilon) / sqrt(a + epsilon);  u = rho*u + (1-rho)*d^2;  var -= lr*d"""
+    """a = rho*a + (1-rho)*g^2;  d = g * sqrt(u + epsilon) / sqrt(a + epsilon);  var -= lr * d
 
-    def __init__(self, learning_rate: Any = 0.001, rho: Any = 0.95, epsilon: Any = 1e-8, use_locking: bool = False,
-                 name: str = "Adadelta") -> None:
+    u = rho*u + (1-rho)*d^2 is updated after its use.
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, rho: Any = 0.95, epsilon: Any = 1e-8,
+                 use_locking: bool = False, name: str = "Adadelta") -> None:
         super().__init__(use_locking, name, learning_rate=learning_rate, rho=rho, epsilon=epsilon)
 
     def _create_slots(self, variables: Sequence[Variable]) -> None:
@@ -145,7 +151,7 @@ class AdadeltaOptimizer(Optimizer):
 class RMSPropOptimizer(Optimizer):
     """a = decay*a + (1-decay)*g^2;  m = momentum*m + lr * g / sqrt(a + epsilon);  var -= m
 
-    With `centered`, the mean c = decay*c + (1-decay)*g is subtracted: a - c^2 stands for a in the second formula.
+    With `centered`, c = decay*c + (1-decay)*g, and a - c^2 stands for a in the second formula.
     """
 
     def __init__(self, learning_rate: Any, decay: Any = 0.9, momentum: Any = 0.0, epsilon: Any = 1e-10,
@@ -179,8 +185,9 @@ class FtrlOptimizer(Optimizer):
     Source: McMahan et al. 2013
     """
 
-    def __init__(self, learning_rate: Any, learning_rate_power: float = -0.5, initial_accumulator_value: float = 0.1,
-                 l1_regularization_strength: float = 0.0, l2_regularization_strength: float = 0.0,
+    def __init__(self, learning_rate: Any, learning_rate_power: float = -0.5,
+                 initial_accumulator_value: float = 0.1, l1_regularization_strength: float = 0.0,
+                 l2_regularization_strength: float = 0.0,
                  use_locking: bool = False, name: str = "Ftrl", accum_name: str | None = None,
                  linear_name: str | None = None, l2_shrinkage_regularization_strength: float = 0.0) -> None:
         super().__init__(use_locking, name, learning_rate=learning_rate, power=-learning_rate_power,

@@ -78,7 +78,7 @@ def inverse_time_decay(learning_rate: Any, global_step: Any, decay_steps: Any, d
 
 def polynomial_decay(learning_rate: Any, global_step: Any, decay_steps: Any, end_learning_rate: Any = 0.0001,
                      power: Any = 1.0, cycle: bool = False, name: str | None = None) -> Tensor:
-    """(learning_rate - end) * (1 - step/decay_steps)^power + end; after decay_steps it stays, or cycles on."""
+    """(learning_rate - end) * (1 - step/decay_steps)^power + end; after decay_steps it stays, or cycles."""
     with name_scope(name, "PolynomialDecay", [learning_rate, global_step]):
         rate, step, steps, end, p = _floats(learning_rate, global_step, decay_steps, end_learning_rate, power)
         if cycle:
@@ -90,7 +90,7 @@ def polynomial_decay(learning_rate: Any, global_step: Any, decay_steps: Any, end
 
 def cosine_decay(learning_rate: Any, global_step: Any, decay_steps: Any, alpha: float = 0.0,
                  name: str | None = None) -> Tensor:
-    """learning_rate * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha). Source: Loshchilov 2017."""
+    """learning_rate * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)."""
     with name_scope(name, "CosineDecay", [learning_rate, global_step]):
         rate, step, steps = _floats(learning_rate, global_step, decay_steps)
         wave = 0.5 * (1 + REGISTRY["cos"](math.pi * REGISTRY["minimum"](step, steps) / steps))
@@ -98,16 +98,19 @@ def cosine_decay(learning_rate: Any, global_step: Any, decay_steps: Any, alpha: 
         return result
 
 
-def piecewise_constant(x: Any, boundaries: Sequence[Any], values: Sequence[Any], name: str | None = None) -> Tensor:
-    """values[0] while x <= boundaries[0], values[1] while x <= boundaries[1], ..., and the last one beyond."""
+def piecewise_constant(x: Any, boundaries: Sequence[Any], values: Sequence[Any],
+                       name: str | None = None) -> Tensor:
+    """values[0] while x <= boundaries[0], values[1] while x <= boundaries[1], ..., the last one beyond."""
     if len(boundaries) != len(values) - 1:
-        raise ValueError(f"piecewise_constant: {len(boundaries)} boundaries need {len(boundaries) + 1} values, "
+        raise ValueError(f"piecewise_constant: {len(boundaries)} boundaries need one value more, "
                          f"not {len(values)}")
     with name_scope(name, "PiecewiseConstant", [x]):
         step = as_tensor(x)
         result = as_tensor(values[-1])
         for bound, value in zip(reversed(boundaries), reversed(values[:-1]), strict=True):
-            result = REGISTRY["where_v2"](step <= as_tensor(bound, step.dtype), as_tensor(value, result.dtype), result)
+            result = REGISTRY["where_v2"](step <= as_tensor(bound, step.dtype), as_tensor(value,
+                                                                                          result.dtype),
+                                                                                          result)
         return result
 
 

@@ -1,16 +1,129 @@
-"""Minimax polynomials, lowest power first; printed by tests/exhaustive/fit_polynomials.py, not edited by hand."""
+"""Minimax polynomials, lowest power first, and split constants, leading part first.
+
+Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
+"""
 
 from __future__ import annotations
 
 
-# (exp(r) - 1 - r) / r^2 on [-0.34692, 0.34692]; error 2^-30.3
+# log 2
+LN2_32 = (
+    float.fromhex("0x1.62e4300000000p-1"),
+    float.fromhex("-0x1.05c6100000000p-29"),
+)
+
+# log 2; an exponent times the first is exact
+LN2_SHORT_32 = (
+    float.fromhex("0x1.62e4000000000p-1"),
+    float.fromhex("0x1.7f7d1c0000000p-20"),
+)
+
+# 1 / log 2
+LOG2_E_32 = (
+    float.fromhex("0x1.7154760000000p+0"),
+    float.fromhex("0x1.4ae0c00000000p-26"),
+)
+
+# 2 / log 2
+LOG2_E2_32 = (
+    float.fromhex("0x1.7154760000000p+1"),
+    float.fromhex("0x1.4ae0c00000000p-25"),
+)
+
+# 1/3
+THIRD_32 = (
+    float.fromhex("0x1.5555560000000p-2"),
+    float.fromhex("-0x1.5555560000000p-27"),
+)
+
+# pi/2
+HALF_PI_32 = (
+    float.fromhex("0x1.921fb60000000p+0"),
+    float.fromhex("-0x1.777a5c0000000p-25"),
+    float.fromhex("-0x1.ee59da0000000p-50"),
+)
+
+# pi
+PI_32 = (
+    float.fromhex("0x1.921fb60000000p+1"),
+    float.fromhex("-0x1.777a5c0000000p-24"),
+)
+
+# log 2
+LN2_64 = (
+    float.fromhex("0x1.62e42fefa39efp-1"),
+    float.fromhex("0x1.abc9e3b39803fp-56"),
+)
+
+# log 2; an exponent times the first is exact
+LN2_SHORT_64 = (
+    float.fromhex("0x1.62e42fefa3000p-1"),
+    float.fromhex("0x1.3de6af278ece6p-42"),
+)
+
+# 1 / log 2
+LOG2_E_64 = (
+    float.fromhex("0x1.71547652b82fep+0"),
+    float.fromhex("0x1.777d0ffda0d24p-56"),
+)
+
+# 2 / log 2
+LOG2_E2_64 = (
+    float.fromhex("0x1.71547652b82fep+1"),
+    float.fromhex("0x1.777d0ffda0d24p-55"),
+)
+
+# 1/3
+THIRD_64 = (
+    float.fromhex("0x1.5555555555555p-2"),
+    float.fromhex("0x1.5555555555555p-56"),
+)
+
+# pi/2
+HALF_PI_64 = (
+    float.fromhex("0x1.921fb54442d18p+0"),
+    float.fromhex("0x1.1a62633145c07p-54"),
+    float.fromhex("-0x1.f1976b7ed8fbcp-110"),
+)
+
+# pi
+PI_64 = (
+    float.fromhex("0x1.921fb54442d18p+1"),
+    float.fromhex("0x1.1a62633145c07p-53"),
+)
+
+# 1/(2 pi) without the bits above 2^-0
+TURN0 = (
+    float.fromhex("0x1.45f306dc9c882p-3"),
+    float.fromhex("0x1.4a7f09d5f47d5p-56"),
+)
+
+# 1/(2 pi) without the bits above 2^-28
+TURN1 = (
+    float.fromhex("0x1.727220a94fe14p-29"),
+    float.fromhex("-0x1.505c1596447e5p-83"),
+)
+
+# 1/(2 pi) without the bits above 2^-56
+TURN2 = (
+    float.fromhex("0x1.29fc2757d1f53p-58"),
+    float.fromhex("0x1.377036d8a5665p-112"),
+)
+
+# 1/(2 pi) without the bits above 2^-84
+TURN3 = (
+    float.fromhex("0x1.7d1f534ddc0dbp-86"),
+    float.fromhex("0x1.8a5664f10e410p-140"),
+)
+
+# (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-30.3
 EXP_32 = (
     float.fromhex("0x1.0000000000000p-1"),
     float.fromhex("0x1.5555540000000p-3"),
-    float.fromhex("0x1.5554fa0000000p-5"),
-    float.fromhex("0x1.1112b40000000p-7"),
-    float.fromhex("0x1.6d3e320000000p-10"),
-    float.fromhex("0x1.9ed63e0000000p-13"),
+    float.fromhex("0x1.5554f60000000p-5"),
+    float.fromhex("0x1.1112b00000000p-7"),
+    float.fromhex("0x1.6d443a0000000p-10"),
+    float.fromhex("0x1.9ee41e0000000p-13"),
 )
 
 # (log1p(f) - f + f^2/2) / f^3 on [-0.33333, 0.33333]; error 2^-28.7
@@ -54,29 +167,30 @@ POW_32 = (
     float.fromhex("0x1.9083ce0000000p-4"),
 )
 
-# (sin(r)/r - 1) / z, z = r^2 on [0, 0.61808]; error 2^-28.0
+# (sin(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-32.5
 SIN_32 = (
-    float.fromhex("-0x1.5555460000000p-3"),
-    float.fromhex("0x1.11077a0000000p-7"),
-    float.fromhex("-0x1.9954c20000000p-13"),
+    float.fromhex("-0x1.5555560000000p-3"),
+    float.fromhex("0x1.1111740000000p-7"),
+    float.fromhex("-0x1.a058e40000000p-13"),
+    float.fromhex("0x1.7bf1480000000p-19"),
 )
 
-# (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.61808]; error 2^-33.1
+# (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.62925]; error 2^-33.1
 COS_32 = (
     float.fromhex("0x1.55554a0000000p-5"),
     float.fromhex("-0x1.6c0c1a0000000p-10"),
-    float.fromhex("0x1.99e0d00000000p-16"),
+    float.fromhex("0x1.99e0ce0000000p-16"),
 )
 
-# (tan(r)/r - 1) / z, z = r^2 on [0, 0.61808]; error 2^-29.3
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-29.1
 TAN_32 = (
-    float.fromhex("0x1.5555620000000p-2"),
-    float.fromhex("0x1.110d220000000p-3"),
-    float.fromhex("0x1.baee2e0000000p-5"),
-    float.fromhex("0x1.5bf92e0000000p-6"),
-    float.fromhex("0x1.66a9fc0000000p-7"),
-    float.fromhex("-0x1.83b2620000000p-15"),
-    float.fromhex("0x1.2319ea0000000p-8"),
+    float.fromhex("0x1.5555640000000p-2"),
+    float.fromhex("0x1.110c980000000p-3"),
+    float.fromhex("0x1.bb06b40000000p-5"),
+    float.fromhex("0x1.5aface0000000p-6"),
+    float.fromhex("0x1.6bd6de0000000p-7"),
+    float.fromhex("-0x1.0361d00000000p-12"),
+    float.fromhex("0x1.29a2060000000p-8"),
 )
 
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-31.7
@@ -166,19 +280,19 @@ ERFINV_FAR_32 = (
     float.fromhex("-0x1.02145e0000000p-15"),
 )
 
-# (exp(r) - 1 - r) / r^2 on [-0.34692, 0.34692]; error 2^-59.7
+# (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-59.4
 EXP_64 = (
     float.fromhex("0x1.0000000000000p-1"),
     float.fromhex("0x1.5555555555559p-3"),
-    float.fromhex("0x1.555555555553ep-5"),
-    float.fromhex("0x1.111111110f6b9p-7"),
-    float.fromhex("0x1.6c16c16c1f114p-10"),
-    float.fromhex("0x1.a01a01afe4360p-13"),
-    float.fromhex("0x1.a01a017bbe9fdp-16"),
-    float.fromhex("0x1.71ddf84e0a1a2p-19"),
-    float.fromhex("0x1.27e535efc6f78p-22"),
-    float.fromhex("0x1.af5ed61d615d1p-26"),
-    float.fromhex("0x1.1ee9505c0526dp-29"),
+    float.fromhex("0x1.555555555553cp-5"),
+    float.fromhex("0x1.111111110f4c5p-7"),
+    float.fromhex("0x1.6c16c16c1fb0ep-10"),
+    float.fromhex("0x1.a01a01b0c31a4p-13"),
+    float.fromhex("0x1.a01a0179b5146p-16"),
+    float.fromhex("0x1.71ddf5e60d789p-19"),
+    float.fromhex("0x1.27e53821fba28p-22"),
+    float.fromhex("0x1.af635ca45cbe6p-26"),
+    float.fromhex("0x1.1ee9246d132d6p-29"),
 )
 
 # (2 atanh(s)/s - 2) / z, z = s^2 on [0, 0.029437]; error 2^-59.5
@@ -204,44 +318,44 @@ POW_64 = (
     float.fromhex("0x1.eac5c57f09e1ep-5"),
 )
 
-# (sin(r)/r - 1) / z, z = r^2 on [0, 0.61808]; error 2^-63.2
+# (sin(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-63.2
 SIN_64 = (
     float.fromhex("-0x1.5555555555555p-3"),
-    float.fromhex("0x1.1111111111067p-7"),
-    float.fromhex("-0x1.a01a019ffdbd3p-13"),
-    float.fromhex("0x1.71de3a32b3939p-19"),
-    float.fromhex("-0x1.ae642aecfd989p-26"),
-    float.fromhex("0x1.6108c8babf93fp-33"),
-    float.fromhex("-0x1.9f7e6b1c2b23dp-41"),
+    float.fromhex("0x1.111111111106ap-7"),
+    float.fromhex("-0x1.a01a019ffeb51p-13"),
+    float.fromhex("0x1.71de3a346cf4fp-19"),
+    float.fromhex("-0x1.ae642daffb902p-26"),
+    float.fromhex("0x1.610ad37090579p-33"),
+    float.fromhex("-0x1.a0a0c8e065ca4p-41"),
 )
 
-# (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.61808]; error 2^-64.1
+# (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.62925]; error 2^-63.9
 COS_64 = (
-    float.fromhex("0x1.555555555554cp-5"),
-    float.fromhex("-0x1.6c16c16c15211p-10"),
-    float.fromhex("0x1.a01a019cbd04ep-16"),
-    float.fromhex("-0x1.27e4f8106ff28p-22"),
-    float.fromhex("0x1.1ee9ef75922f2p-29"),
-    float.fromhex("-0x1.8fb0163d94b30p-37"),
+    float.fromhex("0x1.555555555554ap-5"),
+    float.fromhex("-0x1.6c16c16c14dc4p-10"),
+    float.fromhex("0x1.a01a019c515acp-16"),
+    float.fromhex("-0x1.27e4f7c235cf0p-22"),
+    float.fromhex("0x1.1ee9b9e2d29d0p-29"),
+    float.fromhex("-0x1.8f941f928b7abp-37"),
 )
 
-# (tan(r)/r - 1) / z, z = r^2 on [0, 0.61808]; error 2^-58.4
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-59.3
 TAN_64 = (
-    float.fromhex("0x1.555555555555fp-2"),
-    float.fromhex("0x1.11111111104acp-3"),
-    float.fromhex("0x1.ba1ba1bacd480p-5"),
-    float.fromhex("0x1.664f485a69313p-6"),
-    float.fromhex("0x1.226e3ad2991b4p-7"),
-    float.fromhex("0x1.d6d2db6e50a1cp-9"),
-    float.fromhex("0x1.7db230f3ea138p-10"),
-    float.fromhex("0x1.34b632ceff8f0p-11"),
-    float.fromhex("0x1.ff7d9f6b78530p-13"),
-    float.fromhex("0x1.5cfb56f1199dep-14"),
-    float.fromhex("0x1.1c8758711fdffp-14"),
-    float.fromhex("-0x1.ba883ed66031bp-16"),
-    float.fromhex("0x1.9cfbf08d11bc0p-15"),
-    float.fromhex("-0x1.9c0659890410fp-16"),
-    float.fromhex("0x1.4adcf94857b4ep-17"),
+    float.fromhex("0x1.5555555555562p-2"),
+    float.fromhex("0x1.11111111100fdp-3"),
+    float.fromhex("0x1.ba1ba1bb00730p-5"),
+    float.fromhex("0x1.664f484f4f1ffp-6"),
+    float.fromhex("0x1.226e3c3ca09f2p-7"),
+    float.fromhex("0x1.d6d2a02a67382p-9"),
+    float.fromhex("0x1.7db57b80f92cep-10"),
+    float.fromhex("0x1.349564da9090ep-11"),
+    float.fromhex("0x1.00a822cf84d87p-12"),
+    float.fromhex("0x1.53af0d532d503p-14"),
+    float.fromhex("0x1.2d666053a0d0ep-14"),
+    float.fromhex("-0x1.07c55afed9271p-15"),
+    float.fromhex("0x1.c04dbd04155f3p-15"),
+    float.fromhex("-0x1.bed51fb4065a1p-16"),
+    float.fromhex("0x1.5a44272788996p-17"),
 )
 
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-59.8

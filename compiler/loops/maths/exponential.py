@@ -1,0 +1,118 @@
+"""exp and what is made of it: exp2, expm1, tanh, sigmoid, sinh, cosh.
+
+exp(x) = 2^n exp(r), n = rint(x / log 2), |r| <= log(2)/2, and exp(r) = 1 + r + r^2 q(r).
+"""
+
+from __future__ import annotations
+
+from graphflow.compiler.loops.expr import Expr, fma, select
+from graphflow.compiler.loops.maths.floats import (
+    Format,
+    Pair,
+    at_least,
+    at_most,
+    divide,
+    fast_two_sum,
+    magnitude,
+    multiply,
+    signed,
+)
+
+
+def reduce(f: Format, x: Expr) -> tuple[Expr, Expr]:
+    """(the word of n, r). Above |r| near 0, r is rounded once: n times the first part of log 2 cancels exactly."""
+    high, low = f.table("LN2")
+    n, word = f.round(x, f.table("LOG2_E")[0])
+    return word, fma(n, -low, fma(n, -high, x))
+
+
+def curve(f: Format, r: Expr) -> Expr:
+    """exp(r) - 1 - r."""
+    return r * r * f.polynomial("EXP", r)
+
+
+def exp_pair(f: Format, r: Expr) -> Pair:
+    """exp(r) as a normalised pair."""
+    h, l = fast_two_sum(1.0, r)
+    return fast_two_sum(h, l + curve(f, r))
+
+
+def exp(f: Format, x: Expr) -> Expr:
+    word, r = reduce(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
+    a, b = f.powers_of_two(word)
+    return (1.0 + fma(r * r, f.polynomial("EXP", r), r)) * a * b
+
+
+def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
+    """2^(n + r), n the word of a `round`."""
+    high, low = f.table("LN2")
+    t, e = multiply(r, (high, low))
+    h, l = fast_two_sum(1.0, t)
+    a, b = f.powers_of_two(n)
+    return (h + (l + (curve(f, t) + fma(e, t, e)))) * a * b
+
+
+def exp2(f: Format, x: Expr) -> Expr:
+    x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
+    n, word = f.round(x)
+    r = x - n
+    high, low = f.table("LN2")
+    t = r * high
+    a, b = f.powers_of_two(word)
+    return (1.0 + (t + fma(r, low, fma(r, high, -t) + curve(f, t)))) * a * b
+
+
+def expm1(f: Format, x: Expr) -> Expr:
+    """2 (2^(n-1) - 1/2 + 2^(n-1) (exp(r) - 1)); halved, so that the power stays finite to the end."""
+    word, r = reduce(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
+    scale = f.power_of_two(word - 1)
+    h, l = fast_two_sum(scale - 0.5, scale * r)
+    whole = 2.0 * (h + fma(scale, curve(f, r), l))
+    return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
+
+
+def tanh(f: Format, x: Expr) -> Expr:
+    """-t / (2 + t), t = expm1(-2|x|) as a pair."""
+    word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
+    scale = f.power_of_two(word)
+    h, l = fast_two_sum(scale - 1.0, scale * r)
+    h, l = fast_two_sum(h, fma(scale, curve(f, r), l))
+    d, e = fast_two_sum(2.0, h)
+    q, c = divide((h, l), (d, e + l))
+    return signed(q + c, x)
+
+
+def sigmoid(f: Format, x: Expr) -> Expr:
+    """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = exp(-|x|): relative accuracy down to the denormals."""
+    word, r = reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
+    h, l = exp_pair(f, r)
+    a, b = f.powers_of_two(word)
+    scale = a * b
+    d, e = fast_two_sum(1.0, scale * h)
+    below = x < 0.0
+    q, c = divide((select(below, h, 1.0), select(below, l, 0.0)), (d, fma(scale, l, e)))
+    return (q + c) * select(below, a, 1.0) * select(below, b, 1.0)
+
+
+def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Pair]:
+    """For x >= 0: (h, l), w and powers a, b with exp(x)/2 = (h + l) a b and exp(-x)/2 = w a b."""
+    word, r = reduce(f, at_most(x, f.pick(89.45, 710.6)))
+    p = exp_pair(f, r)
+    small = f.of_bits((f.one + (2 << f.fraction)) - (word << f.fraction))  # 4 / 2^n, for n up to bias + 2
+    return p, 0.0625 / p[0] * small * small, f.powers_of_two(word - 1)
+
+
+def sinh(f: Format, x: Expr) -> Expr:
+    """(exp|x| - exp(-|x|))/2 from 1 on, an odd polynomial below."""
+    a = magnitude(x)
+    (h, l), w, (p, q) = _half_exp(f, a)
+    d, e = fast_two_sum(h, -w)
+    z = x * x
+    near = fma(x * z, f.polynomial("SINH", z), x)
+    return select(a < 1.0, near, signed((d + (e + l)) * p * q, x))
+
+
+def cosh(f: Format, x: Expr) -> Expr:
+    (h, l), w, (p, q) = _half_exp(f, magnitude(x))
+    d, e = fast_two_sum(h, w)
+    return (d + (e + l)) * p * q

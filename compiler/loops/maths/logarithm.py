@@ -1,0 +1,142 @@
+"""log and what is made of it: log2, log1p, softplus, asinh, acosh, atanh.
+
+log(x) = k log 2 + log(1 + v), x = 2^k (1 + v), 1 + v near 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, fma, select
+from graphflow.compiler.loops.maths import exponential
+from graphflow.compiler.loops.maths.floats import (
+    Format,
+    Pair,
+    at_least,
+    divide,
+    fast_two_sum,
+    magnitude,
+    multiply,
+    root,
+    signed,
+    two_product,
+    two_sum,
+)
+
+
+def split(f: Format, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """(m, k, the word of 2^k), x = m 2^k, for a normal x > 0; m is in [2/3, 4/3) (f32) or [sqrt 1/2, sqrt 2)."""
+    least = f.pick(2.0 / 3.0, math.sqrt(0.5))
+    bits = f.bits(x)
+    least_bits = int(f.dtype.numpy.type(least).view(f.word.numpy))
+    shifted = bits + (f.one - least_bits)
+    power = shifted & (((1 << (f.width - 1 - f.fraction)) - 1) << f.fraction)
+    exponent = f.of_bits((shifted >> f.fraction) | ((f.bias + f.fraction) << f.fraction))
+    return f.of_bits((bits + f.one) - power), exponent - (2.0**f.fraction + f.bias), power
+
+
+def split_any(f: Format, x: Expr) -> tuple[Expr, Expr]:
+    """(m, k) for x > 0, denormals too."""
+    denormal = x < f.least_normal
+    m, k, _ = split(f, select(denormal, x * 2.0**(f.fraction + 1), x))
+    return m, select(denormal, k - (f.fraction + 1.0), k)
+
+
+def tail(f: Format, v: Expr) -> Expr:
+    """log(1 + v) - v."""
+    if not f.wide:
+        return v * v * fma(v, f.polynomial("LOG", v), -0.5)
+    s = v / (2.0 + v)
+    half = 0.5 * (v * v)
+    return fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half)
+
+
+def log_pair(f: Format, k: Expr, v: Expr, low: Expr | None = None) -> Pair:
+    """k log 2 + log(1 + v + low) as a pair, low far below v."""
+    high, rest = f.table("LN2_SHORT")
+    h, l = fast_two_sum(k * high, v)
+    l = fma(k, rest, l) + tail(f, v)
+    return h, l if low is None else l + fma(-v, low, low)
+
+
+def log1p_pair(f: Format, a: Pair, doublings: Expr | None = None) -> Pair:
+    """log(1 + a) + doublings log 2 as a pair, for a normalised a > -1."""
+    u, c = two_sum(f.number(1.0), a[0])
+    m, k, power = split(f, u)
+    scale = f.of_bits((f.one + (2 << f.fraction)) - power + (f.one - (1 << f.fraction)))  # 2 / 2^k
+    v, low = fast_two_sum(m - 1.0, c * 0.5 * scale)
+    return log_pair(f, k if doublings is None else k + doublings, v, fma(a[1] * 0.5, scale, low))
+
+
+def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
+    """The logarithm's special values: infinity at infinity, -infinity at 0, NaN below."""
+    outside = select(E.eq(x, 0.0), f.number(-math.inf), f.number(math.nan))
+    return select(x > 0.0, select(x < math.inf, inside, x), outside)
+
+
+def log(f: Format, x: Expr) -> Expr:
+    m, k = split_any(f, x)
+    h, l = log_pair(f, k, m - 1.0)
+    return positive_only(f, x, h + l)
+
+
+def log2(f: Format, x: Expr) -> Expr:
+    m, k = split_any(f, x)
+    v = m - 1.0
+    high, low = f.table("LOG2_E")
+    p, e = multiply(fast_two_sum(v, tail(f, v)), (high, low))
+    h, l = fast_two_sum(k, p)
+    return positive_only(f, x, h + (l + e))
+
+
+def log1p(f: Format, x: Expr) -> Expr:
+    h, l = log1p_pair(f, (x, f.number(0.0)))
+    u = x + 1.0
+    outside = select(E.eq(u, 0.0), f.number(-math.inf), f.number(math.nan))
+    whole = select(x > -1.0, select(x < math.inf, h + l, x), outside)
+    return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
+
+
+def softplus(f: Format, x: Expr) -> Expr:
+    """max(x, 0) + log1p(exp(-|x|))."""
+    word, r = exponential.reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
+    h, l = exponential.exp_pair(f, r)
+    a, b = f.powers_of_two(word)
+    h, l = log1p_pair(f, (h * a * b, l * a * b))
+    s, e = two_sum(select(x > 0.0, x, 0.0), h)
+    return select(x > f.pick(40.0, 80.0), x, s + (e + l))
+
+
+def asinh(f: Format, x: Expr) -> Expr:
+    """log1p(|x| + x^2 / (1 + sqrt(1 + x^2))); log 2|x| for the largest."""
+    a = magnitude(x)
+    large = a > f.pick(2.0**30, 2.0**60)
+    b = select(large, 1.0, a)
+    square = b * b
+    excess = select(large, 0.0, square / (1.0 + root(1.0 + square)))
+    h, l = log1p_pair(f, fast_two_sum(a, excess), select(large, f.number(1.0), 0.0))
+    return signed(select(a < math.inf, h + l, a), x)
+
+
+def acosh(f: Format, x: Expr) -> Expr:
+    """log1p(t + sqrt(x^2 - 1)), t = x - 1; log 2x for the largest."""
+    large = x > f.pick(2.0**30, 2.0**60)
+    t = x - 1.0
+    b = select(large, 1.0, x)
+    p, e = two_product(b, b)
+    p, e2 = fast_two_sum(p, f.number(-1.0))
+    s = root(p + (e + e2))
+    left = fma(-s, s, p) + (e + e2)
+    c = 0.5 * left / (s + f.least_normal)
+    h, l = fast_two_sum(select(large, t, s), select(large, 0.0, t))
+    h, l = log1p_pair(f, fast_two_sum(h, select(large, 0.0, l + c)), select(large, f.number(1.0), 0.0))
+    return select(x >= 1.0, select(x < math.inf, h + l, x), f.number(math.nan))
+
+
+def atanh(f: Format, x: Expr) -> Expr:
+    """log1p(2|x| / (1 - |x|)) / 2."""
+    a = magnitude(x)
+    h, l = log1p_pair(f, fast_two_sum(*divide((2.0 * a, f.number(0.0)), fast_two_sum(1.0, -a))))
+    outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
+    return signed(select(a < 1.0, 0.5 * (h + l), outside), x)

@@ -1,0 +1,77 @@
+"""Powers: pow and 1/sqrt."""
+
+from __future__ import annotations
+
+import math
+
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, fma, select
+from graphflow.compiler.loops.maths import exponential
+from graphflow.compiler.loops.maths.floats import (
+    Format,
+    Pair,
+    at_least,
+    at_most,
+    divide,
+    fast_two_sum,
+    magnitude,
+    multiply,
+    root,
+    signed,
+)
+from graphflow.compiler.loops.maths.logarithm import split_any
+
+
+def log2_pair(f: Format, x: Expr) -> Pair:
+    """log2(x) for finite x > 0, to about 2^-36 (f32) or 2^-65 (f64): what a power needs.
+
+    log2(m) = 2/log(2) s (1 + z/3 + z^2 q(z)), s = (m - 1)/(m + 1), z = s^2; all but q in pairs.
+    """
+    m, k = split_any(f, x)
+    d = m + 1.0
+    s = divide((m - 1.0, f.number(0.0)), (d, m - (d - 1.0)))
+    s = fast_two_sum(*s)
+    z = multiply(s, s)
+    third, rest = f.table("THIRD")
+    c, e = fast_two_sum(third, z[0] * f.polynomial("POW", z[0]))
+    w = multiply(z, (c, e + rest))
+    h, l = fast_two_sum(1.0, w[0])
+    high, low = f.table("LOG2_E2")
+    p, e = multiply(multiply(s, (h, l + w[1])), (high, low))
+    h, l = fast_two_sum(k, p)
+    return fast_two_sum(h, l + e)
+
+
+def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
+    """x^y for finite x > 0. A huge y is cut where every x but 1 has long overflowed."""
+    h, l = log2_pair(f, x)
+    y = at_most(at_least(y, -f.pick(2.0**80, 2.0**800)), f.pick(2.0**80, 2.0**800))
+    p, e = multiply((h, l), (y, f.number(0.0)))
+    limit = f.pick(160.0, 1100.0)
+    e = select(magnitude(p) < limit, e, 0.0)
+    p = at_most(at_least(p, -limit), limit)
+    n, word = f.round(p)
+    return exponential.exp2_of_pair(f, word, fast_two_sum(p - n, e))
+
+
+def pow(f: Format, x: Expr, y: Expr) -> Expr:
+    """x^y with the special values of C99."""
+    a = magnitude(x)
+    half = y * 0.5
+    whole = E.eq(E.call("floor", y), y)
+    odd = whole & E.ne(E.call("floor", half), half)
+    at_zero, at_infinity = E.eq(a, 0.0), E.eq(a, math.inf)
+    limit = select(at_zero ^ (y > 0.0), f.number(math.inf), 0.0)
+    result = select(x < 0.0, select(whole, positive_power(f, a, y), f.number(math.nan)), positive_power(f, a, y))
+    result = select(at_zero | at_infinity, limit, result)
+    result = select(odd, signed(result, x), result)
+    result = select(E.isnan(x) | E.isnan(y), x + y, result)
+    return select(E.eq(x, 1.0) | E.eq(y, 0.0), f.number(1.0), result)
+
+
+def rsqrt(f: Format, x: Expr) -> Expr:
+    """1/sqrt(x), with one step of correction: d(x^-1/2) = -x^-3/2 dx / 2."""
+    s = root(x)
+    y = 1.0 / s
+    error = fma(-s, y, 1.0) - 0.5 * (fma(-s, s, x) * y * y)
+    return select(magnitude(error) < 1.0, fma(y, error, y), y)

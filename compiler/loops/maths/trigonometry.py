@@ -1,0 +1,169 @@
+"""sin, cos, tan and their inverses.
+
+An angle is x = n pi/2 + r, |r| <= pi/4. float32 is right for every x. float64 is right up to |x| = 2^45; beyond it
+the result is NaN, since a wrong number would pass unnoticed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphflow.compiler.ir.dtypes import float32, float64
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr, fma, select
+from graphflow.compiler.loops.maths import coefficients
+from graphflow.compiler.loops.maths.floats import (
+    F32,
+    F64,
+    Format,
+    Pair,
+    divide,
+    fast_two_sum,
+    magnitude,
+    root,
+    signed,
+)
+
+LARGEST_F64_ANGLE = 2.0**45
+
+
+def reduce(f: Format, x: Expr) -> tuple[Expr, Pair]:
+    """(a word with n in its low bits, r as a pair)."""
+    return _reduce_f64(x) if f.wide else _reduce_f32(x)
+
+
+def _reduce_f64(x: Expr) -> tuple[Expr, Pair]:
+    """Cody and Waite's subtraction in three parts: n times the first cancels exactly."""
+    x = select(magnitude(x) <= LARGEST_F64_ANGLE, x, math.nan)
+    n, word = F64.round(x, 2.0 / math.pi)
+    p1, p2, p3 = F64.table("HALF_PI")
+    a = fma(n, -p1, x)
+    r = fma(n, -p2, a)
+    low = fma(n, -p2, a - r)
+    return word, (r, fma(n, -p3, low))
+
+
+def _reduce_f32(x: Expr) -> tuple[Expr, Pair]:
+    """Turns x/(2 pi) mod 1 in float64, with 108 bits of 1/(2 pi) less those that give whole turns.
+
+    x is a multiple of 2^28 from 2^51 on, so the bits of 1/(2 pi) above 2^-28 give whole turns; and so on. x times the
+    first part is a whole number of turns, a fraction and a rounding error, all exact.
+    """
+    first, second = (E.const(c, float64) for c in coefficients.TURN0)
+    for limit, turn in (2.0**51, coefficients.TURN1), (2.0**79, coefficients.TURN2), (2.0**107, coefficients.TURN3):
+        beyond = magnitude(x) >= limit
+        first, second = select(beyond, turn[0], first), select(beyond, turn[1], second)
+    wide = E.cast(x, float64)
+    turns = wide * first
+    fraction, error = turns - F64.round(turns)[0], fma(wide, first, -turns)
+    n, _ = F64.round(fma(wide, second, fraction + error), 4.0)
+    left = fma(wide, second, fma(n, -0.25, fraction) + error)
+    r = left * (2.0 * math.pi)
+    high = E.cast(r, float32)
+    return F32.round(E.cast(n, float32))[1], (high, E.cast(r - E.cast(high, float64), float32))
+
+
+def _sine(f: Format, r: Pair, z: Expr) -> Expr:
+    return r[0] + fma(r[0] * z, f.polynomial("SIN", z), r[1])
+
+
+def _cosine(f: Format, r: Pair, z: Expr) -> Expr:
+    h, l = fast_two_sum(1.0, -0.5 * z)
+    return h + fma(z * z, f.polynomial("COS", z), fma(-r[0], r[1], l))
+
+
+def _wave(f: Format, n: Expr, r: Pair) -> Expr:
+    """sin(n pi/2 + r)."""
+    z = r[0] * r[0]
+    value = select(E.eq(n & 1, 0), _sine(f, r, z), _cosine(f, r, z))
+    return f.of_bits(f.bits(value) ^ ((n & 2) << (f.width - 2)))
+
+
+def sin(f: Format, x: Expr) -> Expr:
+    n, r = reduce(f, x)
+    return select(E.eq(x, 0.0), x, _wave(f, n, r))
+
+
+def cos(f: Format, x: Expr) -> Expr:
+    n, r = reduce(f, x)
+    return _wave(f, n + 1, r)
+
+
+def tan(f: Format, x: Expr) -> Expr:
+    """t = tan(r), or -1/t in the odd quadrants."""
+    n, (r, low) = reduce(f, x)
+    z = r * r
+    h, l = fast_two_sum(r, fma(r * z, f.polynomial("TAN", z), low * fma(z, 1.5, 1.0)))
+    inverse = -1.0 / h
+    odd = fma(fma(inverse, h, 1.0) + inverse * l, inverse, inverse)
+    return select(E.eq(x, 0.0), x, select(E.eq(n & 1, 0), h + l, odd))
+
+
+def _arc(f: Format, a: Expr) -> tuple[Expr, Pair]:
+    """(whether a <= 1/2, t): asin(a) is t, or pi/2 - 2t beyond 1/2; for 0 <= a <= 1."""
+    near = a <= 0.5
+    z = select(near, a * a, fma(a, -0.5, 0.5))
+    s = root(z)
+    correction = fma(-s, s, z) * 0.5 / (s + f.least_normal)
+    s = select(near, a, s)
+    return near, (s, fma(s * z, f.polynomial("ASIN", z), select(near, 0.0, correction)))
+
+
+def asin(f: Format, x: Expr) -> Expr:
+    a = magnitude(x)
+    near, (h, l) = _arc(f, a)
+    high, low, _ = f.table("HALF_PI")
+    b, c = fast_two_sum(high, -2.0 * h)
+    return signed(select(near, h + l, b + (c + fma(l, -2.0, low))), x)
+
+
+def acos(f: Format, x: Expr) -> Expr:
+    """pi/2 - asin(x) near 0, 2t from 1/2 on, pi - 2t up to -1/2."""
+    near, (h, l) = _arc(f, magnitude(x))
+    half, quarter = f.table("PI"), f.table("HALF_PI")
+    below = x < 0.0
+    sign = select(below, f.number(-1.0), 1.0)
+    base = select(near, quarter[0], select(below, f.number(half[0]), 0.0))
+    rest = select(near, quarter[1], select(below, f.number(half[1]), 0.0))
+    factor = select(near, -sign, 2.0 * sign)
+    b, c = fast_two_sum(base, factor * h)
+    return b + (c + fma(l, factor, rest))
+
+
+def _arc_tangent(f: Format, q: Pair, over: Expr) -> Pair:
+    """atan(q) as a pair, or pi/2 - atan(q) where `over`; for 0 <= q <= 1."""
+    h, l = q
+    z = h * h
+    t = fma(h * z, f.polynomial("ATAN", z), fma(-z, l, l))
+    high, low, _ = f.table("HALF_PI")
+    b, c = fast_two_sum(select(over, f.number(high), 0.0), select(over, -h, h))
+    return b, c + select(over, low - t, t)
+
+
+def atan(f: Format, x: Expr) -> Expr:
+    """An odd polynomial up to 1; pi/2 - atan(1/|x|) beyond."""
+    a = magnitude(x)
+    over = a > 1.0
+    inverse = 1.0 / a
+    error = select(a < f.pick(2.0**100, 2.0**1000), fma(-inverse, a, 1.0) * inverse, 0.0)
+    b, c = _arc_tangent(f, (select(over, inverse, a), select(over, error, 0.0)), over)
+    return signed(b + c, x)
+
+
+def atan2(f: Format, y: Expr, x: Expr) -> Expr:
+    """The angle of the point (x, y), in [-pi, pi]."""
+    a, b = magnitude(y), magnitude(x)
+    over = a > b
+    small, large = select(over, b, a), select(over, a, b)
+    huge = f.pick(2.0**100, 2.0**1000)
+    scale = select(large > huge, f.number(huge**-0.5), select(large < 1.0 / huge, f.number(huge**0.5), 1.0))
+    edge = E.eq(large, 0.0) | E.eq(large, math.inf)
+    small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small * scale)
+    large = select(edge, 1.0, large * scale)
+    zero = f.number(0.0)
+    h, l = _arc_tangent(f, divide((small, zero), (large, zero)), over)
+    left = f.bits(x) >= f.sign
+    high, low = f.table("PI")
+    s, e = fast_two_sum(select(left, f.number(high), 0.0), select(left, -h, h))
+    angle = s + (e + select(left, low - l, l))
+    return select(E.isnan(x) | E.isnan(y), x + y, signed(angle, y))

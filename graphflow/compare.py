@@ -1,0 +1,146 @@
+"""compare: the compiled program against eager mode, side by side."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.fetches import plan_fetches
+from graphflow.runtime.eager import run_eagerly
+from graphflow.runtime.executable import Executable, convert_feed
+from graphflow.runtime.variables import VariableStore
+from graphflow.session import Session, get_default_session
+
+_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a fetch's compiled value is from its eager one."""
+
+    name: str
+    type: str
+    max_absolute: float
+    max_relative: float
+    max_ulp: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found. `str` of it is a table.
+
+    Units: seconds (median of a few runs, compilation apart), bytes (the most alive at once, feeds and variables
+    not counted), ulp (units in the last place of the eager value)
+    """
+
+    differences: tuple[Difference, ...]
+    compiled_seconds: float
+    eager_seconds: float
+    compile_seconds: float
+    compiled_bytes: int
+    eager_bytes: int
+    kernels: int
+    operations: int
+
+    @property
+    def max_absolute(self) -> float:
+        return max((d.max_absolute for d in self.differences), default=0.0)
+
+    @property
+    def speedup(self) -> float:
+        return self.eager_seconds / self.compiled_seconds
+
+    def __str__(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        values = Table("fetch", "type", "max abs error", "max rel error", "max ulp")
+        for d in self.differences:
+            values.add_row(d.name, d.type, f"{d.max_absolute:.3g}", f"{d.max_relative:.3g}", f"{d.max_ulp:.3g}")
+        ways = Table("", "compiled", "eager", "eager / compiled")
+        ways.add_row("time", _time(self.compiled_seconds), _time(self.eager_seconds), f"{self.speedup:.2f}")
+        ways.add_row("peak memory", _bytes(self.compiled_bytes), _bytes(self.eager_bytes),
+                     f"{self.eager_bytes / max(self.compiled_bytes, 1):.2f}")
+        ways.add_row("steps", f"{self.kernels} kernels", f"{self.operations} ops",
+                     f"{self.operations / max(self.kernels, 1):.2f}")
+        console = Console(file=io.StringIO(), width=110, force_terminal=False)
+        console.print(values, ways, f"compiled once, in {_time(self.compile_seconds)}")
+        text: str = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+        return text
+
+
+def compare(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
+            session: Session | None = None) -> Comparison:
+    """Run `fetches` compiled and eagerly (the oracle, op by op), from the same variables and random numbers.
+
+    The variables are as before afterwards. `session` is the default one if not given.
+    """
+    session = session or get_default_session()
+    if session is None:
+        raise ValueError("compare() needs a session: pass session= or call it inside `with tf.Session():`")
+    feed_dict = feed_dict or {}
+    plan = plan_fetches(session.graph, fetches)
+    feeds = [session.graph.as_graph_element(k, allow_operation=False) for k in feed_dict]
+    arrays = [convert_feed(v, t) for v, t in zip(feed_dict.values(), feeds, strict=True)]
+    engine = session.engine
+    eager = run_eagerly(plan.tensors, plan.targets, feeds, arrays, engine.store, engine.peek_key())
+    executable = engine.prepare(plan.tensors, plan.targets, feeds)
+    with engine.store.restored(eager.updates):
+        values, first, later = _run_compiled(executable, engine.store, arrays)
+    figures = executable.figures(arrays)
+    return Comparison(tuple(map(_difference, plan.tensors, values, eager.values)), later, eager.seconds,
+                      max(first - later, 0.0), figures.peak_bytes, eager.peak_bytes, figures.kernels, figures.ops)
+
+
+def _run_compiled(executable: Executable, store: VariableStore,
+                  arrays: Sequence[Any]) -> tuple[list[Any], float, float]:
+    """The values of the first run, its seconds, and the median seconds of later ones."""
+    start = time.perf_counter()
+    values = executable(*arrays)
+    first = time.perf_counter() - start
+    times = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        executable(*arrays)
+        times.append(time.perf_counter() - start)
+    return values, first, float(np.median(times))
+
+
+def _difference(t: Tensor, value: Any, expected: Any) -> Difference:
+    a, b = np.asarray(value).astype(np.float64), np.asarray(expected).astype(np.float64)
+    with np.errstate(all="ignore"):
+        error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        relative = np.where(error == 0, 0.0, error / np.abs(b))
+        ulp = error / _unit(b, t)
+    most = [float(np.max(e, initial=0.0)) for e in (error, relative, ulp)]
+    return Difference(t.name, str(t.type), *most)
+
+
+def _unit(expected: Any, t: Tensor) -> Any:
+    """The distance to the next number of the tensor's dtype."""
+    if not t.dtype.is_floating:
+        return 1.0
+    kind = ml_dtypes.finfo(t.dtype.numpy)
+    _, exponent = np.frexp(np.maximum(np.abs(expected), float(kind.tiny)))
+    return np.ldexp(float(kind.eps), exponent - 1)
+
+
+def _time(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}"
+    return f"{seconds * 1e9:.0f} ns"
+
+
+def _bytes(count: int) -> str:
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"

@@ -1,0 +1,65 @@
+"""Eager mode: the same signature run by the oracle, one numpy call per operation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler import oracle
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.runtime.variables import VariableStore
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class EagerResult:
+    """values of the fetches; the variables' new values; seconds; the most bytes alive at once; operations run."""
+
+    values: list[Array]
+    updates: Mapping[VariableHandle, Array]
+    seconds: float
+    peak_bytes: int
+    operations: int
+
+
+def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
+                arrays: Sequence[Array], store: VariableStore, key: Sequence[int] = (0, 0, 0, 0)) -> EagerResult:
+    """Run a signature op by op. The store is read and not written."""
+    types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
+    pins = _integer_pins(feeds, arrays)
+    graph = prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins)).graph
+    given: dict[Tensor, Array] = {}
+    feed_values = iter(arrays)
+    for t in graph.inputs:
+        kind = t.op.kind
+        given[t] = (next(feed_values) if kind == "feed" else np.array(key, np.uint32) if kind == "rng"
+                    else store.read(t.op.variable))
+    peak = 0
+
+    def measure(op: Operation, values: Mapping[Tensor, Array]) -> None:
+        nonlocal peak
+        peak = max(peak, sum(v.nbytes for t, v in values.items() if t not in given))
+
+    roots = [*graph.outputs, *graph.updates.values()]
+    oracle.run(roots, given, after=measure)
+    start = time.perf_counter()
+    results = oracle.run(roots, given)
+    seconds = time.perf_counter() - start
+    count = len(graph.outputs)
+    return EagerResult(results[:count], dict(zip(graph.updates, results[count:], strict=True)), seconds, peak,
+                       len(graph.operations) - len(graph.inputs))
+
+
+def _integer_pins(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[tuple[str, int], ...]:
+    """Every short integer feed's elements, for shapes that depend on them."""
+    return tuple((f"{t.op.name}[{k}]", int(v)) for t, a in zip(feeds, arrays, strict=True)
+                 if t.dtype.is_integer and a.size <= 64 for k, v in enumerate(a.flat))
