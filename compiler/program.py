@@ -60,7 +60,6 @@ class Program:
     """A compiled signature: LLVM IR and all that is needed to call it.
 
     symbols    every run-time integer, and where its value comes from
-    arguments  those that kernels are given, in the order of the frame
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense
     checks     what to report for each index check, by number
@@ -77,7 +76,6 @@ class Program:
     reads: tuple[VariableHandle, ...]
     writes: tuple[VariableHandle, ...]
     symbols: dict[Atom, Symbol]
-    arguments: tuple[Atom, ...]
     guards: tuple[tuple[Dim, Dim], ...]
     required: tuple[tuple[Dim, Dim], ...]
     checks: tuple[str, ...]

@@ -58,6 +58,9 @@ from graphflow.basics import (
     control_dependencies,
     convert_to_tensor,
     device,
+    disable_eager_execution,
+    disable_v2_behavior,
+    executing_eagerly,
     get_collection,
     get_collection_ref,
     get_seed,
@@ -247,18 +250,6 @@ initialize_variables = variables_initializer
 all_variables = global_variables
 
 newaxis = None
-
-
-def executing_eagerly() -> bool:
-    """False: a graph is built first, and run by a Session."""
-    return False
-
-
-def disable_eager_execution() -> None:
-    """Nothing to do: graphs are all there is."""
-
-
-disable_v2_behavior = disable_eager_execution
 
 
 __all__ = [

@@ -45,10 +45,10 @@ def broadcast_static_shape(shape_x: Any, shape_y: Any) -> Any:
     """The static shape of an elementwise result of two shapes."""
     a, b = TensorShape(shape_x), TensorShape(shape_y)
     if not (a.is_fully_defined() and b.is_fully_defined()):
-        return TensorShape(None) if a.ndims is None or b.ndims is None else TensorShape([None] * max(len(a),
-                                                                                                     len(b)))
+        unknown = a.ndims is None or b.ndims is None
+        return TensorShape(None if unknown else [None] * max(len(a), len(b)))
     try:
-        return TensorShape(np.broadcast_shapes(tuple(a.as_list()), tuple(b.as_list())))
+        return TensorShape(np.broadcast_shapes([int(d) for d in a], [int(d) for d in b]))
     except ValueError:
         raise ShapeError(f"broadcast_static_shape: {a} and {b} do not broadcast") from None
 

@@ -232,6 +232,17 @@ def as_operation(x: Any, graph: Graph) -> Operation:
     return element.op if isinstance(element, Tensor) else element
 
 
+def executing_eagerly() -> bool:
+    """False: a graph is built first, and run by a Session."""
+    return False
+
+
+def disable_eager_execution() -> None:
+    """Nothing to do: graphs are all there is."""
+
+
+disable_v2_behavior = disable_eager_execution
+
 # Collections and seeds
 
 

@@ -39,8 +39,8 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients",
             found = dict(zip(flat, autodiff.gradients(y_tensors, flat, grad_ys, stop_tensors), strict=True))
             sums = [_sum([found[t] for t in reads]) for reads in x_reads]
             if getattr(unconnected_gradients, "value", unconnected_gradients) == "zero":
-                return [REGISTRY["zeros_like"](as_tensor(x)) if g is None else g for g, x in zip(sums, xs,
-                                                                                                 strict=True)]
+                return [REGISTRY["zeros_like"](reads[0]) if g is None else g
+                        for g, reads in zip(sums, x_reads, strict=True)]
             return sums
 
 

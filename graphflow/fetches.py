@@ -37,8 +37,17 @@ def _is_flat(fetches: list[Any]) -> bool:
     return not any(isinstance(f, (list, tuple, Mapping)) for f in fetches)
 
 
-def _rebuilder(graph: Graph, fetches: Any, places: dict[Tensor, int], targets: dict[Operation,
-                                                                                    None]) -> Rebuild:
+def structure_key(fetches: Any) -> Any:
+    """A hashable stand-in: equal for fetches of the same things in structures of the same kinds."""
+    if isinstance(fetches, (list, tuple)):
+        return type(fetches), *map(structure_key, fetches)
+    if isinstance(fetches, Mapping):
+        return type(fetches), tuple(fetches), *map(structure_key, fetches.values())
+    return fetches
+
+
+def _rebuilder(graph: Graph, fetches: Any, places: dict[Tensor, int],
+               targets: dict[Operation, None]) -> Rebuild:
     """A function from the flat values to a structure like `fetches` (nested as deep as the user wrote it)."""
     if fetches is None:
         raise TypeError("Session.run: None is no tensor, operation or name of one")

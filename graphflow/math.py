@@ -118,8 +118,7 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
     if not inputs:
         raise ValueError("add_n: at least one tensor is needed")
     if len(inputs) == 1:
-        return core.identity(inputs[0],
-                             name=name) if name else as_tensor(inputs[0])  # type: ignore[no-any-return]
+        return core.identity(inputs[0], name=name) if name else as_tensor(inputs[0])
     result: Tensor = elementwise.add_n(*inputs, name=name)
     return result
 

@@ -15,7 +15,6 @@ from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
 from graphflow.math import (
     cast,
-    floor,
     log_sigmoid,
     matmul,
     reduce_mean,
@@ -83,7 +82,8 @@ def softsign(features: Any, name: str | None = None) -> Tensor:
 def swish(features: Any) -> Tensor:
     """features * sigmoid(features)"""
     x = as_tensor(features)
-    return x * sigmoid(x)
+    result: Tensor = x * sigmoid(x)
+    return result
 
 
 def softmax(logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None) -> Tensor:
@@ -233,14 +233,14 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
     with name_scope(name, "dropout", [x]):
         x = as_tensor(x)
         if isinstance(keep, (int, float)) and keep == 1:
-            return x
+            same: Tensor = x
+            return same
         noise = random.uniform(shape(x) if noise_shape is None else noise_shape, 0, 1, x.dtype, seed)
         if noise_shape is None:
             noise.set_shape(x.shape)
         # a select, not a product with the mask: infinities that are dropped must be gone
-        kept = floor(noise + keep) > 0
-        scaled = x / keep
-        result: Tensor = logic.where_v2(kept, scaled, as_tensor(0.0, x.dtype))
+        result: Tensor = logic.where_v2(noise >= 1 - keep, x / keep, as_tensor(0.0, x.dtype))
+        result.set_shape(x.shape)  # a fed keep_prob may have no declared shape
         return result
 
 

@@ -74,8 +74,8 @@ class VariableScope:
     def _derived(self, **changes: Any) -> VariableScope:
         fields = {"reuse": self.reuse, "name": self.name, "name_scope": self.original_name_scope}
         fields |= {k: getattr(self, k) for k in _INHERITED}
-        return VariableScope(**(fields | {k: v for k,
-                                          v in changes.items() if v is not None}))  # type: ignore[arg-type]
+        fields |= {k: v for k, v in changes.items() if v is not None}
+        return VariableScope(**fields)
 
 
 class _Store:

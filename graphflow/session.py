@@ -14,7 +14,7 @@ from graphflow.compiler.ir.graph import Graph, get_default_graph, session_stack
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.config import ConfigProto
-from graphflow.fetches import Rebuild, plan_fetches
+from graphflow.fetches import Rebuild, plan_fetches, structure_key
 from graphflow.runtime.engine import Engine
 from graphflow.runtime.variables import VariableStore
 from graphflow.variables import Variable
@@ -78,8 +78,14 @@ class Session:
         if feed_dict is not None and not isinstance(feed_dict, Mapping):
             raise TypeError(f"Session.run: feed_dict is a dict of tensor: value, not {_short(feed_dict)}")
         feeds = tuple(feed_dict or ())
-        prepared = self._compile(fetches, feeds)
-        with contextlib.suppress(TypeError):  # unhashable, such as nested lists: planned anew each time
+        deep = structure_key(fetches), feeds
+        try:  # nested fetches, which `run` finds no key for
+            prepared = self._plans.get(deep)
+        except TypeError:
+            return self._compile(fetches, feeds)
+        if prepared is None:
+            prepared = self._plans[deep] = self._compile(fetches, feeds)
+        with contextlib.suppress(TypeError):
             if not _holds_tuple(fetches):
                 kind = type(fetches)
                 self._plans[kind, tuple(fetches) if kind is list else fetches, feeds] = prepared

@@ -9,6 +9,7 @@ Each sample is checked for value, type, unknown dims, lowering and gradients of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,20 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.loops.interpret import run_form
 from graphflow.compiler.ops.core import placeholder, program_input
-from graphflow.compiler.ops.elementwise import mul
+from graphflow.compiler.ops.elementwise import add_n, mul
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.passes.expand import expand
 
 Array = np.ndarray[Any, Any]
 Case = tuple[OpDef, Sample]
+Row = tuple[str, list[Tensor], list[Array], dict[Tensor, Array]]  # label, outputs, their values, feeds
 RELATIVE = {"float64": 1e-9, "float32": 2e-5, "float16": 4e-3, "bfloat16": 3e-2}
 _STEP = 1e-6
 
 
-def check_op(opdef: OpDef, compiled: bool | None = None) -> None:
-    """Every check on every sample of a record; `compiled` runs them in a Session too (by default where it can).
+def check_op(opdef: OpDef, compiled: bool = True) -> None:
+    """Every check on every sample of a record, the compiled program included.
 
     Raises: AssertionError that names the op, the sample and the values
     """
@@ -46,7 +48,7 @@ def check_op(opdef: OpDef, compiled: bool | None = None) -> None:
     for sample in opdef.samples:
         for check in (check_value, check_unknown_dims, check_lowering, check_gradients):
             check(opdef, sample)
-    if compiled or (compiled is None and opdef.numpy is not None) or opdef.expand is not None:
+    if compiled:
         check_compiled([(opdef, s) for s in opdef.samples])
 
 
@@ -54,7 +56,7 @@ def label(opdef: OpDef, sample: Sample) -> str:
     """One line that names a sample."""
     operands = [a if isinstance(a, tuple) else np.asarray(a).tolist() for a in sample.operands]
     attrs = "".join(f", {k}={v}" for k, v in sample.attrs.items())
-    return f"{opdef.name}({', '.join(map(str, operands))}{attrs}) {sample.dtype.name if operands else ''}".rstrip()
+    return f"{sample.dtype.name} {opdef.name}({', '.join(map(str, operands))}{attrs})"
 
 
 def assert_close(actual: Any, expected: Any, what: str, slack: float = 1.0) -> None:
@@ -71,14 +73,15 @@ def assert_close(actual: Any, expected: Any, what: str, slack: float = 1.0) -> N
     tolerance = slack * RELATIVE[dtype.name]
     near = np.isclose(a, e, rtol=tolerance, atol=tolerance * min(float(finite.max(initial=0.0)), 1.0),
                       equal_nan=True)
-    assert near.all(), f"{what}: {np.count_nonzero(~near)} of {near.size} differ, first {a[~near][0]}, not {e[~near][0]}"
+    assert near.all(), (f"{what}: {np.count_nonzero(~near)} of {near.size} differ, first {a[~near][0]}, "
+                        f"not {e[~near][0]}")
 
 
 # Value and type
 
 def build(opdef: OpDef, sample: Sample, arrays: Sequence[Array],
           unknown: bool = False) -> tuple[list[Tensor], list[Tensor]]:
-    """Placeholders for the operands (with unknown dims, if wanted) and the outputs, in the default graph."""
+    """Placeholders for the operands, of unknown dims if wanted, and the outputs, in the default graph."""
     inputs = [placeholder(dtype=as_dtype(a.dtype),
                           shape=[None] * a.ndim if unknown else a.shape) for a in arrays]
     result = opdef(*inputs, **sample.attrs)
@@ -98,51 +101,45 @@ def check_value(opdef: OpDef, sample: Sample) -> None:
     with Graph().as_default():
         inputs, outputs = build(opdef, sample, arrays)
         values = oracle.run(outputs, dict(zip(inputs, arrays, strict=True)))
-        if opdef.numpy is not None:
-            with np.errstate(all="ignore"):
-                raw = oracle.apply_numpy(outputs[0].op, arrays, outputs[0].op.attrs) if outputs else ()
-            for v, r in zip(values, raw if isinstance(raw, (tuple, list)) else (raw,), strict=True):
-                assert np.shape(r) == v.shape, f"{what}: numpy gives shape {np.shape(r)}"
     for t, v in zip(outputs, values, strict=True):
         assert t.type.dims == v.shape, f"{what}: inferred {t.type}, but the value has shape {v.shape}"
         assert t.dtype.numpy == v.dtype, f"{what}: inferred {t.type}, but the value is {v.dtype}"
 
 
 def check_unknown_dims(opdef: OpDef, sample: Sample) -> None:
-    """Placeholders without known dims give the same values; a record may refuse them, naming what is unknown."""
+    """Placeholders without known dims give the same values; a record may refuse, saying what is unknown."""
     arrays, expected = _reference(opdef, sample)
+    what = f"{label(opdef, sample)} with unknown dims"
     with Graph().as_default():
         try:
             inputs, outputs = build(opdef, sample, arrays, unknown=True)
-        except ShapeError as e:
-            assert "unknown" in str(e), f"{label(opdef, sample)} with unknown dims: {e}"
+        except ShapeError as error:
+            assert "unknown" in str(error), f"{what}: {error}"
             return
         values = oracle.run(outputs, dict(zip(inputs, arrays, strict=True)))
     for t, v, e in zip(outputs, values, expected, strict=True):
-        assert_close(v, e, f"{label(opdef, sample)} with unknown dims")
-        for known, d in zip(t.type.dims or (), v.shape, strict=t.type.dims is not None):
-            assert known in (None,
-                             d), f"{label(opdef, sample)}: inferred {t.type}, but the value has shape {v.shape}"
+        assert_close(v, e, what)
+        assert t.shape.is_compatible_with(v.shape), f"{what}: inferred {t.type}, but the shape is {v.shape}"
 
 
 # Lowering
 
 def check_lowering(opdef: OpDef, sample: Sample) -> None:
-    """The scalar expressions that a record lowers to give its value, with known dims and with symbols for dims."""
+    """The expressions that a record lowers to give its value, with known dims and with symbols for them."""
     arrays, expected = _reference(opdef, sample)
     for symbolic in (False, True):
         what = f"{label(opdef, sample)} lowered{' with symbols for dims' if symbolic else ''}"
         try:
             values = lowered(opdef, sample, arrays, symbolic)
-        except ShapeError as e:
-            assert symbolic and "unknown" in str(e), f"{what}: {e}"
+        except ShapeError as error:
+            assert symbolic and "unknown" in str(error), f"{what}: {error}"
             continue
         for v, e in zip(values, expected, strict=True):
             assert_close(v, e, what)
 
 
 def lowered(opdef: OpDef, sample: Sample, arrays: Sequence[Array], symbolic: bool = False) -> list[Array]:
-    """The value of an op by expansion and `lower`, as the compiler would have it; equal dims share a symbol."""
+    """The value of an op by expansion and `lower`, as the compiler has it; equal dims share a symbol."""
     names: dict[Atom, int] = {}
     graph = Graph(CompileRules())
     with graph.as_default():
@@ -184,92 +181,131 @@ def interpret(graph: Graph, given: Mapping[Tensor, Array], dims: Mapping[Atom, i
 
 # Gradients
 
+@dataclass(frozen=True)
+class _Slopes:
+    """A sample with two sums and their gradients: over the outputs, then over the gradients of that.
+
+    rows[k] holds the gradient of sums[k] for each float input, None where there is none.
+    """
+
+    inputs: list[Tensor]
+    floats: list[Tensor]
+    sums: list[Tensor]
+    rows: list[list[Tensor | None]]
+
+    @property
+    def found(self) -> list[Tensor]:
+        return [t for row in self.rows for t in row if t is not None]
+
+
 def check_gradients(opdef: OpDef, sample: Sample) -> None:
-    """First and second order against central differences along one random direction, in float64.
+    """First and second order against central differences along a random direction, in float64.
 
     Formula:  sum(gx * d) = (f(x + eps*d) - f(x - eps*d)) / (2*eps), with f = sum(w * y) for random w
     """
-    arrays = sample.arrays(float64)
-    if not sample.smooth or opdef.grad is None or not any(a.dtype == np.float64 for a in arrays):
+    arrays, what = sample.arrays(float64), label(opdef, sample)
+    if not has_gradient(opdef, sample):
         return
-    expected: list[Array] = []
-    for unknown in (False, True):
-        try:
-            expected = _check_gradients(opdef, sample, arrays, unknown, expected)
-        except ShapeError as e:
-            assert unknown and "unknown" in str(e), f"{label(opdef, sample)}: {e}"
-
-
-def _check_gradients(opdef: OpDef, sample: Sample, arrays: list[Array], unknown: bool,
-                     known: Sequence[Array]) -> list[Array]:
-    rng, what = np.random.default_rng(3), label(opdef, sample)
-    directions = [rng.normal(size=a.shape) if a.dtype == np.float64 else None for a in arrays]
     with Graph().as_default():
-        inputs, outputs = build(opdef, sample, arrays, unknown)
-        floats = [t for t in inputs if t.dtype is float64]
-        _, values = _reference(opdef, sample, float64)
-        if not any(t.dtype is float64 for t in outputs):
-            return []
-        first = _weighted(outputs, values, rng)
-        slopes = gradients([first], floats)
-        given = [s for s in slopes if s is not None]
-        second = _weighted(given, [a for a,
-                                   s in zip([a for a in arrays if a.dtype == np.float64], slopes, strict=True)
-                                   if s is not None], rng) if given else None
-        curves = gradients([second], floats) if second is not None else []
-        numbers = _differences(inputs, arrays, directions, [first] + ([second] if second is not None else []))
-        wanted = [t for t in (*slopes, *curves) if t is not None]
-        found = dict(zip(wanted, oracle.run(wanted, dict(zip(inputs, arrays, strict=True))), strict=True))
-    for order, row, number in zip(("first", "second"), (slopes, curves), numbers, strict=False):
-        along = [d for d in directions if d is not None]
-        total = sum(float(np.sum(found[s] * d)) for s, d in zip(row, along, strict=True) if s is not None)
-        scale = 1 + max((float(np.abs(found[s]).sum()) for s in row if s is not None), default=0.0)
-        assert abs(total - number) < 2e-6 * scale, f"{what}: {order} gradient {total}, by differences {number}"
-    result = [found[t] for t in wanted]
-    for a, e in zip(result, known, strict=False):
+        slopes = _slopes(opdef, sample, arrays)
+        found = oracle.run(slopes.found, dict(zip(slopes.inputs, arrays, strict=True)))
+    _check_differences(slopes, arrays, dict(zip(slopes.found, found, strict=True)), what)
+    with Graph().as_default():
+        try:
+            slopes = _slopes(opdef, sample, arrays, unknown=True)
+        except ShapeError as error:
+            assert "unknown" in str(error), f"{what}: {error}"
+            return
+        again = oracle.run(slopes.found, dict(zip(slopes.inputs, arrays, strict=True)))
+    for a, e in zip(again, found, strict=True):
         assert_close(a, e, f"{what}: gradient with unknown dims")
+
+
+def has_gradient(opdef: OpDef, sample: Sample) -> bool:
+    """Whether a sample takes part in gradient checks."""
+    return sample.smooth and opdef.grad is not None and any(a.dtype == np.float64
+                                                            for a in sample.arrays(float64))
+
+
+def _slopes(opdef: OpDef, sample: Sample, arrays: Sequence[Array], unknown: bool = False) -> _Slopes:
+    rng = np.random.default_rng(3)
+    inputs, outputs = build(opdef, sample, arrays, unknown)
+    floats = [t for t in inputs if t.dtype is float64]
+    shapes = [v.shape for v in _reference(opdef, sample, float64)[1]]
+    result = _Slopes(inputs, floats, [], [])
+    pairs = [(t, s) for t, s in zip(outputs, shapes, strict=True) if t.dtype is float64]
+    for _ in range(2):
+        if not pairs:
+            break
+        total = add_n(*(reduce_sum(mul(t, rng.normal(size=s))) for t, s in pairs))
+        row = gradients([total], floats)
+        result.sums.append(total)
+        result.rows.append(row)
+        sizes = [a.shape for a in arrays if a.dtype == np.float64]
+        pairs = [(g, s) for g, s in zip(row, sizes, strict=True) if g is not None]
     return result
 
 
-def _weighted(ys: Sequence[Tensor], values: Sequence[Array], rng: np.random.Generator) -> Tensor:
-    """sum(w * y) with random weights, over the float outputs."""
-    total: Any = None
-    for y, v in zip(ys, values, strict=True):
-        if y.dtype is float64:
-            part = reduce_sum(mul(y, rng.normal(size=v.shape)))
-            total = part if total is None else total + part
-    result: Tensor = total
-    return result
+def _check_differences(slopes: _Slopes, arrays: Sequence[Array], found: Mapping[Tensor, Array],
+                       what: str) -> None:
+    rng = np.random.default_rng(5)
+    given = dict(zip(slopes.inputs, arrays, strict=True))
+    directions = {t: rng.normal(size=given[t].shape) for t in slopes.floats}
 
+    def values(sign: float) -> list[Array]:
+        return oracle.run(slopes.sums,
+                          given | {t: given[t] + sign * _STEP * d for t, d in directions.items()})
 
-def _differences(inputs: Sequence[Tensor], arrays: Sequence[Array], directions: Sequence[Array | None],
-                 ys: Sequence[Tensor]) -> list[float]:
-    def at(sign: float) -> list[Array]:
-        return oracle.run(ys, {t: a if d is None else a + sign * _STEP * d
-                               for t, a, d in zip(inputs, arrays, directions, strict=True)})
-
-    return [float(a - b) / (2 * _STEP) for a, b in zip(at(1.0), at(-1.0), strict=True)]
+    for order, row, above, below in zip(("first", "second"), slopes.rows, values(1.0), values(-1.0),
+                                        strict=False):
+        parts = [(found[g], directions[t]) for t, g in zip(slopes.floats, row, strict=True) if g is not None]
+        slope, number = sum(float(np.sum(g * d)) for g, d in parts), float(above - below) / (2 * _STEP)
+        scale = 1 + max((float(np.abs(g).sum()) for g, _ in parts), default=0.0)
+        assert abs(slope - number) < 2e-6 * scale, f"{what}: {order} gradient {slope}, not {number}"
 
 
 # The compiled program
 
 def check_compiled(cases: Iterable[Case], unknown: bool = False) -> None:
     """All samples in one graph and one run of a Session, against the oracle."""
-    from graphflow.session import Session
-
-    graph, feeds, rows = Graph(), {}, []
-    with graph.as_default():
+    rows = []
+    with Graph().as_default() as graph:
         for opdef, sample in cases:
             arrays, expected = _reference(opdef, sample)
             try:
                 inputs, outputs = build(opdef, sample, arrays, unknown)
-            except ShapeError:
-                assert unknown, label(opdef, sample)
+            except ShapeError as error:
+                assert unknown and "unknown" in str(error), f"{label(opdef, sample)}: {error}"
                 continue
-            feeds.update(zip(inputs, arrays, strict=True))
-            rows.append((opdef, sample, outputs, expected))
-        with Session(graph=graph) as session:
-            values = session.run([outputs for _, _, outputs, _ in rows], feeds)
-    for (opdef, sample, _, expected), found in zip(rows, values, strict=True):
+            rows.append((label(opdef, sample), outputs, expected, dict(zip(inputs, arrays, strict=True))))
+    _compare_run(graph, rows)
+
+
+def check_compiled_gradients(cases: Iterable[Case], unknown: bool = False) -> None:
+    """First and second gradients of all samples in one graph and one run of a Session, against the oracle."""
+    rows = []
+    with Graph().as_default() as graph:
+        for opdef, sample in cases:
+            if not has_gradient(opdef, sample):
+                continue
+            arrays = sample.arrays(float64)
+            try:
+                slopes = _slopes(opdef, sample, arrays, unknown)
+            except ShapeError as error:
+                assert unknown and "unknown" in str(error), f"{label(opdef, sample)}: {error}"
+                continue
+            feeds = dict(zip(slopes.inputs, arrays, strict=True))
+            expected = oracle.run(slopes.found, feeds)
+            rows.append((f"gradient of {label(opdef, sample)}", slopes.found, expected, feeds))
+    _compare_run(graph, rows)
+
+
+def _compare_run(graph: Graph, rows: Sequence[Row]) -> None:
+    from graphflow.session import Session
+
+    feeds = {t: v for row in rows for t, v in row[3].items()}
+    with Session(graph=graph) as session:
+        values = session.run([outputs for _, outputs, _, _ in rows], feeds)
+    for (what, _, expected, _), found in zip(rows, values, strict=True):
         for v, e in zip(found, expected, strict=True):
-            assert_close(v, e, f"{label(opdef, sample)} compiled", slack=4.0)
+            assert_close(v, e, f"{what} compiled", slack=4.0)

@@ -11,12 +11,12 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph, Operation, default_session, get_default_graph
+from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor, TensorLike
 from graphflow.compiler.ir.types import TensorType, as_dims
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops import core
-from graphflow.compiler.oracle import ancestors
 from graphflow.keys import GraphKeys
 
 

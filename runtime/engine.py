@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import threading
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -53,8 +55,9 @@ class Engine:
 
     def _compile(self, signature: Signature) -> tuple[Program, NativeFunction]:
         times = report.Times()
-        program = compile_signature(signature, vector_bits(), times.note)
-        native = compile_ir(program.ir, program.entry)
+        with _no_garbage_collection():
+            program = compile_signature(signature, vector_bits(), times.note)
+            native = compile_ir(program.ir, program.entry)
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)
@@ -72,3 +75,15 @@ class Engine:
         return self._entropy & _WORD, self._entropy >> 32, self._runs & _WORD, self._runs >> 32
 
 
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Compiling makes many objects and hardly any cycles: collecting meanwhile only walks them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

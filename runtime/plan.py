@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.codegen.frame import (ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX, FIRST_SYMBOL, GEMM_F32,
-                                              GEMM_F64, RELEASE_LOCK)
+from graphflow.compiler.codegen.frame import (ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX, GEMM_F32, GEMM_F64,
+                                              RELEASE_LOCK, block_starts)
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.passes.plan_memory import place
@@ -49,44 +49,44 @@ class Plan:
         self.scalars = any(not shape for shape, _ in self.outputs)
         self.first_call = True
         self.free: list[Slot] = []
-        self._arguments = [int(values[a]) for a in program.arguments]  # type: ignore[call-overload]
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         offsets, self.arena_bytes = place([self._sizes[k] for k in arena],
                                           [(program.buffers[k].first, program.buffers[k].last) for k in arena])
-        self._offsets = dict(zip(arena, offsets, strict=True))
+        self._arena_offsets = np.zeros(len(program.buffers), np.int64)
+        self._arena_offsets[arena] = offsets
+        self._in_arena = np.array(arena, np.int64)
+        self._blocks = _Blocks(program, values)
         self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents]) for c in program.calls)
 
     def new_slot(self) -> Slot:
-        """A frame with everything in it but the addresses of variables."""
-        program = self.program
-        first = FIRST_SYMBOL + len(self._arguments)
-        frame = np.zeros(first + len(program.buffers) + len(program.copies), np.int64)
-        slot = Slot(frame, aligned_empty((self.arena_bytes,), np.uint8), np.zeros(4, np.uint32))
+        """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
+        frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
-        frame[FIRST_SYMBOL:first] = self._arguments
-        base = slot.arena.ctypes.data
-        for k, b in enumerate(program.buffers):
-            if b.role == "arena":
-                frame[first + k] = base + self._offsets[k]
-            elif b.role == "constant":
-                frame[first + k] = program.constants[b.index].ctypes.data
-            elif b.role == "key":
-                frame[first + k] = slot.key.ctypes.data
-        for k, (source, _) in enumerate(program.copies):
-            frame[first + len(program.buffers) + k] = self._sizes[source]
-        return slot
+        frame[self._blocks.integer_slots] = self._blocks.integers
+        return Slot(frame, aligned_empty((self.arena_bytes,), np.uint8), np.zeros(4, np.uint32))
 
     def bind(self, slot: Slot, store: VariableStore) -> None:
-        """Put the addresses of the variables into the frame; those that are read must have a value."""
-        for v in self.program.reads:
+        """Put the addresses of all buffers but feeds and outputs into the frame; variables that are read must have
+        a value."""
+        program = self.program
+        for v in program.reads:
             store.require(v)
-        first = FIRST_SYMBOL + len(self._arguments)
-        for k, b in enumerate(self.program.buffers):
+        addresses = np.zeros(len(program.buffers), np.int64)
+        addresses[self._in_arena] = slot.arena.ctypes.data + self._arena_offsets[self._in_arena]
+        for k, b in enumerate(program.buffers):
             if b.role == "state":
                 assert b.variable is not None
-                slot.frame[first + k] = store.array(b.variable).ctypes.data
+                addresses[k] = store.array(b.variable).ctypes.data
+            elif b.role == "constant":
+                addresses[k] = program.constants[b.index].ctypes.data
+            elif b.role == "key":
+                addresses[k] = slot.key.ctypes.data
+        slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
+        for k, (source, target) in enumerate(program.copies):
+            at = self._blocks.end + 3 * k
+            slot.frame[at:at + 3] = addresses[source], addresses[target], self._sizes[source]
         slot.version = store.version
 
     def error(self, slot: Slot) -> InvalidArgumentError:
@@ -94,6 +94,27 @@ class Plan:
         check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
         where = self.program.checks[check - 1]
         return InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
+
+
+class _Blocks:
+    """Which slots of the frame hold buffer addresses and which hold integers, as index arrays."""
+
+    def __init__(self, program: Program, values: dict[Atom, Dim]) -> None:
+        starts = block_starts(program.calls)
+        self.end = starts[-1]
+        buffer_slots: list[int] = []
+        buffers: list[int] = []
+        integer_slots: list[int] = []
+        integers: list[int] = []
+        for c, start in zip(program.calls, starts, strict=False):
+            buffers += c.buffers
+            buffer_slots += range(start, start + len(c.buffers))
+            integers += [evaluate(values[a], {}) for a in c.symbols]
+            integers.append(c.check)
+            first = start + len(c.buffers)
+            integer_slots += range(first, first + len(c.symbols) + 1)
+        self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)
+        self.integer_slots, self.integers = np.array(integer_slots, np.int64), np.array(integers, np.int64)
 
 
 def _work(kind: str, work: int, extents: list[int]) -> int:

@@ -1,8 +1,24 @@
 """The frame: the int64 array through which a program and its caller talk.
 
-Slots: three for an error (1 + the check that failed, the index, the extent), the addresses of two library routines,
-the work of the run (above a limit the interpreter lock is released), then run-time integers, then buffer addresses.
+It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the addresses of
+two library routines, and whether to release the interpreter lock. Then comes a block for each launch: the addresses
+of its buffers, its run-time integers, and the number of its first check. The caller fills in all of it once, but for
+the addresses of feeds and outputs, which the entry puts into the blocks at each call.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphflow.compiler.program import Call
+
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK = range(6)
-FIRST_SYMBOL = 6
+FIRST_BLOCK = 6
+
+
+def block_starts(calls: Sequence[Call]) -> list[int]:
+    """The slot at which each launch's block starts, and last the first slot after all of them."""
+    starts = [FIRST_BLOCK]
+    for c in calls:
+        starts.append(starts[-1] + len(c.buffers) + len(c.symbols) + 1)
+    return starts

@@ -16,7 +16,7 @@ from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Prod
 from graphflow.compiler.passes.stages import reduction_start
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
-    """`define internal void @name(ptr %frame, buffers..., i64 run-time integers..., i64 %check)`."""
+    """`define internal void @name(ptr %frame, ptr %block)`; the block is the launch's part of the frame."""
     return _KernelEmitter(nest, module).function(name)
 
 
@@ -25,10 +25,14 @@ class _KernelEmitter(MemoryOps):
         super().__init__(Emitter(module), nest)
 
     def function(self, name: str) -> str:
+        arguments = [*((f"%{p.name}", "ptr") for p in self.nest.params),
+                     *((ref, "i64") for ref in self.symbols.values()), ("%check", "i64")]
+        for k, (ref, kind) in enumerate(arguments):
+            self.em.lines.append(f"{ref}.at = getelementptr i64, ptr %block, i64 {k}")
+            self.em.lines.append(f"{ref} = load {kind}, ptr {ref}.at, align 8")
         self.body(self.nest.body)
-        params = ", ".join(["ptr %frame", *(f"ptr %{p.name}" for p in self.nest.params),
-                            *(f"i64 %sym{k}" for k in range(len(self.nest.symbols))), "i64 %check"])
-        return "\n".join([f"define internal void @{name}({params}) #0 {{", "entry:", *self.em.lines, "ret void", "}"])
+        return "\n".join([f"define internal void @{name}(ptr %frame, ptr %block) #0 {{", "entry:", *self.em.lines,
+                          "ret void", "}"])
 
     # Statements
 

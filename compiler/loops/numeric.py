@@ -12,7 +12,7 @@ from graphflow.compiler.ir.dtypes import DType, as_dtype
 
 
 def cast_array(x: Any, dtype: DType) -> Any:
-    """numpy's astype, but floats out of an int's range saturate and NaN gives 0; arrays of dims stay as they are."""
+    """numpy's astype, but floats out of an int's range saturate and NaN is 0; arrays of dims pass."""
     x = np.asarray(x)
     if x.dtype == object:
         return x

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ir.tensor import Tensor

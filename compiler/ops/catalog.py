@@ -3,5 +3,19 @@
 from __future__ import annotations
 
 from graphflow.compiler.ops import (  # noqa: F401
-    activations, broadcasting, core, elementwise, gathering, indexing, joining, linalg, logic, mathematics, nn,
-    random, reductions, sequences, shapes)
+    activations,
+    broadcasting,
+    core,
+    elementwise,
+    gathering,
+    indexing,
+    joining,
+    linalg,
+    logic,
+    mathematics,
+    nn,
+    random,
+    reductions,
+    sequences,
+    shapes,
+)

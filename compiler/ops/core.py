@@ -92,7 +92,8 @@ def _variable_type(op: Operation) -> TensorType:
 
 
 def _assigned_type(op: Operation) -> TensorType:
-    declared, value = op.variable.type, op.value.type
+    declared: TensorType = op.variable.type
+    value = op.value.type
     if value.dtype is not declared.dtype:
         raise DTypeError(f"{op.opdef.name}: variable {op.variable.name!r} is {declared.dtype.name}, the "
                          f"value {op.value.name} is {value.dtype.name}, in {op.name!r} made at "

@@ -19,7 +19,13 @@ from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.logic import where_v2, zero_unless, zero_where
 from graphflow.compiler.ops.rules import (
-    broadcast_dims, check_kind, elementwise, equal_dims, like_first, same_dtype)
+    broadcast_dims,
+    check_kind,
+    elementwise,
+    equal_dims,
+    like_first,
+    same_dtype,
+)
 from graphflow.compiler.ops.samples import BINARY, UNARY, Sample, shapes
 
 _INTS: tuple[Sample, ...] = (*shapes([(3, 4), (4,)], [(37,), ()], [(0,), (1,)], dtype=int32, low=-9, high=9,
@@ -142,7 +148,8 @@ floormod = binary("floormod", _floor_mod, _floor_mod_numpy, lambda op, g: (g, -g
                   tf_name="FloorMod", symbolic=True, extra=(*_BY_ZERO, Sample(
                       (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False)),
                   **_NONZERO)
-div_no_nan: OpDef = binary("div_no_nan", _div_no_nan, lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
+div_no_nan: OpDef = binary("div_no_nan", _div_no_nan, lambda x,
+                           y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
                     lambda op, g: (div_no_nan(g, op.y), div_no_nan(-g * op.out, op.y)), kind="float",
                     tf_name="DivNoNan", extra=(Sample((floats(1, 0, 3), floats(0, 0, 2)), smooth=False),),
                     **_NONZERO)

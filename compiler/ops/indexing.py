@@ -24,14 +24,13 @@ from graphflow.compiler.ops.rules import open_dims
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value
 
-
 # slice: begin and size
 
 def _slice_type(op: Operation) -> TensorType:
     source, begin, size = op.input.type.dims, op.begin, op.size
     if isinstance(begin, Tensor) or isinstance(size, Tensor):
         return TensorType(op.input.dtype, None if source is None else (None,) * len(source))
-    if len(begin) != len(size) or source is not None and len(begin) != len(source):
+    if len(begin) != len(size) or (source is not None and len(begin) != len(source)):
         raise shape_error(op,
                           f"(C1): begin {list(begin)} and size {list(size)} must hold a number for each axis")
     dims = source if source is not None else (None,) * len(begin)
@@ -43,8 +42,8 @@ def _slice_dim(op: Operation, k: int, dim: Any, begin: Any, start: Any, size: An
     if size == -1:
         size = None if dim is None or start is None else dim - start
     end = None if size is None or start is None else start + size
-    below = isinstance(start, int) and start < 0 or isinstance(size, int) and size < 0
-    if below or isinstance(end, int) and isinstance(dim, int) and end > dim:
+    below = (isinstance(start, int) and start < 0) or (isinstance(size, int) and size < 0)
+    if below or (isinstance(end, int) and isinstance(dim, int) and end > dim):
         raise shape_error(op,
                           f"(C2): begin {begin} with size {op.size[k]} leaves axis {k}, whose dim is {dim}")
     return size  # type: ignore[no-any-return]
@@ -88,7 +87,7 @@ class _Axis:
 
 
 def _entries(op: Operation, rank: int) -> list[tuple[str, int]]:
-    """(kind, entry) in order: "slice" and "index" read an axis, "new" makes an axis of 1, "all" reads all of one."""
+    """(kind, entry) in order: "slice" and "index" read an axis, "all" all of it, "new" makes one of 1."""
     count = len(op.begin)
     used = sum(not _bit(op.new_axis_mask, k) and not _bit(op.ellipsis_mask, k) for k in range(count))
     if used > rank:
@@ -148,7 +147,7 @@ def _range_axis(op: Operation, k: int, dim: Any) -> _Axis:
         raise shape_error(op, f"(C3): the stride of index {k} must be a number other than 0, not {step}")
     begin, end = open_dims((op.begin[k], op.end[k]))
     open_begin, open_end = _bit(op.begin_mask, k), _bit(op.end_mask, k)
-    if dim is None or not open_begin and begin is None or not open_end and end is None:
+    if dim is None or (not open_begin and begin is None) or (not open_end and end is None):
         return _Axis(None, step, None)
     low, high = (0, dim) if step > 0 else (-1, dim - 1)
     start = (low if step > 0 else high) if open_begin else _clamped(_from_end(begin, dim), low, high)
@@ -329,8 +328,8 @@ def _entry(entry: Any) -> tuple[Any, Any, Any, tuple[str, ...]]:
                  *(("end_mask",) if entry.stop is None else ()))
         begin, end = (0 if v is None else _bound(v) for v in (entry.start, entry.stop))
         return begin, end, 1 if entry.step is None else _bound(entry.step), flags
-    if isinstance(entry, (bool, float)) or isinstance(entry, Tensor) and (
-            not entry.dtype.is_integer or entry.type.rank not in (0, None)):
+    if isinstance(entry, (bool, float)) or (isinstance(entry, Tensor) and (
+            not entry.dtype.is_integer or entry.type.rank not in (0, None))):
         raise ShapeError(f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, "
                          f"not by {entry!r}\nhint: tf.gather takes several indices, tf.boolean_mask a mask")
     position = _bound(entry)

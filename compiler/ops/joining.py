@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.explain import shape_error
@@ -16,11 +15,10 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter
-from graphflow.compiler.ops.indexing import slice_, strided_slice
+from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample, shapes
-from graphflow.compiler.ops.shapes import dim_of, expand_dims, squeeze
-
+from graphflow.compiler.ops.shapes import dim_of, squeeze
 
 # concat
 
@@ -36,7 +34,7 @@ def _concat_type(op: Operation) -> TensorType:
     axis = normal_axis(op, op.axis, _rank(op))
     dims = equal_dims(op, [(*d[:axis], 0, *d[axis + 1:]) if axis < len(d) else d for d in known])
     parts = [None] if len(known) < len(op.operands) else [d[axis] for d in known]
-    total = None if None in parts else sum(parts)  # type: ignore[arg-type]
+    total: Any = None if None in parts else sum(parts)  # type: ignore[arg-type]
     return TensorType(dtype, (*dims[:axis], total, *dims[axis + 1:]))
 
 
@@ -63,13 +61,14 @@ def _concat_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
 
 
 def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
-    axis, start = normal_axis(op, op.axis, _rank(op)), 0
+    axis = normal_axis(op, op.axis, _rank(op))
+    start: Dim = 0
     grads = []
     for t in op.operands:
         count = dim_of(t, axis)
         begin = tuple(start if k == axis else 0 for k in range(_rank(op)))
         grads.append(slice_(g, begin=begin, size=tuple(count if k == axis else -1 for k in range(_rank(op)))))
-        start = start + count  # type: ignore[assignment]
+        start = start + count
     return grads
 
 
@@ -157,7 +156,7 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     rank, wanted = op.value.type.rank, op.num_or_size_splits
     total = None if rank is None else op.value.type.dims[normal_axis(op, op.axis, rank)]
     if isinstance(wanted, int):
-        if wanted < 1 or isinstance(total, int) and total % wanted:
+        if wanted < 1 or (isinstance(total, int) and total % wanted):
             raise shape_error(op,
                               f"(C1): dim {op.axis} is {total}, not a multiple of {wanted}")
         return (None if total is None else total // wanted,) * wanted
@@ -182,7 +181,7 @@ def _split_type(op: Operation) -> tuple[TensorType, ...]:
         return (TensorType(op.value.dtype, None),) * len(sizes)
     axis = normal_axis(op, op.axis, len(dims))
     return tuple(TensorType(op.value.dtype,
-                            _at(dims, axis, size)) for size in sizes)  # type: ignore[arg-type]
+                            _at(dims, axis, size)) for size in sizes)
 
 
 def _split_parts(op: Operation) -> list[Tensor]:
@@ -226,7 +225,7 @@ def _pad_type(op: Operation) -> TensorType:
     if isinstance(pairs, Tensor):
         return TensorType(op.tensor.dtype, None if source is None else (None,) * len(source))
     if any(not isinstance(p, tuple) or len(p) != 2
-           for p in pairs) or source is not None and len(pairs) != len(source):
+           for p in pairs) or (source is not None and len(pairs) != len(source)):
         raise shape_error(op, f"(C1): paddings {pairs} must hold a pair (before, after) for each axis")
     if source is None:
         return TensorType(op.tensor.dtype, (None,) * len(pairs))
@@ -234,7 +233,7 @@ def _pad_type(op: Operation) -> TensorType:
     opened = [open_dims(p) for p in pairs]
     return TensorType(op.tensor.dtype, tuple(
         None if d is None or None in p else d + p[0] + p[1] for d,
-        p in zip(source, opened, strict=True)))  # type: ignore[operator]
+        p in zip(source, opened, strict=True)))
 
 
 def _check_paddings(op: Operation, dims: Any) -> None:
@@ -242,7 +241,7 @@ def _check_paddings(op: Operation, dims: Any) -> None:
     for k, (d, pair) in enumerate(zip(dims, op.paddings, strict=True)):
         most = None if op.mode == "CONSTANT" or not isinstance(d, int) else d - (op.mode == "REFLECT")
         for p in pair:
-            if isinstance(p, int) and (p < 0 or most is not None and p > most):
+            if isinstance(p, int) and (p < 0 or (most is not None and p > most)):
                 raise shape_error(op, f"(C2): padding {p} of axis {k} is outside of 0 <= p"
                                       f"{f' <= {most}' if most is not None else ''} for mode {op.mode}")
 
@@ -280,7 +279,12 @@ def _pad_numpy(x: Any, paddings: Any, mode: str, constant_values: Any) -> Any:
         return x
     if mode == "CONSTANT":
         return np.pad(x, paddings, constant_values=np.asarray(constant_values, x.dtype))
-    return np.pad(x, paddings, mode=mode.lower())  # type: ignore[call-overload]
+    return _mirror(x, paddings, mode)
+
+
+def _mirror(x: Any, paddings: Any, mode: str) -> Any:
+    how: Any = mode.lower()
+    return np.pad(x, paddings, mode=how)
 
 
 def _pad_grad(op: Operation, g: Tensor) -> Tensor:
@@ -310,8 +314,7 @@ def _mirror_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
 
 
 def _mirror_pad_grad(g: Any, paddings: Any, mode: str, shape: Any) -> Any:
-    source = [np.pad(np.arange(n), p, mode=mode.lower()) for n,
-              p in zip(shape, paddings, strict=True)]  # type: ignore[call-overload]
+    source = [_mirror(np.arange(n), p, mode) for n, p in zip(shape, paddings, strict=True)]
     result = np.zeros(shape, g.dtype)
     np.add.at(result, np.ix_(*source), g)
     return result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.dtypes import bool_, float64, int32
-from graphflow.compiler.ir.explain import dtype_error, shape_error
+from graphflow.compiler.ir.explain import dtype_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ir.tensor import Tensor

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler.errors import InvalidArgumentError
-from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import bool_, float32, int32
+from graphflow.compiler.ir.dtypes import bool_, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -22,8 +20,14 @@ from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, maximum, rsqrt, square
 from graphflow.compiler.ops.logic import is_finite, zero_unless, zero_where
 from graphflow.compiler.ops.mathematics import exp, log, log1p, sigmoid
-from graphflow.compiler.ops.reductions import reduce_max, reduce_sum, spread
-from graphflow.compiler.ops.rules import axes_of, check_kind, equal_dims, like_first, normal_axis, open_dims, same_dtype
+from graphflow.compiler.ops.reductions import reduce_max, reduce_sum
+from graphflow.compiler.ops.rules import (
+    check_kind,
+    equal_dims,
+    like_first,
+    normal_axis,
+    same_dtype,
+)
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.sequences import one_hot
 from graphflow.compiler.ops.shapes import dim_of, expand_dims
@@ -192,7 +196,7 @@ def _channel_axis(op: Operation) -> int:
 def _bias_type(op: Operation) -> TensorType:
     check_kind(op, "number")
     dtype, dims, bias = same_dtype(op), op.value.type.dims, op.bias.type.dims
-    if bias is not None and len(bias) != 1 or dims is not None and len(dims) < 2:
+    if (bias is not None and len(bias) != 1) or (dims is not None and len(dims) < 2):
         raise shape_error(op, "(C1): value must have rank 2 or more and bias rank 1")
     if dims is None or bias is None:
         return TensorType(dtype, dims)
@@ -228,7 +232,7 @@ def _top_type(op: Operation) -> TensorType:
 
 
 def _in_top_k(op: Operation) -> Tensor:
-    """Fewer than k classes score above the target; ties count for it, a score that is not finite never does."""
+    """Fewer than k classes score above the target; ties count for it, a score not finite never does."""
     scores = op.predictions
     own = reduce_sum(zero_unless(_classes(op, op.targets, scores), scores), axis=1, keepdims=True)
     above = reduce_sum(cast(scores > own, dtype=int32), axis=1)

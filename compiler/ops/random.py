@@ -15,7 +15,7 @@ import numpy as np
 
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32, float64, int32, int64, uint32, uint64
-from graphflow.compiler.ir.explain import dtype_error, shape_error
+from graphflow.compiler.ir.explain import dtype_error
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -88,7 +88,7 @@ def _bits_numpy(key: Any, shape: Any, seed: Any, stream: int, word: int) -> Any:
         high = (position >> np.uint64(32)).astype(np.uint32)
         full = [np.broadcast_to(v, position.shape).astype(np.uint32) for v in (make(stream), key[2], key[3])]
         words = philox((position.astype(np.uint32), *full), (k0, k1 + high), _mulhi,
-                       make)  # type: ignore[arg-type]
+                       make)
     return words[word]
 
 
@@ -240,7 +240,7 @@ def draw(opdef: OpDef, shape: Any, dtype: Any, seed: int | None, name: str | Non
     if wanted.is_integer and wanted not in (int32, int64):
         raise ShapeError(f"{opdef.name}: random integers are int32 or int64, not {wanted.name}")
     if "maxval" in parameters and wanted.is_integer and not parameters["minval"] < parameters["maxval"]:
-        raise ShapeError(f"{opdef.name}: minval {parameters['minval']} is not below maxval {parameters['maxval']}")
+        raise ShapeError(f"{opdef.name}: minval {parameters['minval']} is not below {parameters['maxval']}")
     result: Tensor = opdef(shape=shape, dtype=wanted, seed=seed_pair(graph, seed),
                            stream=len(graph.operations),
                            name=name, **parameters)

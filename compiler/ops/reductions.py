@@ -15,7 +15,6 @@ from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.forms import Reduction
-from graphflow.compiler.ops.activations import relu
 from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, sign, square
 from graphflow.compiler.ops.logic import equal, is_finite, is_nan, where_v2, zero_unless
@@ -213,8 +212,9 @@ def _logsumexp(op: Operation) -> Tensor:
 
 
 def _logsumexp_numpy(x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.logaddexp.reduce(x, axis=axis if axis is not None else tuple(range(x.ndim)), keepdims=keepdims,
-                               initial=np.array(-np.inf, x.dtype))
+    reduce: Any = np.logaddexp.reduce
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    return reduce(x, axis=axes, keepdims=keepdims, initial=np.array(-np.inf, x.dtype))
 
 
 reduce_logsumexp = OpDef(

@@ -30,7 +30,7 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
 
 
 def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
-    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is known."""
+    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is."""
     result: Any = None
     for t in operands:
         dims = t.type.dims if isinstance(t, Tensor) else t
@@ -57,7 +57,7 @@ def same_dtype(op: Operation) -> DType:
         if t.dtype is not first:
             raise dtype_error(op,
                               f"(C1): operands are of one dtype, but {op.operands[0].name} is {first.name} "
-                                  f"{t.name} is {t.dtype.name}",
+                                  f"and {t.name} is {t.dtype.name}",
                               f"tf.cast(x, tf.{first.name}) converts one of them")
     return first
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir import dims as D
-from graphflow.compiler.ir.dims import Dim, Poly
+from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import as_dtype, float32, float64, int32, int64
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
@@ -20,7 +20,6 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load
 from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
 from graphflow.compiler.ops.samples import Sample
-
 
 # range
 

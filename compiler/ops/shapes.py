@@ -102,7 +102,7 @@ def _wanted_shape(op: Operation, wanted: Any, total: Dim | None) -> Any:
     rest = D.product(d for k, d in enumerate(known) if k != free[0] and d is not None)
     if total is None or None in known:
         return tuple(None if k == free[0] else d for k, d in enumerate(known))
-    if rest == 0 or isinstance(total, int) and isinstance(rest, int) and total % rest:
+    if rest == 0 or (isinstance(total, int) and isinstance(rest, int) and total % rest):
         raise shape_error(op,
                           f"(C2): {total} elements do not fill shape {list(wanted)}: no value fits for -1")
     return tuple(total // rest if k == free[0] else d for k, d in enumerate(known))
@@ -188,7 +188,7 @@ expand_dims = OpDef("expand_dims", "input", infer=_expand_dims_type, attrs={"axi
 
 def _squeeze_type(op: Operation) -> TensorType:
     dims = op.input.type.dims
-    if dims is None or op.axis in (None, ()) and None in dims:
+    if dims is None or (op.axis in (None, ()) and None in dims):
         return TensorType(op.input.dtype, None)
     if op.axis in (None, ()):
         return TensorType(op.input.dtype, tuple(d for d in dims if d != 1))
@@ -269,7 +269,8 @@ def _reverse_index(op: Operation, at: E.Index) -> E.Index:
                  (i, d) in enumerate(zip(at, op.out.type.known_dims, strict=True)))
 
 
-reverse: OpDef = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
+reverse: OpDef = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED},
+                       dim_attrs=("axis",),
                 grad=lambda op, g: reverse(g, axis=op.axis), lower=view(_reverse_index), tf_name="ReverseV2",
                 numpy=lambda x, axis: np.flip(x, axis), symbolic=True,
                 samples=(*shapes([(5,)], [(3, 4)], [(0, 3)], axis=(0,)), *shapes([(3, 4)], axis=(-1, 0)),
@@ -293,9 +294,8 @@ def _broadcast_to_type(op: Operation) -> TensorType:
             if d != 1 and not (wanted is None or d is None):
                 op.graph.rules.equal(d, wanted)
     except ValueError:
-        raise shape_error(op,
-                          f"(C1): it does not broadcast to {list(op.shape)}: aligned from the right, its dims "
-                              f"must be 1 or equal") from None
+        raise shape_error(op, f"(C1): it does not broadcast to {list(op.shape)}: aligned from the right, its "
+                              f"dims must be 1 or equal") from None
     return TensorType(op.input.dtype, result)
 
 

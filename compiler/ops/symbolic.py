@@ -1,4 +1,4 @@
-"""Integer tensors as symbols: `tf.reshape(x, [tf.shape(x)[0], 10])` has a known shape while the graph is built.
+"""Integer tensors as symbols: `tf.reshape(x, [tf.shape(x)[0], 10])` has a known rank and 10 columns.
 
 The value of a shape computation is found by running its ops' own numpy functions on arrays of dims.
 """

@@ -37,8 +37,7 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
             texts.append(emit_kernel(nest, names[nest], module))
         calls.append(_call(launch, names[nest], buffers, len(checks)))
         checks += nest.checks
-    symbols = tuple(dict.fromkeys(a for c in calls for a in c.symbols))
-    entry = emit_entry(ENTRY, plan.buffers, symbols, calls, plan.copies)
+    entry = emit_entry(ENTRY, plan.buffers, calls, len(plan.copies))
     inputs = graph.inputs
     return Program(
         ir=emit_module(module, texts, entry), entry=ENTRY,
@@ -46,7 +45,7 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
         buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
-        symbols=pruned.symbols, arguments=symbols, guards=tuple(pruned.guards), required=tuple(pruned.required),
+        symbols=pruned.symbols, guards=tuple(pruned.guards), required=tuple(pruned.required),
         checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=dumps)
 
 

@@ -108,9 +108,8 @@ def piecewise_constant(x: Any, boundaries: Sequence[Any], values: Sequence[Any],
         step = as_tensor(x)
         result = as_tensor(values[-1])
         for bound, value in zip(reversed(boundaries), reversed(values[:-1]), strict=True):
-            result = REGISTRY["where_v2"](step <= as_tensor(bound, step.dtype), as_tensor(value,
-                                                                                          result.dtype),
-                                                                                          result)
+            below = step <= as_tensor(bound, step.dtype)
+            result = REGISTRY["where_v2"](below, as_tensor(value, result.dtype), result)
         return result
 
 

@@ -151,8 +151,6 @@ def fits() -> list[Fit]:
             lambda z: z)
         add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
             quarter, lambda z: z * z)
-        add("TAN", "(tan(r)/r - 1) / z, z = r^2", root(lambda r: (mp.tan(r) / r - 1) / r**2), 0, quarter,
-            lambda z: z)
         add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0, 0.25,
             lambda z: z)
         add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1, lambda z: z)
@@ -164,14 +162,15 @@ def fits() -> list[Fit]:
 
 
 def add_erfc(out: list[Fit], bits: int, target: float) -> None:
-    """exp(x^2) erfc(x) (x + 2) - 1 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
+    """exp(x^2) erfc(x) (x + 2) - 1 + t/2 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
     top = mpf("10.5") if bits == 32 else mpf(28)
 
     def f(t: mpf) -> mpf:
         x = 2 * (1 + t) / (1 - t)
         return mp.exp(x * x) * mp.erfc(x) * (x + 2)
 
-    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1, t = (x - 2)/(x + 2)", lambda t: f(t) - 1,
+    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2)",
+                   lambda t: f(t) - 1 + t / 2,
                    mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target))
 
 
@@ -190,17 +189,20 @@ def erfinv_ratio(w: mpf) -> mpf:
 
 
 def add_erfinv(out: list[Fit], bits: int, target: float) -> None:
-    """erfinv(x)/x - base, in w = -log(1 - x^2) near 0 and in sqrt(w) beyond."""
-    pieces = {32: [("NEAR", 1, 2.5, 0, 5), ("FAR", 2, 3, mp.sqrt(5), 4.2)],
-              64: [("NEAR", 1, 3.125, 0, 6.25), ("FAR", 2, 3.25, 2.5, 4), ("TAIL", 4, 5, 4, 6.1)]}[bits]
-    for name, base, middle, lo, hi in pieces:
+    """erfinv(x)/x less 0.875 + w/4 near 0 and less sqrt(w) beyond, w = -log(1 - x^2)."""
+    pieces = {32: [("NEAR", 2.5, 0, 5), ("FAR", 3, mp.sqrt(5), 4.2)],
+              64: [("NEAR", 3.125, 0, 6.25), ("FAR", 3.25, 2.5, 4), ("TAIL", 5, 4, 6.1)]}[bits]
+    for name, middle, lo, hi in pieces:
         def ratio(u: mpf, middle: mpf = mpf(middle), near: bool = name == "NEAR") -> mpf:
             return erfinv_ratio(u + middle if near else (u + middle) ** 2)
 
-        inner = "-log(1 - x^2)" if name == "NEAR" else "sqrt(-log(1 - x^2))"
-        out.append(Fit(f"ERFINV_{name}_{bits}", bits, f"erfinv(x)/x - {base}, u = {inner} - {middle}",
-                       lambda u, f=ratio, base=base: f(u) - base, mpf(lo) - middle, mpf(hi) - middle,
-                       lambda u, f=ratio: 1 / f(u), target))
+        def rest(u: mpf, ratio: Fn = ratio, middle: mpf = mpf(middle), near: bool = name == "NEAR") -> mpf:
+            return ratio(u) - ((u + middle) / 4 + mpf("0.875") if near else u + middle)
+
+        base, inner = ("0.875 - w/4", "w") if name == "NEAR" else ("sqrt(w)", "sqrt(w)")
+        out.append(Fit(f"ERFINV_{name}_{bits}", bits,
+                       f"erfinv(x)/x - {base}, w = -log(1 - x^2), u = {inner} - {middle}",
+                       rest, mpf(lo) - middle, mpf(hi) - middle, lambda u, f=ratio: 1 / f(u), target))
 
 
 def parts(value: mpf, bits: int, count: int, short: int = 0) -> list[float]:

@@ -71,5 +71,9 @@ class Native:
         if padded != n:
             inputs = [np.pad(a, (0, padded - n)) for a in inputs]
         out = np.empty(padded, self.dtype)
-        self._run(*(ctypes.c_void_p(a.ctypes.data) for a in (*inputs, out)), ctypes.c_int64(padded))
+        self.run(inputs, out)
         return out[:n].reshape(arrays[0].shape)
+
+    def run(self, inputs: list[Array], out: Array) -> None:
+        """Contiguous arrays of whole vectors, unchecked."""
+        self._run(*(ctypes.c_void_p(a.ctypes.data) for a in (*inputs, out)), ctypes.c_int64(out.size))

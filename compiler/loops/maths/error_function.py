@@ -25,17 +25,16 @@ def erfc_positive(f: Format, x: Expr) -> Expr:
     """exp(-x^2) F(t) / (x + 2) for x >= 0, t = 1 - 4/(x + 2), x^2 as a pair."""
     x = at_most(x, f.pick(10.5, 28.0))
     square, e = two_product(x, x)
-    high, low = f.table("LN2")
-    n, word = f.round(-square, f.table("LOG2_E")[0])
-    a = fma(n, -high, -square)
-    r = fma(n, -low, a)
+    word, (r, low) = exponential.reduce_pair(f, -square)
     h, l = exponential.exp_pair(f, r)
-    power = h, fma(h, fma(n, -low, a - r) - e, l)
+    power = h, fma(h, low - e, l)
     d, c = two_sum(x, f.number(2.0))
     inverse = 1.0 / d
     rest = (fma(-inverse, d, 1.0) - inverse * c) * inverse
     t = fma(rest, -4.0, fma(inverse, -4.0, 1.0))
-    h, l = multiply(multiply(fast_two_sum(1.0, f.polynomial("ERFC", t)), (inverse, rest)), power)
+    h, l = two_sum(f.number(0.5), 2.0 * inverse)  # 1 - t/2
+    scaled = fast_two_sum(h, l + fma(rest, 2.0, f.polynomial("ERFC", t)))
+    h, l = multiply(multiply(scaled, (inverse, rest)), power)
     p, q = f.powers_of_two(word)
     return (h + l) * p * q
 
@@ -54,18 +53,19 @@ def erf(f: Format, x: Expr) -> Expr:
 
 
 def erfinv(f: Format, x: Expr) -> Expr:
-    """x times a polynomial in w = -log(1 - x^2) near 0, and in sqrt(w) beyond."""
+    """x times 0.875 + w/4 + p(w) near 0 and sqrt(w) + p(sqrt(w)) beyond, w = -log(1 - x^2)."""
     a = magnitude(x)
     m, k, _ = split(f, fma(-a, a, 1.0))
     h, l = log_pair(f, k, m - 1.0)
     w = -(h + l)
     s = root(w)
-    pieces = [("NEAR", 1.0, f.pick(2.5, 3.125)), ("FAR", 2.0, f.pick(3.0, 3.25)), ("TAIL", 4.0, 5.0)]
-    values = [fma(a, f.polynomial(f"ERFINV_{name}", (-h - middle) - l if name == "NEAR" else s - middle), base * a)
-              for name, base, middle in pieces[:3 if f.wide else 2]]
-    value = values.pop()
+    far = f.polynomial("ERFINV_FAR", s - f.pick(3.0, 3.25))
     if f.wide:
-        value = select(s < 4.0, values.pop(), value)
-    value = select(w < f.pick(5.0, 6.25), values.pop(), value)
+        far = select(s < 4.0, far, f.polynomial("ERFINV_TAIL", s - 5.0))
+    far = far + (fma(-s, s, -h) - l) * 0.5 / (s + f.least_normal)
+    base, rest = two_sum(f.number(0.875), h * -0.25)
+    close = fma(l, -0.25, rest) + f.polynomial("ERFINV_NEAR", w - f.pick(2.5, 3.125))
+    near = w < f.pick(5.0, 6.25)
+    value = fma(a, select(near, base, s), a * select(near, close, far))
     outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
     return signed(select(a < 1.0, value, outside), x)

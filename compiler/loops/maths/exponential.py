@@ -19,11 +19,19 @@ from graphflow.compiler.loops.maths.floats import (
 )
 
 
-def reduce(f: Format, x: Expr) -> tuple[Expr, Expr]:
-    """(the word of n, r). Above |r| near 0, r is rounded once: n times the first part of log 2 cancels exactly."""
+def reduce_pair(f: Format, x: Expr) -> tuple[Expr, Pair]:
+    """(the word of n, r as a pair); n times the first part of log 2 cancels exactly."""
     high, low = f.table("LN2")
     n, word = f.round(x, f.table("LOG2_E")[0])
-    return word, fma(n, -low, fma(n, -high, x))
+    a = fma(n, -high, x)
+    r = fma(n, -low, a)
+    return word, (r, fma(n, -low, a - r))
+
+
+def reduce(f: Format, x: Expr) -> tuple[Expr, Expr]:
+    """(the word of n, r rounded)."""
+    word, (r, _) = reduce_pair(f, x)
+    return word, r
 
 
 def curve(f: Format, r: Expr) -> Expr:
@@ -64,10 +72,10 @@ def exp2(f: Format, x: Expr) -> Expr:
 
 def expm1(f: Format, x: Expr) -> Expr:
     """2 (2^(n-1) - 1/2 + 2^(n-1) (exp(r) - 1)); halved, so that the power stays finite to the end."""
-    word, r = reduce(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
+    word, (r, low) = reduce_pair(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
     scale = f.power_of_two(word - 1)
     h, l = fast_two_sum(scale - 0.5, scale * r)
-    whole = 2.0 * (h + fma(scale, curve(f, r), l))
+    whole = 2.0 * (h + fma(scale, curve(f, r) + low, l))
     return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
 
 
@@ -75,8 +83,9 @@ def tanh(f: Format, x: Expr) -> Expr:
     """-t / (2 + t), t = expm1(-2|x|) as a pair."""
     word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
     scale = f.power_of_two(word)
-    h, l = fast_two_sum(scale - 1.0, scale * r)
-    h, l = fast_two_sum(h, fma(scale, curve(f, r), l))
+    base, lost = fast_two_sum(-1.0, scale)
+    h, l = fast_two_sum(base, scale * r)
+    h, l = fast_two_sum(h, fma(scale, curve(f, r), l + lost))
     d, e = fast_two_sum(2.0, h)
     q, c = divide((h, l), (d, e + l))
     return signed(q + c, x)

@@ -43,20 +43,23 @@ def split_any(f: Format, x: Expr) -> tuple[Expr, Expr]:
     return m, select(denormal, k - (f.fraction + 1.0), k)
 
 
-def tail(f: Format, v: Expr) -> Expr:
-    """log(1 + v) - v."""
-    if not f.wide:
-        return v * v * fma(v, f.polynomial("LOG", v), -0.5)
-    s = v / (2.0 + v)
-    half = 0.5 * (v * v)
-    return fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half)
+def near_pair(f: Format, v: Expr) -> Pair:
+    """log(1 + v) as a pair: v - v^2/2 + v^3 p(v), or by s = v/(2 + v), which needs fewer terms in f64."""
+    if f.wide:
+        s = v / (2.0 + v)
+        half = 0.5 * (v * v)
+        return fast_two_sum(v, fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half))
+    square, e = two_product(v, v)
+    h, l = fast_two_sum(v, -0.5 * square)
+    return h, l + fma(e, -0.5, v * square * f.polynomial("LOG", v))
 
 
 def log_pair(f: Format, k: Expr, v: Expr, low: Expr | None = None) -> Pair:
     """k log 2 + log(1 + v + low) as a pair, low far below v."""
     high, rest = f.table("LN2_SHORT")
-    h, l = fast_two_sum(k * high, v)
-    l = fma(k, rest, l) + tail(f, v)
+    p, e = near_pair(f, v)
+    h, l = fast_two_sum(k * high, p)
+    l = l + fma(k, rest, e)
     return h, l if low is None else l + fma(-v, low, low)
 
 
@@ -65,8 +68,8 @@ def log1p_pair(f: Format, a: Pair, doublings: Expr | None = None) -> Pair:
     u, c = two_sum(f.number(1.0), a[0])
     m, k, power = split(f, u)
     scale = f.of_bits((f.one + (2 << f.fraction)) - power + (f.one - (1 << f.fraction)))  # 2 / 2^k
-    v, low = fast_two_sum(m - 1.0, c * 0.5 * scale)
-    return log_pair(f, k if doublings is None else k + doublings, v, fma(a[1] * 0.5, scale, low))
+    v, low = fast_two_sum(m - 1.0, c * scale * 0.5)
+    return log_pair(f, k if doublings is None else k + doublings, v, fma(a[1] * scale, 0.5, low))
 
 
 def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
@@ -83,9 +86,8 @@ def log(f: Format, x: Expr) -> Expr:
 
 def log2(f: Format, x: Expr) -> Expr:
     m, k = split_any(f, x)
-    v = m - 1.0
     high, low = f.table("LOG2_E")
-    p, e = multiply(fast_two_sum(v, tail(f, v)), (high, low))
+    p, e = multiply(near_pair(f, m - 1.0), (high, low))
     h, l = fast_two_sum(k, p)
     return positive_only(f, x, h + (l + e))
 
@@ -114,7 +116,7 @@ def asinh(f: Format, x: Expr) -> Expr:
     large = a > f.pick(2.0**30, 2.0**60)
     b = select(large, 1.0, a)
     square = b * b
-    excess = select(large, 0.0, square / (1.0 + root(1.0 + square)))
+    excess = select(large, 0.0, square / (1.0 + root(fma(b, b, 1.0))))
     h, l = log1p_pair(f, fast_two_sum(a, excess), select(large, f.number(1.0), 0.0))
     return signed(select(a < math.inf, h + l, a), x)
 

@@ -18,6 +18,7 @@ from graphflow.compiler.loops.maths.floats import (
     multiply,
     root,
     signed,
+    two_product,
 )
 from graphflow.compiler.loops.maths.logarithm import split_any
 
@@ -70,8 +71,8 @@ def pow(f: Format, x: Expr, y: Expr) -> Expr:
 
 
 def rsqrt(f: Format, x: Expr) -> Expr:
-    """1/sqrt(x), with one step of correction: d(x^-1/2) = -x^-3/2 dx / 2."""
-    s = root(x)
-    y = 1.0 / s
-    error = fma(-s, y, 1.0) - 0.5 * (fma(-s, s, x) * y * y)
-    return select(magnitude(error) < 1.0, fma(y, error, y), y)
+    """y = 1/sqrt(x) with a step of Newton: y + y/2 (1 - x y^2)."""
+    y = 1.0 / root(x)
+    t, e = two_product(x, y)
+    error = fma(-t, y, 1.0) - e * y
+    return select(magnitude(error) < 1.0, fma(0.5 * y, error, y), y)

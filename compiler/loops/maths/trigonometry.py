@@ -22,6 +22,7 @@ from graphflow.compiler.loops.maths.floats import (
     magnitude,
     root,
     signed,
+    two_product,
 )
 
 LARGEST_F64_ANGLE = 2.0**45
@@ -63,19 +64,22 @@ def _reduce_f32(x: Expr) -> tuple[Expr, Pair]:
     return F32.round(E.cast(n, float32))[1], (high, E.cast(r - E.cast(high, float64), float32))
 
 
-def _sine(f: Format, r: Pair, z: Expr) -> Expr:
-    return r[0] + fma(r[0] * z, f.polynomial("SIN", z), r[1])
+def _sine(f: Format, r: Pair) -> Pair:
+    z = r[0] * r[0]
+    return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
-def _cosine(f: Format, r: Pair, z: Expr) -> Expr:
+def _cosine(f: Format, r: Pair) -> Pair:
+    z, e = two_product(r[0], r[0])
     h, l = fast_two_sum(1.0, -0.5 * z)
-    return h + fma(z * z, f.polynomial("COS", z), fma(-r[0], r[1], l))
+    return h, fma(z * z, f.polynomial("COS", z), fma(-r[0], r[1], fma(e, -0.5, l)))
 
 
 def _wave(f: Format, n: Expr, r: Pair) -> Expr:
     """sin(n pi/2 + r)."""
-    z = r[0] * r[0]
-    value = select(E.eq(n & 1, 0), _sine(f, r, z), _cosine(f, r, z))
+    (s, s_low), (c, c_low) = _sine(f, r), _cosine(f, r)
+    even = E.eq(n & 1, 0)
+    value = select(even, s, c) + select(even, s_low, c_low)
     return f.of_bits(f.bits(value) ^ ((n & 2) << (f.width - 2)))
 
 
@@ -90,13 +94,14 @@ def cos(f: Format, x: Expr) -> Expr:
 
 
 def tan(f: Format, x: Expr) -> Expr:
-    """t = tan(r), or -1/t in the odd quadrants."""
-    n, (r, low) = reduce(f, x)
-    z = r * r
-    h, l = fast_two_sum(r, fma(r * z, f.polynomial("TAN", z), low * fma(z, 1.5, 1.0)))
-    inverse = -1.0 / h
-    odd = fma(fma(inverse, h, 1.0) + inverse * l, inverse, inverse)
-    return select(E.eq(x, 0.0), x, select(E.eq(n & 1, 0), h + l, odd))
+    """sin/cos, or -cos/sin in the odd quadrants."""
+    n, r = reduce(f, x)
+    s, c = fast_two_sum(*_sine(f, r)), fast_two_sum(*_cosine(f, r))
+    odd = E.eq(n & 1, 1)
+    above, below = ((select(odd, p, q), select(odd, p_low, q_low)) for (p, p_low), (q, q_low) in ((c, s), (s, c)))
+    q, rest = divide(above, below)
+    ratio = q + rest
+    return select(E.eq(x, 0.0), x, select(odd, -ratio, ratio))
 
 
 def _arc(f: Format, a: Expr) -> tuple[Expr, Pair]:
@@ -134,7 +139,7 @@ def _arc_tangent(f: Format, q: Pair, over: Expr) -> Pair:
     """atan(q) as a pair, or pi/2 - atan(q) where `over`; for 0 <= q <= 1."""
     h, l = q
     z = h * h
-    t = fma(h * z, f.polynomial("ATAN", z), fma(-z, l, l))
+    t = fma(h * z, f.polynomial("ATAN", z), fma(z * l, -0.5, l))
     high, low, _ = f.table("HALF_PI")
     b, c = fast_two_sum(select(over, f.number(high), 0.0), select(over, -h, h))
     return b, c + select(over, low - t, t)
