@@ -11,6 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.compiler.loops.nest import LoopNest
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel launch: the function, and the buffers it is given."""
+    """One kernel launch: the function, its loop nest, and the buffers it is given."""
 
     function: str
+    nest: LoopNest
     buffers: tuple[int, ...]
     symbols: tuple[Atom, ...]
     check: int

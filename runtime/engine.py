@@ -18,7 +18,9 @@ from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.program import Program
 from graphflow.runtime import report
 from graphflow.runtime.executable import Executable, Pins
-from graphflow.runtime.jit import NativeFunction, compile_ir, vector_bits
+from graphflow.runtime.interpreter import InterpretedProgram
+from graphflow.runtime.jit import compile_ir, vector_bits
+from graphflow.runtime.plan import Compiled
 from graphflow.runtime.variables import VariableStore
 
 _WORD = 0xFFFFFFFF
@@ -47,17 +49,18 @@ class Engine:
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
                         feeds: tuple[Tensor, ...]) -> Executable:
-        def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, NativeFunction]:
+        def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
             with self._lock:
                 return self._compile(Signature(fetches, targets, feeds, types, pins))
 
         return Executable(self, build, feeds)
 
-    def _compile(self, signature: Signature) -> tuple[Program, NativeFunction]:
+    def _compile(self, signature: Signature) -> tuple[Program, Compiled]:
         times = report.Times()
         with _no_garbage_collection():
             program = compile_signature(signature, vector_bits(), times.note)
-            native = compile_ir(program.ir, program.entry)
+            native: Compiled = (compile_ir(program.ir, program.entry) if flags.use_jit()
+                                else InterpretedProgram(program))
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)

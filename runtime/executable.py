@@ -15,14 +15,13 @@ from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
-from graphflow.runtime.plan import Array, Plan, broken, symbol_value
+from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
-    from graphflow.runtime.jit import NativeFunction
 
 _MOST_PLANS = 256
-Variant = "tuple[Program, NativeFunction]"
+Variant = "tuple[Program, Compiled]"
 Pins = tuple[tuple[str, int], ...]
 
 
@@ -43,7 +42,7 @@ class Executable:
     dim of 1 that must be broadcast where the program took it for equal to another.
     """
 
-    def __init__(self, engine: Engine, compile: Callable[[tuple[TensorType, ...], Pins], tuple[Program, NativeFunction]],
+    def __init__(self, engine: Engine, compile: Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]],
                  feeds: Sequence[Tensor]) -> None:
         self._engine = engine
         self._store = engine.store
@@ -51,7 +50,7 @@ class Executable:
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, Plan] = {}
-        self._variants: dict[Any, tuple[Program, NativeFunction]] = {}
+        self._variants: dict[Any, tuple[Program, Compiled]] = {}
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._pinned: dict[str, None] = {}
 
@@ -110,7 +109,7 @@ class Executable:
         self._plans[key] = plan
         return plan
 
-    def _fitting(self, arrays: list[Array]) -> tuple[Program, NativeFunction, dict[Atom, Dim]]:
+    def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, Dim]]:
         """A program whose guards hold for these feeds; dims in a broken guard become constants of a new one."""
         types, pins = feed_types(self._feeds, arrays), dict[str, int]()
         while True:
@@ -130,7 +129,7 @@ class Executable:
             pins |= new
 
     def _variant(self, types: tuple[TensorType, ...], arrays: list[Array],
-                 pins: dict[str, int]) -> tuple[Program, NativeFunction, dict[str, int]]:
+                 pins: dict[str, int]) -> tuple[Program, Compiled, dict[str, int]]:
         from graphflow.compiler.passes.prune import Undecided
 
         pins = dict(pins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _METH_FASTCALL = 0x80
@@ -28,8 +28,13 @@ class NativeFunction:
         self._library = library
         self._definition = _MethodDef(b"program", address, _METH_FASTCALL, None)
         make = ctypes.pythonapi.PyCFunction_NewEx
-        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
-        self.call: Callable[..., Any] = make(ctypes.addressof(self._definition), None, None)
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        # the function's `self` keeps its code and definition alive: a plan holds no more than the function
+        self.call: Callable[..., Any] = make(ctypes.addressof(self._definition), (library, self._definition), None)
+
+    def entry(self, sizes: Sequence[int]) -> Callable[..., Any]:
+        """What to call for buffers of these sizes in bytes: the same for all."""
+        return self.call
 
     def assembly(self) -> str:
         return str(self._library.get_asm_str())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.passes.plan_memory import place
 from graphflow.compiler.program import Program, Symbol
 from graphflow.runtime.blas import gemm_addresses
-from graphflow.runtime.jit import NativeFunction
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +23,14 @@ _UNLOCK_ABOVE = 400_000  # additions, about 40 us: below, letting other threads 
 def symbol_value(s: Symbol, feeds: Sequence[Array]) -> int:
     feed = feeds[s.feed]
     return int(feed.shape[s.axis]) if s.axis is not None else int(feed.flat[s.element or 0])
+
+
+class Compiled(Protocol):
+    """What runs a program: native code, or the interpreter."""
+
+    def entry(self, sizes: Sequence[int]) -> Callable[..., Any]: ...
+
+    def assembly(self) -> str: ...
 
 
 class Slot:
@@ -41,15 +48,15 @@ class Slot:
 class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
-    def __init__(self, program: Program, native: NativeFunction, values: dict[Atom, Dim]) -> None:
+    def __init__(self, program: Program, native: Compiled, values: dict[Atom, Dim]) -> None:
         self.program = program
-        self.call = native.call
         self.uses_key = program.uses_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy) for t in program.outputs]
         self.scalars = any(not shape for shape, _ in self.outputs)
         self.first_call = True
         self.free: list[Slot] = []
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        self.call = native.entry(self._sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         offsets, self.arena_bytes = place([self._sizes[k] for k in arena],
                                           [(program.buffers[k].first, program.buffers[k].last) for k in arena])

@@ -10,7 +10,7 @@ from graphflow.compiler import flags
 from graphflow.compiler.program import Call, Program
 
 if TYPE_CHECKING:
-    from graphflow.runtime.jit import NativeFunction
+    from graphflow.runtime.plan import Compiled
 
 
 class Times:
@@ -30,7 +30,7 @@ class Times:
         return sum(self.parts.values())
 
 
-def compiled(program: Program, times: Times, native: NativeFunction) -> None:
+def compiled(program: Program, times: Times, native: Compiled) -> None:
     """One line at level 1; level 2 adds the kernels, 3 the graphs, 4 the loop nests, 5 LLVM IR and assembly."""
     level = flags.debug_level()
     parts = ", ".join(f"{k} {v:.1f}" for k, v in times.parts.items() if v >= 0.05)

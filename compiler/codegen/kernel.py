@@ -12,8 +12,7 @@ from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store
-from graphflow.compiler.passes.stages import reduction_start
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
     """`define internal void @name(ptr %frame, ptr %block)`; the block is the launch's part of the frame."""

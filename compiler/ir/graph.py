@@ -274,7 +274,8 @@ class Graph:
         try:
             yield self
         finally:
-            _STACKS.graphs.remove(self)
+            stack = _STACKS.graphs  # the innermost entry of this graph: it may be entered twice
+            del stack[len(stack) - 1 - stack[::-1].index(self)]
 
     @contextmanager
     def control_dependencies(self, control_inputs: Iterable[Any] | None) -> Iterator[None]:

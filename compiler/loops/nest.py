@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.expr import Expr, cost, text, walk
+from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,17 @@ class LoopNest:
         head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
         dims = "".join(f", {s.name}" for s in self.symbols)
         return "\n".join([f"kernel({head}{dims})", *_lines(self.body, "  ")])
+
+
+def reduction_start(combine: str, dtype: DType) -> Expr:
+    """The neutral element of a reduction, which is also its value over nothing."""
+    if dtype.is_bool:
+        return const(combine == "and", dtype)
+    if combine in ("min", "max"):
+        if dtype.is_floating:
+            return const(float("inf") if combine == "min" else float("-inf"), dtype)
+        return const(dtype.max if combine == "min" else dtype.min, dtype)
+    return const(1 if combine == "mul" else 0, dtype)
 
 
 def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:

@@ -15,6 +15,7 @@ from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType, as_dims
+from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.loops.expr import cast as cast_expr
 from graphflow.compiler.loops.forms import pointwise, pointwise_op
 from graphflow.compiler.loops.numeric import cast_array
@@ -35,6 +36,8 @@ def _default_type(op: Operation) -> TensorType:
     if not TensorShape(declared).is_compatible_with(TensorShape(op.input.type.dims)):
         raise shape_error(op,
                           f"(C1): the default's shape {op.input.shape} does not fit {TensorShape(declared)}")
+    if isinstance(op.graph.rules, CompileRules):
+        return op.input.type  # type: ignore[no-any-return]  # not fed: the dims left open are the default's
     return TensorType(op.input.dtype, declared)
 
 

@@ -52,7 +52,7 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
-    return Call(function, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
+    return Call(function, nest, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
                 _extents(nest), scalar_work(nest.body))
 
 

@@ -12,10 +12,11 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Form, Load
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
+from graphflow.compiler.loops.nest import (Accumulator, Let, Loop, LoopNest, Param, Stmt, Store, expressions,
+                                             reduction_start, statements)
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.fuse import Group, Grouping
-from graphflow.compiler.passes.stages import Stages, reduction_start
+from graphflow.compiler.passes.stages import Stages
 
 
 

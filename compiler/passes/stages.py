@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphflow.compiler.ir.dims import Dim, atoms_of, single_atom
-from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.forms import Reduction
 from graphflow.compiler.passes.fuse import Group, Grouping
 
@@ -99,14 +96,3 @@ class Stages:
         dims = t.op.operands[0].type.known_dims
         left = iter(self.group.inner or [])
         return [0 if dims[k] == 1 else next(left) for k in form.axes(t.op)]
-
-
-def reduction_start(combine: str, dtype: DType) -> Expr:
-    """The neutral element of a reduction, which is also its value over nothing."""
-    if dtype.is_bool:
-        return E.const(combine == "and", dtype)
-    if combine in ("min", "max"):
-        if dtype.is_floating:
-            return E.const(float("inf") if combine == "min" else float("-inf"), dtype)
-        return E.const(dtype.max if combine == "min" else dtype.min, dtype)
-    return E.const(1 if combine == "mul" else 0, dtype)

@@ -239,25 +239,25 @@ ERFC_32 = (
     float.fromhex("0x1.2986e80000000p-14"),
 )
 
-# erfinv(x)/x - 1, u = -log(1 - x^2) - 2.5 on [-2.5, 2.5]; error 2^-27.1
+# erfinv(x)/x - 0.875 - w/4, w = -log(1 - x^2), u = w - 2.5 on [-2.5, 2.5]; error 2^-28.4
 ERFINV_NEAR_32 = (
-    float.fromhex("0x1.00b8ba0000000p-1"),
-    float.fromhex("0x1.f91e8c0000000p-3"),
-    float.fromhex("-0x1.11c3d40000000p-8"),
-    float.fromhex("-0x1.4866e80000000p-10"),
-    float.fromhex("0x1.c9b9b00000000p-13"),
-    float.fromhex("-0x1.4cb6120000000p-18"),
-    float.fromhex("-0x1.cb98900000000p-19"),
-    float.fromhex("0x1.f35af60000000p-22"),
-    float.fromhex("0x1.1359ee0000000p-26"),
-    float.fromhex("-0x1.2b4cee0000000p-27"),
-    float.fromhex("0x1.0336f20000000p-31"),
+    float.fromhex("0x1.71741e0000000p-10"),
+    float.fromhex("-0x1.b85d3e0000000p-9"),
+    float.fromhex("-0x1.11c4200000000p-8"),
+    float.fromhex("-0x1.4866440000000p-10"),
+    float.fromhex("0x1.c9c5a20000000p-13"),
+    float.fromhex("-0x1.4cfd260000000p-18"),
+    float.fromhex("-0x1.ccfd3a0000000p-19"),
+    float.fromhex("0x1.f43f740000000p-22"),
+    float.fromhex("0x1.35efee0000000p-26"),
+    float.fromhex("-0x1.2d6da60000000p-27"),
+    float.fromhex("0x1.70bd840000000p-32"),
 )
 
-# erfinv(x)/x - 2, u = sqrt(-log(1 - x^2)) - 3 on [-0.76393, 1.2]; error 2^-26.9
+# erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = sqrt(w) - 3 on [-0.76393, 1.2]; error 2^-28.8
 ERFINV_FAR_32 = (
-    float.fromhex("0x1.aa7bf00000000p-1"),
-    float.fromhex("0x1.006dca0000000p+0"),
+    float.fromhex("-0x1.5610420000000p-3"),
+    float.fromhex("0x1.b7276e0000000p-10"),
     float.fromhex("0x1.3580960000000p-7"),
     float.fromhex("-0x1.f4e1ea0000000p-8"),
     float.fromhex("0x1.74c6b40000000p-8"),
@@ -429,10 +429,10 @@ ERFC_64 = (
     float.fromhex("0x1.3c619fe82d1dap-30"),
 )
 
-# erfinv(x)/x - 1, u = -log(1 - x^2) - 3.125 on [-3.125, 3.125]; error 2^-55.4
+# erfinv(x)/x - 0.875 - w/4, w = -log(1 - x^2), u = w - 3.125 on [-3.125, 3.125]; error 2^-57.7
 ERFINV_NEAR_64 = (
-    float.fromhex("0x1.4eabcf9335d0cp-1"),
-    float.fromhex("0x1.ebd80d9b13dfap-3"),
+    float.fromhex("-0x1.54306cca2f42bp-9"),
+    float.fromhex("-0x1.427f264ec2064p-7"),
     float.fromhex("-0x1.8b6c33114ead6p-8"),
     float.fromhex("-0x1.84576948356a9p-11"),
     float.fromhex("0x1.879c2a20b5296p-13"),
@@ -458,10 +458,10 @@ ERFINV_NEAR_64 = (
     float.fromhex("-0x1.6adbfac940abep-72"),
 )
 
-# erfinv(x)/x - 2, u = sqrt(-log(1 - x^2)) - 3.25 on [-0.75, 0.75]; error 2^-54.5
+# erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = sqrt(w) - 3.25 on [-0.75, 0.75]; error 2^-58.4
 ERFINV_FAR_64 = (
-    float.fromhex("0x1.15798701ab490p+0"),
-    float.fromhex("0x1.0158a6d641d55p+0"),
+    float.fromhex("-0x1.5433c7f2a5b83p-3"),
+    float.fromhex("0x1.58a6d641d54a8p-8"),
     float.fromhex("0x1.5ffcfe5b6cd82p-8"),
     float.fromhex("-0x1.ebadabba02370p-9"),
     float.fromhex("0x1.468eeca94292ep-9"),
@@ -483,10 +483,10 @@ ERFINV_FAR_64 = (
     float.fromhex("0x1.06a5f17e60903p-27"),
 )
 
-# erfinv(x)/x - 4, u = sqrt(-log(1 - x^2)) - 5 on [-1, 1.1]; error 2^-55.3
+# erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = sqrt(w) - 5 on [-1, 1.1]; error 2^-58.7
 ERFINV_TAIL_64 = (
-    float.fromhex("0x1.b326ee8d6bfd7p-1"),
-    float.fromhex("0x1.02a30d1fba10bp+0"),
+    float.fromhex("-0x1.336445ca500a3p-3"),
+    float.fromhex("0x1.51868fdd085b2p-7"),
     float.fromhex("-0x1.22ea5df1cd109p-13"),
     float.fromhex("-0x1.c2f36aa171ac3p-13"),
     float.fromhex("0x1.3ebf4efb5a40ap-14"),

@@ -16,6 +16,7 @@ from graphflow.compiler.loops.maths.floats import (
     magnitude,
     multiply,
     signed,
+    two_sum,
 )
 
 
@@ -74,8 +75,9 @@ def expm1(f: Format, x: Expr) -> Expr:
     """2 (2^(n-1) - 1/2 + 2^(n-1) (exp(r) - 1)); halved, so that the power stays finite to the end."""
     word, (r, low) = reduce_pair(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
     scale = f.power_of_two(word - 1)
-    h, l = fast_two_sum(scale - 0.5, scale * r)
-    whole = 2.0 * (h + fma(scale, curve(f, r) + low, l))
+    base, lost = two_sum(scale, f.number(-0.5))
+    h, l = fast_two_sum(base, scale * r)
+    whole = 2.0 * (h + fma(scale, curve(f, r) + low, l + lost))
     return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
 
 

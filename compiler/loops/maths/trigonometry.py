@@ -23,6 +23,7 @@ from graphflow.compiler.loops.maths.floats import (
     root,
     signed,
     two_product,
+    two_sum,
 )
 
 LARGEST_F64_ANGLE = 2.0**45
@@ -38,10 +39,9 @@ def _reduce_f64(x: Expr) -> tuple[Expr, Pair]:
     x = select(magnitude(x) <= LARGEST_F64_ANGLE, x, math.nan)
     n, word = F64.round(x, 2.0 / math.pi)
     p1, p2, p3 = F64.table("HALF_PI")
-    a = fma(n, -p1, x)
-    r = fma(n, -p2, a)
-    low = fma(n, -p2, a - r)
-    return word, (r, fma(n, -p3, low))
+    p, e = two_product(n, -p2)
+    r, low = two_sum(fma(n, -p1, x), p)
+    return word, (r, low + fma(n, -p3, e))
 
 
 def _reduce_f32(x: Expr) -> tuple[Expr, Pair]:

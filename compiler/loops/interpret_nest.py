@@ -1,0 +1,90 @@
+"""Loop nests in plain numpy: what GRAPHFLOW_JIT=0 runs. A loop without loops inside runs as one array expression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir.dims import Atom
+from graphflow.compiler.loops.interpret import Env, evaluate, evaluate_dim
+from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
+
+Array = np.ndarray[Any, Any]
+_COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
+            "and": np.logical_and, "or": np.logical_or}
+
+
+def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, int]) -> list[str]:
+    """Run a kernel on flat buffers, in place; gives the texts of indices out of range."""
+    env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)}, atoms=dict(symbols))
+    _run(nest.body, env)
+    return env.faults
+
+
+def _run(body: tuple[Stmt, ...], env: Env) -> None:
+    for stmt in body:
+        if isinstance(stmt, Let):
+            env.temps[stmt.name] = evaluate(stmt.value, env)
+        elif isinstance(stmt, Store):
+            _store(stmt, env)
+        elif isinstance(stmt, Product):
+            _product(stmt, env)
+        elif any(isinstance(s, (Loop, Product)) for s in stmt.body):
+            _one_by_one(stmt, env)
+        else:
+            _at_once(stmt, env)
+
+
+def _store(s: Store, env: Env) -> None:
+    buffer, at = env.buffers[s.buffer], np.asarray(evaluate_dim(s.offset, env))
+    value = evaluate(s.value, env)
+    if s.add:
+        np.add.at(buffer, at, value)
+    else:
+        buffer[at] = value
+
+
+def _product(p: Product, env: Env) -> None:
+    m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
+    a = _matrix(env, p.a, p.a_offset, k, m).T if p.transpose_a else _matrix(env, p.a, p.a_offset, m, k)
+    b = _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
+    _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
+
+
+def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:
+    start = evaluate_dim(offset, env)
+    return env.buffers[buffer][start:start + rows * cols].reshape(rows, cols)
+
+
+def _one_by_one(loop: Loop, env: Env) -> None:
+    totals: list[Any] = [None] * len(loop.accumulators)
+    for i in range(evaluate_dim(loop.extent, env)):
+        env.atoms[loop.axis] = i
+        _run(loop.body, env)
+        for k, a in enumerate(loop.accumulators):
+            value = evaluate(a.value, env)
+            totals[k] = value if totals[k] is None else _COMBINE[a.combine](totals[k], value)
+    _bind(loop, totals, env)
+
+
+def _at_once(loop: Loop, env: Env) -> None:
+    extent = evaluate_dim(loop.extent, env)
+    env.atoms[loop.axis] = np.arange(extent)
+    totals: list[Any] = [None] * len(loop.accumulators)
+    if extent:
+        _run(loop.body, env)
+        for k, a in enumerate(loop.accumulators):
+            lanes = np.broadcast_to(evaluate(a.value, env), (extent,))
+            totals[k] = _COMBINE[a.combine].reduce(lanes, dtype=lanes.dtype)
+    _bind(loop, totals, env)
+
+
+def _bind(loop: Loop, totals: Sequence[Any], env: Env) -> None:
+    """A reduction over nothing gives the neutral element."""
+    
+    for a, total in zip(loop.accumulators, totals, strict=True):
+        dtype = a.value.dtype
+        start = reduction_start(a.combine, dtype).attr.value
+        env.temps[a.name] = np.asarray(start if total is None else total, dtype.numpy)[()]
