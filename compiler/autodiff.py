@@ -50,11 +50,11 @@ def _operations_between(ys: Sequence[Tensor], xs: Sequence[Tensor], stop: Sequen
         if op not in above:
             above.add(op)
             stack.extend(t.op for t in op.operands if t not in blocked)
-    wanted = set(xs)  # an x that is stopped as well still has a gradient: the partial derivative
+    asked = set(xs)  # an x that is stopped as well still has a gradient: the partial derivative
     reached = {x.op for x in xs}
     order = sorted(above, key=lambda op: op.id)
     for op in order:
-        if op not in reached and any(t in wanted or t.op in reached and t not in blocked for t in op.operands):
+        if op not in reached and any(t in asked or t.op in reached and t not in blocked for t in op.operands):
             reached.add(op)
     return [op for op in order if op in reached]
 

@@ -78,6 +78,7 @@ from graphflow.basics import (
 )
 from graphflow.basics import tuple_ as tuple
 from graphflow.clipping import clip_by_average_norm, clip_by_global_norm, clip_by_norm, global_norm
+from graphflow.compare import Comparison, compare
 from graphflow.compiler.ir.dtypes import (
     DType,
     as_dtype,
@@ -261,7 +262,8 @@ __all__ = [
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
-    "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
+    "Comparison",
+    "compare", "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
     "convert_to_tensor", "cos", "cosh", "count_nonzero", "device", "diag", "disable_eager_execution",
     "disable_v2_behavior", "div", "div_no_nan", "divide", "double", "equal", "erf", "erfc", "errors",
     "executing_eagerly", "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",

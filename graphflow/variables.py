@@ -272,26 +272,30 @@ def local_variables_initializer() -> Operation:
 def assign(ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None,
            name: str | None = None) -> Tensor:
     """Set the variable `ref`; the result is the new value."""
-    result: Tensor = _variable(ref, "assign").assign(value, name=name)
-    return result
+    return _change(core.assign, ref, value, name)
 
 
 def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Add to the variable `ref`; the result is the new value."""
-    result: Tensor = _variable(ref, "assign_add").assign_add(value, name=name)
-    return result
+    return _change(core.assign_add, ref, value, name)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Subtract from the variable `ref`; the result is the new value."""
-    result: Tensor = _variable(ref, "assign_sub").assign_sub(value, name=name)
+    return _change(core.assign_sub, ref, value, name)
+
+
+def _change(record: Any, ref: Any, value: Any, name: str | None) -> Tensor:
+    variable = _variable(ref, record.name)
+    # a write's result as `ref` orders the writes: tf.assign_add(tf.assign(w, 0), 1)
+    with variable.graph.control_dependencies([ref] if isinstance(ref, Tensor) else []):
+        result: Tensor = variable._write(record, value, name, True)
     return result
 
 
 def _variable(ref: Any, function: str) -> Variable:
     if isinstance(ref, Variable):
         return ref
-    # a write's result stands for its variable: tf.assign_add(tf.assign(w, 0), 1)
     if isinstance(ref, Tensor) and "variable" in ref.op.attrs:
         found = _by_handle(ref.graph).get(ref.op.variable)
         if found is not None:

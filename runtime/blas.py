@@ -23,8 +23,9 @@ def gemm_addresses() -> tuple[int, int]:
 
 
 def library_name() -> str:
+    """What `gemm_addresses` are those of, for people to read."""
     library = _openblas()
-    return os.path.basename(library._name) if library is not None else "plain loops (no OpenBLAS found in numpy)"
+    return "plain loops (no OpenBLAS found in numpy)" if library is None else os.path.basename(library._name)
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,13 +55,13 @@ _COMPILED: list[Any] = []  # the callbacks must outlive every program
 
 
 def _compiled_gemm(dtype: str) -> int:
-    from numba import carray, cfunc, types
+    from numba import carray, cfunc, types  # type: ignore[attr-defined]  # carray is public, if not to mypy
 
     t = types.float32 if dtype == "float32" else types.float64
     i4, i8, p = types.int32, types.int64, types.CPointer(t)
 
-    def gemm(order: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any, ldb: Any,
-             beta: Any, c: Any, ldc: Any) -> None:
+    def gemm(order: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any,
+             b: Any, ldb: Any, beta: Any, c: Any, ldc: Any) -> None:
         x, y, out = carray(a, (m * k,)), carray(b, (k * n,)), carray(c, (m * n,))
         for i in range(m):
             for j in range(n):
@@ -72,4 +73,6 @@ def _compiled_gemm(dtype: str) -> int:
 
     compiled = cfunc(types.void(i4, i4, i4, i8, i8, i8, t, p, i8, p, i8, t, p, i8))(gemm)
     _COMPILED.append(compiled)
-    return int(compiled.address)
+    address = compiled.address
+    assert address is not None
+    return address

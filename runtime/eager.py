@@ -14,6 +14,7 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.compiler.passes.expand import expand
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.runtime.variables import VariableStore
 
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class EagerResult:
-    """values of the fetches; the variables' new values; seconds; the most bytes alive at once; operations run."""
+    """Values of the fetches, the variables' new values, seconds, most bytes alive at once, operations run."""
 
     values: list[Array]
     updates: Mapping[VariableHandle, Array]
@@ -32,11 +33,12 @@ class EagerResult:
 
 
 def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
-                arrays: Sequence[Array], store: VariableStore, key: Sequence[int] = (0, 0, 0, 0)) -> EagerResult:
+                arrays: Sequence[Array], store: VariableStore,
+                key: Sequence[int] = (0, 0, 0, 0)) -> EagerResult:
     """Run a signature op by op. The store is read and not written."""
     types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
     pins = _integer_pins(feeds, arrays)
-    graph = prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins)).graph
+    graph = expand(prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins)).graph)
     given: dict[Tensor, Array] = {}
     feed_values = iter(arrays)
     for t in graph.inputs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import secrets
 import threading
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,7 +26,7 @@ _WORD = 0xFFFFFFFF
 
 
 class Engine:
-    """Compiles the signatures of one graph against one store of variables. Safe to use from several threads."""
+    """Compiles the signatures of one graph against one store of variables; several threads may use it."""
 
     def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
         self.graph = graph
@@ -38,7 +37,8 @@ class Engine:
         self._entropy = secrets.randbits(64)
         self._runs = 0
 
-    def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor]) -> Executable:
+    def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
+                feeds: Sequence[Tensor]) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed."""
         key = (tuple(fetches), tuple(targets), tuple(feeds))
         with self._lock:
@@ -67,7 +67,7 @@ class Engine:
         return program, native
 
     def next_key(self) -> tuple[int, int, int, int]:
-        """Key words for the random ops of one run: the session's entropy, and a number that no other run has."""
+        """Key words for the random ops of one run: the session's entropy, and a number of this run alone."""
         with self._lock:
             key = self.peek_key()
             self._runs += 1
@@ -78,11 +78,9 @@ class Engine:
         return self._entropy & _WORD, self._entropy >> 32, self._runs & _WORD, self._runs >> 32
 
 
-
-
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Compiling makes many objects and hardly any cycles: collecting meanwhile only walks them again and again."""
+    """Compiling makes many objects and hardly any cycles: collecting only walks them again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

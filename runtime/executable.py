@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, sym
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.passes.prune import Undecided
 from graphflow.compiler.program import Program
 from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
 
 _MOST_PLANS = 256
-Variant = "tuple[Program, Compiled]"
 Pins = tuple[tuple[str, int], ...]
+Compile = Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]]
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,12 @@ class Figures:
 class Executable:
     """`executable(*feeds)` gives a list with the value of each fetch.
 
-    A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes make
-    a new plan (microseconds); a new program is compiled only for another rank of a feed of unknown rank, and for a
-    dim of 1 that must be broadcast where the program took it for equal to another.
+    A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes
+    make a new plan (microseconds); a new program is compiled only for another rank of a feed of unknown rank,
+    and for a dim of 1 that must be broadcast where the program took it for equal to another.
     """
 
-    def __init__(self, engine: Engine, compile: Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]],
-                 feeds: Sequence[Tensor]) -> None:
+    def __init__(self, engine: Engine, compile: Compile, feeds: Sequence[Tensor]) -> None:
         self._engine = engine
         self._store = engine.store
         self._compile = compile
@@ -99,9 +99,9 @@ class Executable:
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
         program, native, values = self._fitting(arrays)
-        for a, b in broken(program.required, values):
-            raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit: {a} must equal {b} in a reshape, "
-                                                   f"with {_dims_text(values)}")
+        for left, right in broken(program.required, values):
+            raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit: {left} must equal {right} "
+                                                   f"in a reshape, with {_dims_text(values)}")
         plan = Plan(program, native, values)
         if len(self._plans) >= _MOST_PLANS:
             self._plans.pop(next(iter(self._plans)))
@@ -109,29 +109,26 @@ class Executable:
         self._plans[key] = plan
         return plan
 
-    def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, Dim]]:
-        """A program whose guards hold for these feeds; dims in a broken guard become constants of a new one."""
+    def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, int]]:
+        """A program whose guards hold for these feeds; dims in a broken one become constants of the next."""
         types, pins = feed_types(self._feeds, arrays), dict[str, int]()
         while True:
             program, native, pinned = self._variant(types, arrays, pins)
             pins |= pinned
-            values: dict[Atom, Dim] = {a: symbol_value(s, arrays) for a, s in program.symbols.items()}
+            values = {a: symbol_value(s, arrays) for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
                 return program, native, values
-            new = {a.name: int(values[a]) for pair in wrong for d in pair  # type: ignore[call-overload]
-                   for a in atoms_of(d)}
+            new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d)}
             if new.keys() <= pins.keys() or not any(v == 1 for v in new.values()):
-                raise InvalidArgumentError(
-                    None, None, "the feeds' shapes do not fit each other: "
-                    + ", ".join(f"{a} must equal {b}" for a, b in wrong) + f", with {_dims_text(values)}; feeds: "
-                    + ", ".join(f"{t.name} {arr.shape}" for t, arr in zip(self._feeds, arrays, strict=True)))
+                rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
+                feeds = ", ".join(f"{t.name} {a.shape}" for t, a in zip(self._feeds, arrays, strict=True))
+                raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit each other: {rules}, "
+                                                       f"with {_dims_text(values)}; feeds: {feeds}")
             pins |= new
 
     def _variant(self, types: tuple[TensorType, ...], arrays: list[Array],
                  pins: dict[str, int]) -> tuple[Program, Compiled, dict[str, int]]:
-        from graphflow.compiler.passes.prune import Undecided
-
         pins = dict(pins)
         while True:
             key = (types, tuple(sorted(pins.items())))
@@ -165,8 +162,6 @@ class Executable:
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:
     """The feeds' types with a symbol n0, n1, ... for each unknown dim."""
-    from graphflow.compiler.ir.dims import sym
-
     count = 0
     types = []
     for t, a in zip(feeds, arrays, strict=True):
@@ -180,7 +175,7 @@ def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[Tensor
 
 
 def convert_feed(value: Any, t: Tensor) -> Array:
-    """A feed as a C-ordered array of the tensor's dtype; DTypeError when the value would be changed by that."""
+    """A feed as a C-ordered array of the tensor's dtype; DTypeError when that would change the value."""
     if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
         raise DTypeError(f"the value fed for {t.name!r} is a tensor: feed what session.run gives for it")
     try:
@@ -194,16 +189,16 @@ def convert_feed(value: Any, t: Tensor) -> Array:
 
 def _cast(array: Array, t: Tensor) -> Array:
     dtype: DType = t.dtype
-    if array.dtype.kind not in "biufV" or array.dtype.kind == "V" and dtype.kind != "float":
-        raise DTypeError(f"cannot feed a value of dtype {array.dtype} for {t.name!r}, which is {t.type} (made at "
-                         f"{t.op.source[0]}:{t.op.source[1]})")
+    if array.dtype.kind not in "biufV" or (array.dtype.kind == "V" and dtype.kind != "float"):
+        raise DTypeError(f"cannot feed a value of dtype {array.dtype} for {t.name!r}, which is {t.type} "
+                         f"(made at {t.op.source[0]}:{t.op.source[1]})")
     with np.errstate(all="ignore"):
         converted = array.astype(dtype.numpy)
     if dtype.kind in ("int", "uint", "bool") and not np.array_equal(converted, array):
-        raise DTypeError(f"cannot feed {array.dtype} values for {t.name!r}, which is {t.type} (made at "
-                         f"{t.op.source[0]}:{t.op.source[1]}): they would change")
+        raise DTypeError(f"cannot feed {array.dtype} values for {t.name!r}, which is {t.type} "
+                         f"(made at {t.op.source[0]}:{t.op.source[1]}): they would change")
     return converted
 
 
-def _dims_text(values: dict[Atom, Dim]) -> str:
+def _dims_text(values: dict[Atom, int]) -> str:
     return ", ".join(f"{a.name} = {v}" for a, v in values.items())

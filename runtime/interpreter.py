@@ -1,4 +1,4 @@
-"""GRAPHFLOW_JIT=0: the loop nests of a program run in plain numpy, on the same frame and memory as native code."""
+"""GRAPHFLOW_JIT=0: a program's loop nests run in plain numpy, on the same frame and memory as native code."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ def _memory(address: int, size: int, dtype: DType) -> Array:
     """The numpy view of memory that the frame points to."""
     if size == 0:
         return np.empty(0, dtype.numpy)
-    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype=dtype.numpy)
+    return np.frombuffer(memoryview((ctypes.c_char * size).from_address(address)), dtype=dtype.numpy)

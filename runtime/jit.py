@@ -15,7 +15,7 @@ _names = itertools.count()
 class _MethodDef(ctypes.Structure):
     """CPython's PyMethodDef."""
 
-    _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int),  # noqa: RUF012
+    _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int),
                 ("doc", ctypes.c_char_p)]
 
 
@@ -30,7 +30,8 @@ class NativeFunction:
         make = ctypes.pythonapi.PyCFunction_NewEx
         make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
         # the function's `self` keeps its code and definition alive: a plan holds no more than the function
-        self.call: Callable[..., Any] = make(ctypes.addressof(self._definition), (library, self._definition), None)
+        alive = (library, self._definition)
+        self.call: Callable[..., Any] = make(ctypes.addressof(self._definition), alive, None)
 
     def entry(self, sizes: Sequence[int]) -> Callable[..., Any]:
         """What to call for buffers of these sizes in bytes: the same for all."""
@@ -59,7 +60,7 @@ def _codegen() -> Any:
     from llvmlite import binding
     from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 
-    class Library(JITCodeLibrary):  # type: ignore[misc]
+    class Library(JITCodeLibrary):
         def _optimize_functions(self, ll_module: Any) -> None:
             ll_module.data_layout = self._codegen._data_layout
 
@@ -77,10 +78,10 @@ def _codegen() -> Any:
                 if not f.is_declaration:
                     functions.run(f, builder)
 
-    class Codegen(JITCPUCodegen):  # type: ignore[misc]
+    class Codegen(JITCPUCodegen):
         _library_class = Library
 
-    return Codegen("graphflow")
+    return Codegen("graphflow")  # type: ignore[no-untyped-call]
 
 
 @functools.lru_cache(maxsize=1)

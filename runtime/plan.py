@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from graphflow.compiler.codegen.frame import (ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX, GEMM_F32, GEMM_F64,
-                                              RELEASE_LOCK, block_starts)
+from graphflow.compiler.codegen.frame import (
+    ERROR_CHECK,
+    ERROR_EXTENT,
+    ERROR_INDEX,
+    GEMM_F32,
+    GEMM_F64,
+    RELEASE_LOCK,
+    block_starts,
+)
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.passes.plan_memory import place
@@ -48,23 +55,25 @@ class Slot:
 class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
-    def __init__(self, program: Program, native: Compiled, values: dict[Atom, Dim]) -> None:
+    def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int]) -> None:
         self.program = program
         self.uses_key = program.uses_key
-        self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy) for t in program.outputs]
+        self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
+                        for t in program.outputs]
         self.scalars = any(not shape for shape, _ in self.outputs)
         self.first_call = True
         self.free: list[Slot] = []
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         self.call = native.entry(self._sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
-        offsets, self.arena_bytes = place([self._sizes[k] for k in arena],
-                                          [(program.buffers[k].first, program.buffers[k].last) for k in arena])
+        lives = [(program.buffers[k].first, program.buffers[k].last) for k in arena]
+        offsets, self.arena_bytes = place([self._sizes[k] for k in arena], lives)
         self._arena_offsets = np.zeros(len(program.buffers), np.int64)
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
         self._blocks = _Blocks(program, values)
-        self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents]) for c in program.calls)
+        self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents])
+                        for c in program.calls)
 
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
@@ -72,11 +81,13 @@ class Plan:
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers
-        return Slot(frame, aligned_empty((self.arena_bytes,), np.uint8), np.zeros(4, np.uint32))
+        return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
 
     def bind(self, slot: Slot, store: VariableStore) -> None:
-        """Put the addresses of all buffers but feeds and outputs into the frame; variables that are read must have
-        a value."""
+        """Put the addresses of all buffers but feeds and outputs into the frame.
+
+        Raises:  FailedPreconditionError when a variable that is read has no value
+        """
         program = self.program
         for v in program.reads:
             store.require(v)
@@ -106,7 +117,7 @@ class Plan:
 class _Blocks:
     """Which slots of the frame hold buffer addresses and which hold integers, as index arrays."""
 
-    def __init__(self, program: Program, values: dict[Atom, Dim]) -> None:
+    def __init__(self, program: Program, values: Mapping[Atom, int]) -> None:
         starts = block_starts(program.calls)
         self.end = starts[-1]
         buffer_slots: list[int] = []
@@ -116,7 +127,7 @@ class _Blocks:
         for c, start in zip(program.calls, starts, strict=False):
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
-            integers += [evaluate(values[a], {}) for a in c.symbols]
+            integers += [values[a] for a in c.symbols]
             integers.append(c.check)
             first = start + len(c.buffers)
             integer_slots += range(first, first + len(c.symbols) + 1)
@@ -131,7 +142,7 @@ def _work(kind: str, work: int, extents: list[int]) -> int:
     return product // 16 if kind == "product" else product * max(work, 1) // 8
 
 
-def broken(pairs: Sequence[tuple[Dim, Dim]], values: dict[Atom, Dim]) -> list[tuple[Dim, Dim]]:
+def broken(pairs: Sequence[tuple[Dim, Dim]], values: Mapping[Atom, int]) -> list[tuple[Dim, Dim]]:
     """The pairs that are not equal at these values."""
     return [(a, b) for a, b in pairs if evaluate(a, values) != evaluate(b, values)]
 

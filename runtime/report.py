@@ -31,7 +31,7 @@ class Times:
 
 
 def compiled(program: Program, times: Times, native: Compiled) -> None:
-    """One line at level 1; level 2 adds the kernels, 3 the graphs, 4 the loop nests, 5 LLVM IR and assembly."""
+    """Level 1 prints a line; 2 adds the kernels, 3 the graphs, 4 the loop nests, 5 LLVM IR and assembly."""
     level = flags.debug_level()
     parts = ", ".join(f"{k} {v:.1f}" for k, v in times.parts.items() if v >= 0.05)
     _print(f"graphflow: compiled {program.ops} ops into {len(program.calls)} kernels in {times.total:.1f} ms "
@@ -46,10 +46,11 @@ def compiled(program: Program, times: Times, native: Compiled) -> None:
 
 def kernel_table(program: Program) -> str:
     """A row per kernel: what it fuses and over which extents it loops."""
-    rows = [("kernel", "kind", "ops", "extents", "work", "fused")]
+    rows: list[tuple[str, ...]] = [("kernel", "kind", "ops", "extents", "work", "fused")]
     rows += [_row(k, c) for k, c in enumerate(program.calls)]
     widths = [max(len(r[k]) for r in rows) for k in range(5)]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=False)) + "  " + r[5] for r in rows]
+    lines = ["".join(f"  {cell:{width}}" for cell, width in zip(row, widths, strict=False)) + f"  {row[5]}"
+             for row in rows]
     lines.append(f"  {len(program.calls)} kernels for {program.ops} ops, in one native call")
     return "\n".join(lines)
 

@@ -15,8 +15,11 @@ Array = np.ndarray[Any, Any]
 
 
 class VariableStore:
-    """Variable -> array. `version` changes whenever an array is made or replaced, never when one is written into;
-    programs keep addresses for as long as it stays."""
+    """Variable -> array.
+
+    `version` changes whenever an array is made or replaced, never when one is written into; programs keep
+    addresses for as long as it stays.
+    """
 
     def __init__(self) -> None:
         self.version = 0
@@ -39,7 +42,8 @@ class VariableStore:
         """FailedPreconditionError unless the variable has a value."""
         if variable not in self._ready:
             raise FailedPreconditionError(
-                None, None, f"attempting to use the uninitialized variable {variable.name!r} ({variable.type})\n"
+                None, None, f"attempting to use the uninitialized variable {variable.name!r} "
+                            f"({variable.type})\n"
                             f"hint: run tf.global_variables_initializer() first, in this session")
 
     def mark_initialized(self, variable: VariableHandle) -> None:
@@ -53,21 +57,21 @@ class VariableStore:
     def read(self, variable: VariableHandle) -> Array:
         """A copy of the value."""
         self.require(variable)
-        return self._arrays[variable].copy()
+        return np.array(self._arrays[variable])
 
     def write(self, variable: VariableHandle, value: Any) -> None:
-        """Set the value, converted to the variable's dtype; InvalidArgumentError when the shape is another."""
+        """Set the value, converted to the variable's dtype; InvalidArgumentError if its shape is another."""
         array = np.asarray(value, dtype=variable.type.dtype.numpy)
         target = self.array(variable)
         if array.shape != target.shape:
-            raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, but the value's "
-                                                   f"shape is {array.shape}")
+            raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, "
+                                                   f"but the value's shape is {array.shape}")
         target[...] = array
         self.mark_initialized(variable)
 
     @contextmanager
     def restored(self, variables: Iterable[VariableHandle]) -> Iterator[None]:
-        """Give these variables back, afterwards, the values they had before; those without one lose theirs."""
+        """Afterwards give these variables the values they had before; those that had none lose theirs."""
         before = {v: self.read(v) if v in self._ready else None for v in variables}
         try:
             yield
@@ -83,10 +87,10 @@ class VariableStore:
         return [v.name for v in self._ready]
 
 
-def aligned_empty(shape: Any, dtype: Any, alignment: int = 64) -> Array:
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int = 64) -> Array:
     """An uninitialised array whose data starts at a multiple of `alignment` bytes."""
-    dtype = np.dtype(dtype)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(size + alignment, dtype=np.uint8)
     start = -raw.ctypes.data % alignment
-    return raw[start:start + size].view(dtype).reshape(shape)
+    aligned: Array = np.ndarray(shape, dtype, raw, offset=start)
+    return aligned

@@ -94,14 +94,16 @@ def test_a_run_of_the_initializers_is_named_init():
 
 # Both spellings give the same shape, and the same operation type where one stands for the other.
 SAME_CALLS = [
-    (lambda: tf.reduce_sum(f(2, 3), 1, True), lambda: tf.reduce_sum(f(2, 3), reduction_indices=[1], keep_dims=True)),
+    (lambda: tf.reduce_sum(f(2, 3), 1, True),
+     lambda: tf.reduce_sum(f(2, 3), reduction_indices=[1], keep_dims=True)),
     (lambda: tf.reduce_mean(f(2, 3), axis=[0, 1]), lambda: tf.reduce_mean(input_tensor=f(2, 3))),
     (lambda: tf.argmax(f(2, 3), 1), lambda: tf.argmax(f(2, 3), dimension=1)),
     (lambda: tf.argmax(f(2, 3)), lambda: tf.arg_max(f(2, 3), 0)),
     (lambda: tf.squeeze(f(2, 1), [1]), lambda: tf.squeeze(f(2, 1), squeeze_dims=[1])),
     (lambda: tf.expand_dims(f(2), -1), lambda: tf.expand_dims(f(2), dim=-1)),
     (lambda: tf.concat([f(2, 3), f(2, 1)], 1), lambda: tf.concat(1, [f(2, 3), f(2, 1)])),
-    (lambda: tf.concat(axis=1, values=[f(2, 3), f(2, 1)]), lambda: tf.concat(concat_dim=1, values=[f(2, 3), f(2, 1)])),
+    (lambda: tf.concat(axis=1, values=[f(2, 3), f(2, 1)]),
+     lambda: tf.concat(concat_dim=1, values=[f(2, 3), f(2, 1)])),
     (lambda: tf.split(f(2, 4), 2, 1)[0], lambda: tf.split(1, 2, f(2, 4))[0]),
     (lambda: tf.split(value=f(2, 4), num_or_size_splits=2, axis=1)[0],
      lambda: tf.split(split_dim=1, num_split=2, value=f(2, 4))[0]),
@@ -110,7 +112,8 @@ SAME_CALLS = [
     (lambda: tf.multiply(f(2), 2.0), lambda: tf.mul(f(2), 2.0)),
     (lambda: tf.subtract(f(2), 2.0), lambda: tf.sub(f(2), 2.0)),
     (lambda: tf.negative(f(2)), lambda: tf.neg(f(2))),
-    (lambda: tf.matmul(f(2, 3), f(4, 3), transpose_b=True), lambda: tf.batch_matmul(f(2, 3), f(4, 3), adj_y=True)),
+    (lambda: tf.matmul(f(2, 3), f(4, 3), transpose_b=True),
+     lambda: tf.batch_matmul(f(2, 3), f(4, 3), adj_y=True)),
     (lambda: tf.nn.softmax(f(2, 3), -1), lambda: tf.nn.softmax(f(2, 3), dim=1)),
     (lambda: tf.nn.softmax_cross_entropy_with_logits(labels=f(2, 3), logits=f(2, 3)),
      lambda: tf.nn.softmax_cross_entropy_with_logits(f(2, 3), f(2, 3))),
@@ -119,13 +122,17 @@ SAME_CALLS = [
     (lambda: tf.cast(f(2), tf.int32), lambda: tf.to_int32(f(2))),
     (lambda: tf.range(5), lambda: tf.range(0, 5, 1)),
     (lambda: tf.random_normal([2, 3], 0.0, 1.0), lambda: tf.random_normal(shape=(2, 3), stddev=1.0)),
-    (lambda: tf.random_uniform([2, 3], -1.0, 1.0), lambda: tf.random.uniform([2, 3], minval=-1.0, maxval=1.0)),
-    (lambda: tf.clip_by_value(f(2), 0.0, 1.0), lambda: tf.clip_by_value(t=f(2), clip_value_min=0.0, clip_value_max=1.0)),
-    (lambda: tf.one_hot(tf.constant([1, 2]), 3), lambda: tf.one_hot(indices=[1, 2], depth=3, on_value=1.0, off_value=0.0)),
+    (lambda: tf.random_uniform([2, 3], -1.0, 1.0),
+     lambda: tf.random.uniform([2, 3], minval=-1.0, maxval=1.0)),
+    (lambda: tf.clip_by_value(f(2), 0.0, 1.0),
+     lambda: tf.clip_by_value(t=f(2), clip_value_min=0.0, clip_value_max=1.0)),
+    (lambda: tf.one_hot(tf.constant([1, 2]), 3),
+     lambda: tf.one_hot(indices=[1, 2], depth=3, on_value=1.0, off_value=0.0)),
     (lambda: tf.fill([2, 3], 1.0), lambda: tf.ones(shape=(2, 3), dtype="float32")),
     (lambda: tf.reverse(f(2, 3), [1]), lambda: tf.reverse(f(2, 3), [False, True])),
     (lambda: tf.truediv(f(2), f(2)), lambda: f(2) / f(2)),
-    (lambda: tf.pad(f(2, 3), [[0, 1], [0, 0]]), lambda: tf.pad(f(2, 3), paddings=[[0, 1], [0, 0]], mode="constant")),
+    (lambda: tf.pad(f(2, 3), [[0, 1], [0, 0]]),
+     lambda: tf.pad(f(2, 3), paddings=[[0, 1], [0, 0]], mode="constant")),
 ]
 
 
@@ -149,7 +156,8 @@ def test_dtypes_of_constants(value, dtype, expected):
 
 
 @pytest.mark.parametrize("value, shape, expected", [
-    (7, [2, 2], [[7, 7], [7, 7]]), ([1, 2, 3, 4], [2, 2], [[1, 2], [3, 4]]), ([1, 2], [2, 2], [[1, 2], [2, 2]]),
+    (7, [2, 2], [[7, 7], [7, 7]]), ([1, 2, 3, 4], [2, 2], [[1, 2], [3, 4]]),
+    ([1, 2], [2, 2], [[1, 2], [2, 2]]),
     (3, [], 3), ([1], (2,), [1, 1])])
 def test_shape_of_a_constant_fills(value, shape, expected):
     assert tf.constant(value, shape=shape).op.attrs["value"].array.tolist() == expected

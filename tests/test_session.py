@@ -47,13 +47,13 @@ def test_structures_of_fetches_come_back(net):
             return [plain(i) for i in v]
         return v if v is None else v.tolist()
 
-    assert plain(got) == [[ny, nz], (ny, None), Pair(ny, [nz, None]), {"k": ny, "n": {"m": nz}}, [ny, [1, 2], ny],
-                          [ny, ny], [[ny], ()], {"b": nz, "a": ny}]
+    assert plain(got) == [[ny, nz], (ny, None), Pair(ny, [nz, None]), {"k": ny, "n": {"m": nz}},
+                          [ny, [1, 2], ny], [ny, ny], [[ny], ()], {"b": nz, "a": ny}]
     assert type(got[2]) is Pair and type(got[7]) is collections.OrderedDict
 
 
 def test_equal_structures_of_other_kinds_are_told_apart(net):
-    x, y, z, w, sess = net
+    x, y, z, _w, sess = net
     kinds = [type(sess.run(make, {x: V})) for make in (Pair(y, z), (y, z), [y, z], Pair(y, z))]
     assert kinds == [Pair, tuple, list, Pair]
     nested = [type(sess.run([y, make], {x: V})[1]) for make in (Pair(y, z), (y, z), Pair(y, z))]
@@ -61,7 +61,7 @@ def test_equal_structures_of_other_kinds_are_told_apart(net):
 
 
 def test_single_fetches(net):
-    x, y, z, w, sess = net
+    x, y, _z, w, sess = net
     assert sess.run(tf.no_op()) is None
     assert sess.run(w).tolist() == [1, 2] and sess.run("w:0").tolist() == [1, 2]
     assert isinstance(sess.run([y], {x: V}), list) and sess.run([]) == []
@@ -77,7 +77,8 @@ def test_fetched_arrays_are_the_callers_own(net):
     assert net.sess.run(net.w).tolist() == [1, 2]
 
 
-FEEDS = [V, [1, 3], (1.0, 3.0), np.array([1, 3]), np.array([1, 3], np.float64), [np.float32(1), 3], V[::1], [True, 3]]
+FEEDS = [V, [1, 3], (1.0, 3.0), np.array([1, 3]), np.array([1, 3], np.float64), [np.float32(1), 3], V[::1],
+         [True, 3]]
 
 
 @pytest.mark.parametrize("value", FEEDS, ids=repr)
@@ -86,7 +87,7 @@ def test_feeds_are_converted(net, value):
 
 
 def test_feeds_by_other_keys(net):
-    x, y, z, w, sess = net
+    _x, y, z, w, sess = net
     assert sess.run(y, {"x:0": V}).tolist() == [2, 6]
     assert sess.run(z + y, {y: [0, 0], "z:0": [5, 6]}).tolist() == [5, 6]
     assert sess.run(w + 1, {w: [7, 8]}).tolist() == [8, 9]
@@ -104,7 +105,7 @@ def test_the_order_of_feeds_does_not_matter(net):
 
 
 def test_new_sizes_and_more_operations_do_not_compile_again(net):
-    x, y, z, w, sess = net
+    x, y, _z, _w, sess = net
     sess.run(y, {x: V})
     prepared = sess.engine.prepare([y], [], [x])
     for n in (1, 5, 0):
@@ -167,7 +168,7 @@ def test_a_closed_session_cannot_run():
 
 
 def test_default_sessions(net):
-    x, y, z, w, sess = net
+    x, y, _z, _w, sess = net
     assert tf.get_default_session() is sess and tf.get_default_graph() is sess.graph
     assert y.eval({x: V}).tolist() == [2, 6] and y.eval(feed_dict={x: V}, session=sess).tolist() == [2, 6]
     assert tf.no_op().run() is None
@@ -231,7 +232,8 @@ def test_threads_share_a_session(net):
 
 
 def test_options():
-    config = tf.ConfigProto(allow_soft_placement=True, gpu_options=tf.GPUOptions(per_process_gpu_memory_fraction=0.3))
+    config = tf.ConfigProto(allow_soft_placement=True,
+                            gpu_options=tf.GPUOptions(per_process_gpu_memory_fraction=0.3))
     config.gpu_options.allow_growth = True
     config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
     with pytest.raises(AttributeError):

@@ -37,7 +37,8 @@ def session(graph):
 
 def test_what_a_variable_shows():
     w = tf.Variable(tf.zeros([2, 3]), name="W")
-    assert (w.name, w.op.name, w.dtype, w.shape, w.get_shape().as_list()) == ("W:0", "W", tf.float32, [2, 3], [2, 3])
+    assert (w.name, w.op.name, w.dtype) == ("W:0", "W", tf.float32)
+    assert w.shape == [2, 3] and w.get_shape().as_list() == [2, 3]
     assert w.op.type == "VariableV2" and w.graph is tf.get_default_graph() and w.trainable
     assert repr(w) == "<tf.Variable 'W:0' shape=(2, 3) dtype=float32>"
     assert w.initializer.name == "W/Assign" and isinstance(w.initializer, tf.Operation)
@@ -63,7 +64,8 @@ def test_collections_of_variables():
 def test_changes(session):
     w = tf.Variable([1.0, 2.0])
     n = tf.Variable(0, trainable=False)
-    steps = [w.assign([3, 4]), w.assign_add([1, 1]), tf.assign_sub(w, tf.constant([4.0, 5.0])), tf.assign(w, [7, 7])]
+    steps = [w.assign([3, 4]), w.assign_add([1, 1]), tf.assign_sub(w, tf.constant([4.0, 5.0])),
+             tf.assign(w, [7, 7])]
     count = tf.assign_add(n, 1)
     twice = tf.assign_add(tf.assign(n, 10), 5)
     sess = session()
@@ -110,7 +112,8 @@ def test_gradients_reach_every_read(session):
 
 def test_uninitialized_variables_are_named():
     w = tf.Variable(1.0, name="forgotten")
-    with tf.Session() as sess, pytest.raises(errors.FailedPreconditionError, match=r"forgotten[\s\S]*initializer"):
+    with tf.Session() as sess, pytest.raises(errors.FailedPreconditionError,
+                                             match=r"forgotten[\s\S]*initializer"):
         sess.run(w + 1)
 
 
@@ -162,7 +165,8 @@ def test_reuse_shares():
 
 
 @pytest.mark.parametrize("make, error, words", [
-    (lambda: tf.get_variable("v", [2]), errors.GraphError, r"already exists, made at .*test_variables.py:\d+"),
+    (lambda: tf.get_variable("v", [2]), errors.GraphError,
+     r"already exists, made at .*test_variables.py:\d+"),
     (lambda: reused("v", [3]), errors.ShapeError, r"\(2,\)"),
     (lambda: reused("v", [2], tf.int32), TypeError, "int32"),
     (lambda: reused("w", [2]), errors.GraphError, "close to it: s/v"),
@@ -211,13 +215,16 @@ def test_settings_of_a_scope_are_defaults(session):
     def penalty(v):
         return tf.reduce_sum(v) * 0.5
 
-    with tf.variable_scope("a", initializer=tf.constant_initializer(3.0), regularizer=penalty, dtype=tf.float64):
+    with tf.variable_scope("a", initializer=tf.constant_initializer(3.0), regularizer=penalty,
+                           dtype=tf.float64):
         v = tf.get_variable("v", [2])
-        u = tf.get_variable("u", [2], initializer=lambda shape, dtype=None, partition_info=None: tf.ones(shape, dtype))
+        u = tf.get_variable("u", [2], initializer=lambda shape, dtype=None,
+                            partition_info=None: tf.ones(shape, dtype))
         n = tf.get_variable("n", initializer=np.int32(4), regularizer=tf.no_regularizer)
     assert v.dtype is tf.float64 and n.dtype is tf.int32
     losses = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
-    assert [x.op.name.split("/")[:3] for x in losses] == [["a", "v", "Regularizer"], ["a", "u", "Regularizer"]]
+    assert [x.op.name.split("/")[:3] for x in losses] == [["a", "v", "Regularizer"],
+                                                          ["a", "u", "Regularizer"]]
     values = session().run([v, u, n, tf.add_n(losses)])
     assert values[0].tolist() == [3, 3] and values[1].tolist() == [1, 1] and values[2:] == [4, 4]
 
@@ -231,7 +238,8 @@ def test_custom_getters_wrap_each_other():
             return get(name, *args, **kwargs)
         return getter
 
-    with tf.variable_scope("a", custom_getter=tag("outer")), tf.variable_scope("b", custom_getter=tag("inner")):
+    inner = tf.variable_scope("b", custom_getter=tag("inner"))
+    with tf.variable_scope("a", custom_getter=tag("outer")), inner:
         tf.get_variable("v", [1], custom_getter=tag("own"))
     assert seen == [("own", "a/b/v"), ("inner", "a/b/v"), ("outer", "a/b/v")]
 
@@ -255,19 +263,24 @@ def test_old_scope_spellings():
 INITIALIZERS = [
     (tf.zeros_initializer(), 0, 0), (tf.ones_initializer(), 1, 0), (tf.constant_initializer(2), 2, 0),
     (tf.random_normal_initializer(1.0, 0.5), 1, 0.5), (tf.random_uniform_initializer(-1, 1), 0, 1 / 3**0.5),
-    (tf.truncated_normal_initializer(stddev=0.1), 0, 0.088), (tf.glorot_uniform_initializer(), 0, (2 / 500) ** 0.5),
-    (tf.glorot_normal_initializer(), 0, (2 / 500) ** 0.5), (tf.variance_scaling_initializer(2.0), 0, (2 / 300) ** 0.5),
+    (tf.truncated_normal_initializer(stddev=0.1), 0, 0.088),
+    (tf.glorot_uniform_initializer(), 0, (2 / 500) ** 0.5),
+    (tf.glorot_normal_initializer(), 0, (2 / 500) ** 0.5),
+    (tf.variance_scaling_initializer(2.0), 0, (2 / 300) ** 0.5),
     (tf.variance_scaling_initializer(distribution="uniform", mode="fan_out"), 0, (1 / 200) ** 0.5),
     (tf.variance_scaling_initializer(distribution="untruncated_normal"), 0, (1 / 300) ** 0.5),
-    (tf.uniform_unit_scaling_initializer(), 0, (1 / 300) ** 0.5), (tf.initializers.he_normal(), 0, (2 / 300) ** 0.5),
-    (tf.initializers.he_uniform(), 0, (2 / 300) ** 0.5), (tf.initializers.lecun_normal(), 0, (1 / 300) ** 0.5),
+    (tf.uniform_unit_scaling_initializer(), 0, (1 / 300) ** 0.5),
+    (tf.initializers.he_normal(), 0, (2 / 300) ** 0.5),
+    (tf.initializers.he_uniform(), 0, (2 / 300) ** 0.5),
+    (tf.initializers.lecun_normal(), 0, (1 / 300) ** 0.5),
     (None, 0, (2 / 500) ** 0.5), (tf.zeros_initializer, 0, 0),
 ]
 
 
 def test_initializers_have_their_mean_and_deviation(session):
     tf.set_random_seed(1)
-    variables = [tf.get_variable(f"v{k}", [300, 200], initializer=i) for k, (i, _, _) in enumerate(INITIALIZERS)]
+    variables = [tf.get_variable(f"v{k}", [300, 200], initializer=i) for k,
+                 (i, _, _) in enumerate(INITIALIZERS)]
     values = session().run(variables)
     for value, (init, mean, deviation) in zip(values, INITIALIZERS, strict=True):
         assert value.mean() == pytest.approx(mean, abs=0.01 * deviation + 1e-6), init

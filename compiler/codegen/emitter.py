@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from graphflow.compiler.codegen.scalar import EMIT, emit_bitcast, emit_cast
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, scalar_type, splat_literal
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.maths import expand_math
+from graphflow.compiler.loops.maths import expand_math, near_path
 
 
 class Module:
@@ -34,10 +34,14 @@ class Module:
         em = Emitter(self)
         values = {a: Value(f"%a{k}", dtype, lanes) for k, a in enumerate(args)}
         params = ", ".join(str(v) for v in values.values())
-        result = em.expression(body(*args), values)
         t = llvm_type(dtype, lanes)
-        self.functions[name] = "\n".join(
-            [f"define internal {t} @{name}({params}) #1 {{", *em.lines, f"ret {em.widen(result, lanes)}", "}"])
+        near = near_path(fn, dtype)
+        if near is not None:
+            em.branch_if_every(em.expression(near[0](*args), dict(values)), "near", "far")
+            em.lines += [f"ret {t} {em.expression(near[1](*args), dict(values)).ref}", "far:"]
+        result = em.expression(body(*args), values)
+        self.functions[name] = "\n".join([f"define internal {t} @{name}({params}) #1 {{", *em.lines,
+                                          f"ret {em.widen(result, lanes)}", "}"])
         return name
 
     def text(self) -> str:
@@ -64,14 +68,21 @@ class Emitter:
     def instruction(self, text: str, dtype: DType, lanes: int) -> Value:
         return Value(self.raw(text), dtype, lanes)
 
-    def intrinsic(self, name: str, args: list[Value], dtype: DType) -> Value:
-        lanes = args[0].lanes
+    def intrinsic(self, name: str, args: list[Value], dtype: DType, lanes: int = 0) -> Value:
+        """A call of an intrinsic; of as many lanes as its first argument, unless told otherwise."""
+        lanes = lanes or args[0].lanes
         result = llvm_type(dtype, lanes)
         self.module.declare(name, f"declare {result} @{name}({', '.join(a.type for a in args)})")
         return self.instruction(f"call {result} @{name}({', '.join(str(a) for a in args)})", dtype, lanes)
 
     def splat_number(self, number: float, dtype: DType, lanes: int) -> Value:
         return Value(splat_literal(number, dtype, lanes), dtype, lanes)
+
+    def branch_if_every(self, condition: Value, then: str, otherwise: str) -> None:
+        """To block `then` where the condition holds in every lane, else to `otherwise`; opens the first."""
+        every = condition if condition.lanes == 1 else self.intrinsic(
+            f"llvm.vector.reduce.and.v{condition.lanes}i1", [condition], bool_, 1)
+        self.lines += [f"br {every}, label %{then}, label %{otherwise}", f"{then}:"]
 
     def widen(self, v: Value, lanes: int) -> Value:
         """A scalar copied to every lane."""
@@ -81,8 +92,8 @@ class Emitter:
             return Value(f"splat ({scalar_type(v.dtype)} {v.ref})", v.dtype, lanes)
         t = llvm_type(v.dtype, lanes)
         one = self.raw(f"insertelement {t} poison, {v}, i64 0")
-        return self.instruction(f"shufflevector {t} {one}, {t} poison, <{lanes} x i32> zeroinitializer", v.dtype,
-                                lanes)
+        text = f"shufflevector {t} {one}, {t} poison, <{lanes} x i32> zeroinitializer"
+        return self.instruction(text, v.dtype, lanes)
 
     def expression(self, root: Expr, values: dict[Expr, Value],
                    leaf: Callable[[Expr], Value] | None = None) -> Value:
@@ -116,6 +127,7 @@ class Emitter:
         return EMIT[fn](self, args, dtype)
 
 
-_DIRECT = frozenset({"add", "sub", "mul", "div", "neg", "abs", "floordiv", "floormod", "min", "max", "fma", "sqrt",
-                     "copysign", "floor", "ceil", "trunc", "rint", "lt", "le", "gt", "ge", "eq", "ne", "and", "or",
-                     "xor", "not", "shl", "shr", "mulhi", "select"})
+_DIRECT = frozenset({"add", "sub", "mul", "div", "neg", "abs", "floordiv", "floormod", "min", "max", "fma",
+                     "sqrt", "copysign", "floor", "ceil", "trunc", "rint",
+                     "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "not", "shl", "shr", "mulhi",
+                     "select"})

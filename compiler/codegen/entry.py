@@ -1,7 +1,7 @@
 """The program's entry: one native function that runs every kernel.
 
-Its C signature is that of a Python builtin, `PyObject *entry(PyObject *self, PyObject **args, Py_ssize_t n)`: the
-frame array first, then the feed arrays, then the output arrays. It gives None, or the frame after an error.
+Its C signature is that of a Python builtin, `PyObject *entry(PyObject *self, PyObject **args, Py_ssize_t n)`:
+the frame array first, then the feed and the output arrays. It gives None, or the frame after an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
 
 
 def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copies: int) -> str:
-    """`copies` is the number of copies done after all kernels: triples (from, to, bytes) after the last block."""
+    """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
              "%frame_object = load ptr, ptr %args, align 8", *_data("frame", "%frame_object"),
@@ -39,7 +39,8 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
         lines += [f"%a{k} = getelementptr ptr, ptr %args, i64 {k}", f"%o{k} = load ptr, ptr %a{k}, align 8",
                   *_data(f"d{k}", f"%o{k}")]
         for slot in slots:
-            lines += [f"%s{slot} = getelementptr i64, ptr %frame, i64 {slot}", f"store ptr %d{k}, ptr %s{slot}, align 8"]
+            lines += [f"%s{slot} = getelementptr i64, ptr %frame, i64 {slot}",
+                      f"store ptr %d{k}, ptr %s{slot}, align 8"]
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
               "br label %work", "work:", "%state = phi ptr [null, %entry], [%saved, %unlock]"]
     for k, c in enumerate(calls):
@@ -47,14 +48,16 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
                   f"call void @{c.function}(ptr %frame, ptr %block{k})"]
     for k in range(copies):
         lines += _copy(k, starts[-1] + 3 * k)
-    lines += ["br i1 %heavy, label %lock, label %end", "lock:", "call void @PyEval_RestoreThread(ptr %state)",
-              "br label %end", "end:", "%code = load i64, ptr %error, align 8", "%fine = icmp eq i64 %code, 0",
+    lines += ["br i1 %heavy, label %lock, label %end",
+              "lock:", "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
+              "end:", "%code = load i64, ptr %error, align 8", "%fine = icmp eq i64 %code, 0",
               "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %frame_object",
               "call void @Py_IncRef(ptr %result)", "ret ptr %result", "}"]
     return "\n".join(lines)
 
 
-def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call], starts: Sequence[int]) -> dict[int, list[int]]:
+def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call],
+                 starts: Sequence[int]) -> dict[int, list[int]]:
     """Argument number of each feed and output -> the slots that want its address."""
     feeds = sum(b.role == "feed" for b in buffers)
     found: dict[int, list[int]] = {}
@@ -79,5 +82,6 @@ def _slot(name: str, slot: int, kind: str) -> list[str]:
 
 
 def _copy(k: int, slot: int) -> list[str]:
-    return [*_slot(f"from{k}", slot, "ptr"), *_slot(f"to{k}", slot + 1, "ptr"), *_slot(f"bytes{k}", slot + 2, "i64"),
+    return [*_slot(f"from{k}", slot, "ptr"), *_slot(f"to{k}", slot + 1, "ptr"),
+            *_slot(f"bytes{k}", slot + 2, "i64"),
             f"call void @llvm.memcpy.p0.p0.i64(ptr %to{k}, ptr %from{k}, i64 %bytes{k}, i1 false)"]

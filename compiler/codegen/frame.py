@@ -1,9 +1,10 @@
 """The frame: the int64 array through which a program and its caller talk.
 
-It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the addresses of
-two library routines, and whether to release the interpreter lock. Then comes a block for each launch: the addresses
-of its buffers, its run-time integers, and the number of its first check. The caller fills in all of it once, but for
-the addresses of feeds and outputs, which the entry puts into the blocks at each call.
+It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
+addresses of two library routines, and whether to release the interpreter lock. Then comes a block for each
+launch: the addresses of its buffers, its run-time integers, and the number of its first check. The caller
+fills in all of it once, but for the addresses of feeds and outputs, which the entry puts into the blocks
+at each call.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One loop nest as one LLVM function.
 
-A vector loop runs whole vectors, then at most one masked iteration for the rest: lanes beyond the end neither load,
-store nor count in a reduction. In it, a value that changes along the loop's axis has a lane per iteration.
+A vector loop runs whole vectors, then at most one masked iteration for the rest: lanes beyond the end
+neither load, store nor count in a reduction. In it, a value that changes along the loop's axis has a lane
+per iteration.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
+from graphflow.compiler.loops.nest import (
+    Accumulator,
+    Let,
+    Loop,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    reduction_start,
+)
+
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
     """`define internal void @name(ptr %frame, ptr %block)`; the block is the launch's part of the frame."""
@@ -30,8 +41,8 @@ class _KernelEmitter(MemoryOps):
             self.em.lines.append(f"{ref}.at = getelementptr i64, ptr %block, i64 {k}")
             self.em.lines.append(f"{ref} = load {kind}, ptr {ref}.at, align 8")
         self.body(self.nest.body)
-        return "\n".join([f"define internal void @{name}(ptr %frame, ptr %block) #0 {{", "entry:", *self.em.lines,
-                          "ret void", "}"])
+        return "\n".join([f"define internal void @{name}(ptr %frame, ptr %block) #0 {{", "entry:",
+                          *self.em.lines, "ret void", "}"])
 
     # Statements
 
@@ -151,8 +162,8 @@ class _KernelEmitter(MemoryOps):
         while v.lanes > 1:
             half = v.lanes // 2
             pick = [", ".join(f"i32 {k + part * half}" for k in range(half)) for part in (0, 1)]
-            parts = [Value(self.em.raw(f"shufflevector {v}, {v.type} poison, <{half} x i32> <{p}>"), v.dtype, half)
-                     for p in pick]
+            parts = [self.em.instruction(f"shufflevector {v}, {v.type} poison, <{half} x i32> <{p}>",
+                                         v.dtype, half) for p in pick]
             parts = [self.unwrap(p) for p in parts]
             v = self.em.call(a.combine, parts, v.dtype)
         return v
@@ -178,8 +189,9 @@ class _KernelEmitter(MemoryOps):
         lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
         strides = [self.at_least_one(s) for s in (lda, ldb, n)]
         one, zero = literal(1, p.dtype), literal(0, p.dtype)
+        ta, tb = (112 if flag else 111 for flag in (p.transpose_a, p.transpose_b))  # as cblas.h numbers them
         em.lines.append(
-            f"call void {address}(i32 101, i32 {112 if p.transpose_a else 111}, i32 {112 if p.transpose_b else 111}, "
+            f"call void {address}(i32 101, i32 {ta}, i32 {tb}, "
             f"i64 {m}, i64 {n}, i64 {k}, {kind} {one}, ptr {a}, i64 {strides[0]}, ptr {b}, i64 {strides[1]}, "
             f"{kind} {zero}, ptr {c}, i64 {strides[2]})")
 
@@ -194,5 +206,6 @@ class _KernelEmitter(MemoryOps):
         """True for the first `count` lanes."""
         width = self.nest.width
         limit = self.em.widen(Value(count, int64), width)
-        return self.em.instruction(f"icmp ult <{width} x i64> {self.lane_numbers(width)}, {limit.ref}", bool_, width)
+        text = f"icmp ult <{width} x i64> {self.lane_numbers(width)}, {limit.ref}"
+        return self.em.instruction(text, bool_, width)
 

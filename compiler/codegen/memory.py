@@ -7,7 +7,6 @@ from graphflow.compiler.codegen.frame import ERROR_CHECK, ERROR_EXTENT, ERROR_IN
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, vector_of
 from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
-from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import LoopNest, Store
 
@@ -55,7 +54,7 @@ class MemoryOps:
         return self.position(d, base=True).ref
 
     def position(self, d: Dim, base: bool = False) -> Value:
-        """An index expression: a lane per iteration where it follows the vector axis, unless its base is wanted."""
+        """An index: a lane per iteration where it follows the vector axis, unless only its base is wanted."""
         if not isinstance(d, Poly):
             return Value(str(d), int64)
         total: Value | None = None
@@ -80,7 +79,8 @@ class MemoryOps:
             here = Value(self.axes[a], int64)
             if base or a != self.vector_axis:
                 return here
-            return self.arithmetic("add", here, Value(self.lane_numbers(self.nest.width), int64, self.nest.width))
+            width = self.nest.width
+            return self.arithmetic("add", here, Value(self.lane_numbers(width), int64, width))
         if a.kind == "value":
             found = next(v for e, v in self.values.items() if e.op == "temp" and e.attr == a.name)
             return found if found.dtype is int64 else self.em.call("cast", [found], int64)
@@ -167,7 +167,8 @@ class MemoryOps:
         t, pointers, name = self.pointer_types(dtype, "gather")
         m = self.em.widen(mask or Value("true", bool_), width)
         self.em.module.declare(name, f"declare {t} @{name}({pointers}, i32, {m.type}, {t})")
-        return self.em.raw(f"call {t} @{name}({pointers} {addresses}, i32 {dtype.size}, {m}, {t} zeroinitializer)")
+        return self.em.raw(f"call {t} @{name}({pointers} {addresses}, i32 {dtype.size}, {m}, "
+                           f"{t} zeroinitializer)")
 
     def pointer_types(self, dtype: DType, what: str) -> tuple[str, str, str]:
         width = self.nest.width
@@ -181,7 +182,8 @@ class MemoryOps:
     def from_memory(self, ref: str, dtype: DType, lanes: int) -> Value:
         if not dtype.is_bool:
             return Value(ref, dtype, lanes)
-        return self.em.instruction(f"trunc {vector_of('i8', lanes)} {ref} to {llvm_type(dtype, lanes)}", dtype, lanes)
+        text = f"trunc {vector_of('i8', lanes)} {ref} to {llvm_type(dtype, lanes)}"
+        return self.em.instruction(text, dtype, lanes)
 
     def to_memory(self, v: Value) -> str:
         """The value with its type, as stored."""
@@ -205,7 +207,8 @@ class MemoryOps:
             return
         address = self.address(s.buffer, value.dtype, self.dim(s.offset))
         if s.add:
-            before = self.from_memory(self.load_vector(address, value.dtype, self.mask), value.dtype, value.lanes)
+            loaded = self.load_vector(address, value.dtype, self.mask)
+            before = self.from_memory(loaded, value.dtype, value.lanes)
             value = self.em.call("add", [before, value], value.dtype)
         self.store_vector(value, address)
 
@@ -223,7 +226,8 @@ class MemoryOps:
         if self.mask is None:
             self.em.lines.append(f"store {stored}, ptr {address}, align {size}")
             return
-        t, name = vector_of(memory_type(value.dtype), value.lanes), f"llvm.masked.store.{self.tag(value.dtype)}.p0"
+        t = vector_of(memory_type(value.dtype), value.lanes)
+        name = f"llvm.masked.store.{self.tag(value.dtype)}.p0"
         self.em.module.declare(name, f"declare void @{name}({t}, ptr, i32, {self.mask.type})")
         self.em.lines.append(f"call void @{name}({stored}, ptr {address}, i32 {size}, {self.mask})")
 
@@ -265,7 +269,7 @@ class MemoryOps:
         code = em.raw(f"add i64 %check, {check + 1}")
         one = limit.ref if limit.lanes == 1 else em.raw(f"extractelement {limit}, i64 0")
         for slot, ref in ((ERROR_CHECK, code), (ERROR_INDEX, worst), (ERROR_EXTENT, one)):
-            em.lines.append(f"store i64 {ref}, ptr {em.raw(f'getelementptr i64, ptr %frame, i64 {slot}')}, align 8")
+            at = em.raw(f"getelementptr i64, ptr %frame, i64 {slot}")
+            em.lines.append(f"store i64 {ref}, ptr {at}, align 8")
         em.lines.append(f"br label %{go}")
         self.open(go)
-

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from graphflow.compiler.codegen.values import Value, llvm_type, suffix
-from graphflow.compiler.ir.dtypes import DType, bool_
+from graphflow.compiler.ir.dtypes import DType, bool_, float32
 
 if TYPE_CHECKING:
     from graphflow.compiler.codegen.emitter import Emitter
@@ -103,7 +103,8 @@ def _integer_division(remainder: bool) -> Emit:
         by_zero = em.instruction(f"icmp eq {b.type} {b.ref}, {zero.ref}", bool_, a.lanes)
         safe = em.instruction(f"select {by_zero}, {one}, {b}", dtype, a.lanes)
         if dtype.is_unsigned:
-            result = em.instruction(f"{'urem' if remainder else 'udiv'} {a.type} {a.ref}, {safe.ref}", dtype, a.lanes)
+            op = "urem" if remainder else "udiv"
+            result = em.instruction(f"{op} {a.type} {a.ref}, {safe.ref}", dtype, a.lanes)
         else:
             result = _signed_floor(em, a, safe, dtype, remainder)
         return em.instruction(f"select {by_zero}, {zero}, {result}", dtype, a.lanes)
@@ -139,8 +140,6 @@ def emit_cast(em: Emitter, a: Value, dtype: DType) -> Value:
         return em.instruction(f"{code} {a.type} {a.ref}, {zero.ref}", dtype, a.lanes)
     if source.is_floating and dtype.is_floating:
         if source.size == dtype.size:  # half and bfloat: by way of float
-            from graphflow.compiler.ir.dtypes import float32
-
             return emit_cast(em, emit_cast(em, a, float32), dtype)
         op = "fpext" if dtype.size > source.size else "fptrunc"
         return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
@@ -165,8 +164,8 @@ def emit_bitcast(em: Emitter, a: Value, dtype: DType) -> Value:
 
 
 EMIT: dict[str, Emit] = {
-    "add": _instruction("fadd", "add"), "sub": _instruction("fsub", "sub"), "mul": _instruction("fmul", "mul"),
-    "div": _instruction("fdiv", "sdiv", "udiv"), "neg": _neg, "abs": _abs,
+    "add": _instruction("fadd", "add"), "sub": _instruction("fsub", "sub"),
+    "mul": _instruction("fmul", "mul"), "div": _instruction("fdiv", "sdiv", "udiv"), "neg": _neg, "abs": _abs,
     "floordiv": _integer_division(False), "floormod": _integer_division(True),
     "min": _extremum("minimum", "min"), "max": _extremum("maximum", "max"),
     "fma": _intrinsic("fma"), "sqrt": _intrinsic("sqrt"), "copysign": _intrinsic("copysign"),
@@ -178,5 +177,5 @@ EMIT: dict[str, Emit] = {
     "and": _instruction("", "and"), "or": _instruction("", "or"), "xor": _instruction("", "xor"), "not": _not,
     "shl": _shift(True), "shr": _shift(False), "mulhi": _mulhi, "select": _select,
 } | {name: _intrinsic(name) for name in (
-    "exp", "exp2", "log", "log2", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "atan2",
-    "pow")}
+    "exp", "exp2", "log", "log2", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan",
+    "atan2", "pow")}

@@ -19,7 +19,8 @@ class Literal:
     __slots__ = ("array", "_key")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array if not array.flags.writeable else array.copy()
+        # its bytes go into programs as they lie in memory, so a view such as a transpose is copied as well
+        self.array = array.copy() if array.flags.writeable or not array.flags.c_contiguous else array
         self.array.flags.writeable = False
         # a large array is compared by identity: hashing 100 MB of weights would cost more than it saves
         content: Any = self.array.tobytes() if self.array.nbytes <= 4096 else id(self.array)

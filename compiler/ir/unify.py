@@ -31,6 +31,9 @@ class DimRules:
         if isinstance(a, int) and isinstance(b, int) and a != b:
             raise ValueError
 
+    def decide(self, dim: Dim | None) -> None:
+        """The number itself is needed: a dim known only at run time becomes a constant of the program."""
+
 
 class CompileRules(DimRules):
     """Compiling: dims are ints or Polys. Two that must fit but look different are assumed equal, and noted.
@@ -61,6 +64,10 @@ class CompileRules(DimRules):
         super().require(a, b)
         if a != b and a is not None and b is not None:
             self.required[a, b] = None
+
+    def decide(self, dim: Dim | None) -> None:
+        if isinstance(dim, Poly):
+            self.undecided.append((dim, dim))
 
     def _assume(self, a: Dim, b: Dim) -> Dim:
         a, b = substitute(a, self.assumed), substitute(b, self.assumed)

@@ -33,9 +33,13 @@ class Expr:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Expr) and self._hash == other._hash and self.op == other.op
-                                 and self.dtype is other.dtype and self.attr == other.attr
-                                 and self.args == other.args)
+        if self is other:
+            return True
+        if not (isinstance(other, Expr) and self._hash == other._hash and self.op == other.op
+                and self.dtype is other.dtype and self.attr == other.attr and self.args == other.args):
+            return False
+        self.args = other.args  # shared from now on: or comparing equal DAGs would take exponential time
+        return True
 
     def __add__(self, other: Value) -> Expr:
         return call("add", self, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -18,6 +19,19 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
         return g
     result: Tensor = unbroadcast_op(g, like)
     return result
+
+
+def _unbroadcast_type(op: Operation) -> TensorType:
+    """The operand's type; dims that the operand was not broadcast along are those of g."""
+    g, like = op.g.type.dims, op.like.type.dims
+    if g is None or like is None:
+        return TensorType(op.g.dtype, like)
+    try:
+        for a, b in zip(g[len(g) - len(like):], like, strict=True):
+            op.graph.rules.broadcast(a, b)
+    except ValueError:
+        raise shape_error(op, "(C1): like does not broadcast to the shape of g") from None
+    return TensorType(op.g.dtype, like)
 
 
 def _sum_to_shape(g: Any, like: Any) -> Any:
@@ -47,6 +61,6 @@ def _broadcast_like(g: Tensor, like: Tensor) -> Tensor:
 
 
 unbroadcast_op = OpDef(
-    "unbroadcast", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims), mixed=True,
+    "unbroadcast", "g like", infer=_unbroadcast_type, mixed=True,
     numpy=_sum_to_shape, expand=_expand, grad=lambda op, g: (_broadcast_like(g, op.g), None),
     samples=shapes([(3, 4), (4,)], [(3, 4), (3, 1)], [(2, 3), ()], [(0, 4), (4,)], [(2, 3), (2, 3)]))

@@ -15,7 +15,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter
 from graphflow.compiler.ops.logic import zero_where
-from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
+from graphflow.compiler.ops.rules import check_kind, equal_dims, normal_axis, open_dims
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of, dims_of, reshape
 
@@ -73,8 +73,9 @@ def _scatter_type(op: Operation) -> TensorType:
     source, index = op.updates.type.dims, op.indices.type.dims
     if source is None or index is None:
         return TensorType(op.updates.dtype, None)
-    return TensorType(op.updates.dtype,
-                      (*source[:op.axis], *open_dims((op.size,)), *source[op.axis + len(index):]))
+    equal_dims(op, [source[op.axis:op.axis + len(index)], index])
+    return TensorType(op.updates.dtype, (
+        *source[:op.axis], *open_dims((op.size,)), *source[op.axis + len(index):]))
 
 
 def _scatter_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
@@ -110,6 +111,7 @@ def _segment_type(op: Operation) -> TensorType:
     if len(ids) > len(source):
         raise shape_error(op,
                           f"(C1): segment_ids has rank {len(ids)}, more than the rank {len(source)} of data")
+    equal_dims(op, [source[:len(ids)], ids])
     return TensorType(op.data.dtype, (*open_dims((op.num_segments,)), *source[len(ids):]))
 
 

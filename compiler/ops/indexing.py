@@ -20,7 +20,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, view
 from graphflow.compiler.ops.gathering import gather
 from graphflow.compiler.ops.logic import where_v2
-from graphflow.compiler.ops.rules import open_dims
+from graphflow.compiler.ops.rules import open_dims, require_within
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value
 
@@ -41,11 +41,13 @@ def _slice_type(op: Operation) -> TensorType:
 def _slice_dim(op: Operation, k: int, dim: Any, begin: Any, start: Any, size: Any) -> Dim | None:
     if size == -1:
         size = None if dim is None or start is None else dim - start
-    end = None if size is None or start is None else start + size
-    below = (isinstance(start, int) and start < 0) or (isinstance(size, int) and size < 0)
-    if below or (isinstance(end, int) and isinstance(dim, int) and end > dim):
-        raise shape_error(op,
-                          f"(C2): begin {begin} with size {op.size[k]} leaves axis {k}, whose dim is {dim}")
+    try:
+        require_within(op, 0, start, None)
+        require_within(op, 0, size, None)
+        require_within(op, 0, None if size is None or start is None else start + size, dim)
+    except ValueError:
+        raise shape_error(op, f"(C2): begin {begin} with size {op.size[k]} leaves axis {k}, "
+                              f"whose dim is {dim}") from None
     return size  # type: ignore[no-any-return]
 
 
@@ -129,9 +131,12 @@ def _axes(op: Operation, dims: tuple[Any, ...]) -> list[_Axis | None]:
 
 def _position(op: Operation, k: int, dim: Any) -> Any:
     position, = open_dims((op.begin[k],))
-    if isinstance(position, int) and isinstance(dim, int) and not -dim <= position < dim:
-        raise shape_error(op, f"(C2): index {position} is outside of an axis with dim {dim}")
-    return _from_end(position, dim)
+    found = _from_end(position, dim)
+    try:
+        require_within(op, 0, found, None if dim is None else dim - 1)
+    except ValueError:
+        raise shape_error(op, f"(C2): index {position} is outside of an axis with dim {dim}") from None
+    return found
 
 
 def _from_end(position: Any, dim: Any) -> Any:

@@ -16,7 +16,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter
 from graphflow.compiler.ops.indexing import slice_
-from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, same_dtype
+from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, require_within, same_dtype
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, squeeze
 
@@ -34,7 +34,7 @@ def _concat_type(op: Operation) -> TensorType:
     axis = normal_axis(op, op.axis, _rank(op))
     dims = equal_dims(op, [(*d[:axis], 0, *d[axis + 1:]) if axis < len(d) else d for d in known])
     parts = [None] if len(known) < len(op.operands) else [d[axis] for d in known]
-    total: Any = None if None in parts else sum(parts)  # type: ignore[arg-type]
+    total: Any = None if None in parts else sum(parts)
     return TensorType(dtype, (*dims[:axis], total, *dims[axis + 1:]))
 
 
@@ -156,23 +156,29 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     rank, wanted = op.value.type.rank, op.num_or_size_splits
     total = None if rank is None else op.value.type.dims[normal_axis(op, op.axis, rank)]
     if isinstance(wanted, int):
-        if wanted < 1 or (isinstance(total, int) and total % wanted):
-            raise shape_error(op,
-                              f"(C1): dim {op.axis} is {total}, not a multiple of {wanted}")
+        _require_total(op, total, None if total is None or wanted < 1 else total // wanted * wanted,
+                       wanted > 0)
         return (None if total is None else total // wanted,) * wanted
     if not isinstance(wanted, tuple):
         raise shape_error(op, "(C1): the number of parts must be known while the graph is built")
-    known = [d for d in open_dims(wanted) if d is not None and d != -1]
-    if wanted.count(-1) > 1:
+    sizes = open_dims(wanted)
+    if sizes.count(-1) > 1:
         raise shape_error(op, f"(C1): sizes {list(wanted)} may hold one -1")
-    if -1 not in wanted:
-        if len(known) == len(wanted) and isinstance(total, int) and isinstance(sum(known),
-                                                                               int) and sum(known) != total:
-            raise shape_error(op,
-                              f"(C1): sizes {list(wanted)} sum to {sum(known)}, but dim {op.axis} is {total}")
-        return open_dims(wanted)
-    rest = None if total is None or len(known) < len(wanted) - 1 else total - sum(known)
-    return tuple(rest if d == -1 else d for d in open_dims(wanted))
+    left: Any = None if total is None or None in sizes else total - sum(d for d in sizes
+                                                                        if d != -1)  # type: ignore[misc]
+    _require_total(op, left, left if -1 in sizes and left is not None else 0,
+                   not isinstance(left, int) or left >= 0)
+    return tuple(left if d == -1 else d for d in sizes)
+
+
+def _require_total(op: Operation, a: Any, b: Any, possible: bool) -> None:
+    """The parts make up the whole axis."""
+    try:
+        if not possible:
+            raise ValueError
+        op.graph.rules.require(a, b)
+    except ValueError:
+        raise shape_error(op, f"(C1): dim {op.axis} does not split into {op.num_or_size_splits}") from None
 
 
 def _split_type(op: Operation) -> tuple[TensorType, ...]:
@@ -239,11 +245,13 @@ def _pad_type(op: Operation) -> TensorType:
 def _check_paddings(op: Operation, dims: Any) -> None:
     """Nothing negative, and no more than a mirror can give."""
     for k, (d, pair) in enumerate(zip(dims, op.paddings, strict=True)):
-        most = None if op.mode == "CONSTANT" or not isinstance(d, int) else d - (op.mode == "REFLECT")
-        for p in pair:
-            if isinstance(p, int) and (p < 0 or (most is not None and p > most)):
+        most = None if op.mode == "CONSTANT" or d is None else d - (op.mode == "REFLECT")
+        for p in open_dims(pair):
+            try:
+                require_within(op, 0, p, most)
+            except ValueError:
                 raise shape_error(op, f"(C2): padding {p} of axis {k} is outside of 0 <= p"
-                                      f"{f' <= {most}' if most is not None else ''} for mode {op.mode}")
+                                      f"{'' if most is None else f' <= {most}'} for mode {op.mode}") from None
 
 
 def _pad_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:

@@ -19,7 +19,7 @@ from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, sign, square
 from graphflow.compiler.ops.logic import equal, is_finite, is_nan, where_v2, zero_unless
 from graphflow.compiler.ops.mathematics import exp, log
-from graphflow.compiler.ops.rules import axes_of, check_kind, normal_axis, reduced
+from graphflow.compiler.ops.rules import axes_of, check_kind, equal_dims, normal_axis, reduced
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.sequences import range_op
 from graphflow.compiler.ops.shapes import broadcast_to, dim_value, reshape
@@ -51,6 +51,17 @@ def _with_ones(dims: Any, axes: tuple[int, ...]) -> Any:
     return tuple(1 if k in axes else d for k, d in enumerate(dims))
 
 
+def _spread_type(op: Operation) -> TensorType:
+    """The type of `like`; the dims of g are its dims without the axes."""
+    like = op.like.type.dims
+    if like is not None:
+        axes = _spread_axes(op, len(like))
+        kept = _with_ones(like, axes) if op.keepdims else tuple(d for k,
+                                                                d in enumerate(like) if k not in axes)
+        equal_dims(op, [kept, op.g])
+    return TensorType(op.g.dtype, like)
+
+
 def _spread(op: Operation) -> Tensor:
     """Once the dims are decided: reshape and broadcast."""
     dims = op.like.type.known_dims
@@ -73,7 +84,7 @@ def _spread_numpy(g: Any, like: Any, axis: Any, keepdims: bool) -> Any:
     return np.broadcast_to(g.reshape(_with_ones(like.shape, axes)), like.shape)
 
 
-spread = OpDef("spread", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims), attrs=_ATTRS,
+spread = OpDef("spread", "g like", infer=_spread_type, attrs=_ATTRS,
                dim_attrs=("axis",), expand=_spread, numpy=_spread_numpy, mixed=True,
                grad=lambda op, g: (reduce_sum(g, axis=op.axis, keepdims=op.keepdims), None),
                doc="A reduced tensor repeated along the reduced axes, in the shape of `like`.",
@@ -192,8 +203,8 @@ def _mean_spread(op: Operation) -> Tensor:
     return result
 
 
-mean_spread = OpDef("mean_spread", "g like", infer=lambda op: TensorType(op.g.dtype, op.like.type.dims),
-                    attrs=_ATTRS, dim_attrs=("axis",), expand=_mean_spread, mixed=True,
+mean_spread = OpDef("mean_spread", "g like", infer=_spread_type, attrs=_ATTRS, dim_attrs=("axis",),
+                    expand=_mean_spread, mixed=True,
                     grad=lambda op, g: (reduce_mean(g, axis=op.axis, keepdims=op.keepdims), None),
                     doc="`spread` of g divided by the number of elements that a mean goes over.",
                     samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(), (2, 3)]),

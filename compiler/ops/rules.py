@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.ir.explain import dtype_error, labels, shape_error
@@ -43,6 +44,15 @@ def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
             raise shape_error(op, f"(C2): shapes are equal, but {_dims_text(result)} is not "
                                   f"{_dims_text(dims)}") from None
     return result
+
+
+def require_within(op: Operation, low: Dim, value: Dim | None, high: Dim | None) -> None:
+    """low <= value <= high is checked at each run unless it is proved; raises ValueError when it is false."""
+    if value is None:
+        return
+    op.graph.rules.require(D.maximum(value, low), value)
+    if high is not None:
+        op.graph.rules.require(D.minimum(value, high), value)
 
 
 def open_dims(dims: Iterable[Dim | None]) -> tuple[Dim | None, ...]:

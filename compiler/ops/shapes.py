@@ -191,12 +191,17 @@ def _squeeze_type(op: Operation) -> TensorType:
     if dims is None or (op.axis in (None, ()) and None in dims):
         return TensorType(op.input.dtype, None)
     if op.axis in (None, ()):
+        for d in dims:
+            op.graph.rules.decide(d)
         return TensorType(op.input.dtype, tuple(d for d in dims if d != 1))
     wanted = op.axis if isinstance(op.axis, tuple) else (op.axis,)
     axes = {normal_axis(op, a, len(dims)) for a in wanted}
     for k in sorted(axes):
-        if isinstance(dims[k], int) and dims[k] != 1:
-            raise shape_error(op, f"(C1): axis {k} is squeezed, so it must be 1, but it is {dims[k]}")
+        try:
+            op.graph.rules.equal(1, dims[k])
+        except ValueError:
+            raise shape_error(op,
+                              f"(C1): axis {k} is squeezed, so it must be 1, but it is {dims[k]}") from None
     return TensorType(op.input.dtype, tuple(d for k, d in enumerate(dims) if k not in axes))
 
 

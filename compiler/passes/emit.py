@@ -41,7 +41,8 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
     inputs = graph.inputs
     return Program(
         ir=emit_module(module, texts, entry), entry=ENTRY,
-        feeds=tuple(t.type for t in inputs if t.op.kind == "feed"), outputs=tuple(t.type for t in graph.outputs),
+        feeds=tuple(t.type for t in inputs if t.op.kind == "feed"),
+        outputs=tuple(t.type for t in graph.outputs),
         buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
@@ -63,9 +64,9 @@ def _extents(nest: LoopNest) -> tuple[Dim, ...]:
     return (*loops.values(), *products)
 
 
-
-
 def describe_buffers(buffers: Sequence[Buffer]) -> str:
     """One line per buffer, for the debug output."""
-    return "\n".join(f"  b{k}: {b.role} {b.dtype.code}[{b.size}]"
-                     + (f" live {b.first}-{b.last}" if b.role == "arena" else "") for k, b in enumerate(buffers))
+    def life(b: Buffer) -> str:
+        return f" live {b.first}-{b.last}" if b.role == "arena" else ""
+
+    return "\n".join(f"  b{k}: {b.role} {b.dtype.code}[{b.size}]{life(b)}" for k, b in enumerate(buffers))

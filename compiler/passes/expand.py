@@ -29,7 +29,8 @@ def is_composite(op: Operation) -> bool:
     return op.opdef.expand is not None and not op.opdef.effect
 
 
-def _expand_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | Sequence[Tensor] | None:
+def _expand_one(graph: Graph, op: Operation,
+                operands: tuple[Tensor, ...]) -> Tensor | Sequence[Tensor] | None:
     if not is_composite(op):
         return None
     assert op.opdef.expand is not None

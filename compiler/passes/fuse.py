@@ -1,9 +1,9 @@
 """fuse: which operations are computed together in one kernel.
 
-The walk goes from results to inputs. A producer joins the kernel of its consumers when they all ask for the same
-element of it at each iteration; its value is then a scalar, and memory is written only for other kernels that need
-it. Kernels carry a rank: one that feeds another has a strictly higher rank, so no cycle can arise, and the check
-costs nothing however large the graph is.
+The walk goes from results to inputs. A producer joins the kernel of its consumers when they all ask for the
+same element of it at each iteration; its value is then a scalar, and memory is written only for other kernels
+that need it. Kernels carry a rank: one that feeds another has a strictly higher rank, so no cycle can arise,
+and the check costs nothing however large the graph is.
 """
 
 from __future__ import annotations
@@ -89,11 +89,12 @@ def fuse(graph: Graph) -> Grouping:
 
 
 def separate_results(graph: Graph) -> Graph:
-    """Give each result memory of its own: one that is an input, a constant, a view or a result twice is copied."""
+    """Give each result memory of its own: copy what is an input, a constant, a view or a result twice."""
     new = Graph(graph.rules)
     mapping: dict[Tensor, Tensor] = {}
     for op in graph.operations:
-        copy = new.append_copy(op, tuple(mapping[t] for t in op.operands), types=tuple(t.type for t in op.outputs))
+        operands, types = tuple(mapping[t] for t in op.operands), tuple(t.type for t in op.outputs)
+        copy = new.append_copy(op, operands, types=types)
         mapping.update(zip(op.outputs, copy.outputs, strict=True))
     connect(new, graph, mapping)
     taken: set[Tensor] = set()
@@ -117,7 +118,7 @@ class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.wants: dict[Tensor, list[Request]] = {}
-        self.buffer_rank: dict[Tensor, int] = {t: -1 for t in (*graph.outputs, *graph.updates.values())}
+        self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
         self.groups: list[Group] = []
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
@@ -146,7 +147,7 @@ class _Fuser:
     # Views
 
     def _inline_or_alias(self, op: Operation, form: Form, requests: list[Request]) -> bool:
-        """Views are computed again by each kernel that reads them; one that needs memory shares its operand's."""
+        """Each kernel that reads a view computes it again; one that needs memory shares its operand's."""
         t = op.out
         needs_memory = t in self.buffer_rank or any(r.masked for r in requests)
         if form.alias and (needs_memory or not self._has_simple_indices(op, form, requests)):
@@ -162,14 +163,16 @@ class _Fuser:
         return True
 
     def _has_simple_indices(self, op: Operation, form: Form, requests: list[Request]) -> bool:
-        return all(_is_simple(d) for r in requests for _, at, _ in requested_elements(op, form, r.at) for d in at)
+        return all(_is_simple(d) for r in requests
+                   for _, at, _ in requested_elements(op, form, r.at) for d in at)
 
     # Kernels
 
     def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
         """A matrix product or scatter reads and writes memory."""
         t = op.out
-        group = Group(self._rank_above(t, requests), kind="product" if isinstance(form, Contraction) else "scatter")
+        kind = "product" if isinstance(form, Contraction) else "scatter"
+        group = Group(self._rank_above(t, requests), kind=kind)
         group.members[t] = ()
         self.groups.append(group)
         self.stored.add(t)
@@ -209,16 +212,16 @@ class _Fuser:
         (at,) = asked
         if (others or op.out in self.buffer_rank) and not covers(group, at, op.out):
             return None
-        if isinstance(form, Reduction) and not (covers(group, at, op.out) and _fits_reduction(group, form, op, at)):
+        if isinstance(form, Reduction) and not (
+                covers(group, at, op.out) and _fits_reduction(group, form, op, at)):
             return None
         return group
 
     def _new_group(self, op: Operation, form: Form, requests: list[Request]) -> tuple[Group, Index]:
-        """A group over the operation's elements; the kernel of equal rank over the same elements, if there is one."""
+        """The group of equal rank over the operation's elements if there is one with room, else a new one."""
         rank = self._rank_above(op.out, requests)
         dims = op.out.type.known_dims
-        reduced = () if not isinstance(form, Reduction) else (
-            op.operands[0].type.known_dims, form.axes(op))
+        reduced = (op.operands[0].type.known_dims, form.axes(op)) if isinstance(form, Reduction) else ()
         key = (rank, dims, reduced)
         group = self.siblings.get(key)
         if group is None or not group.has_room(form.work(op)) or len(self._written(group)) >= MOST_SIBLINGS:
@@ -282,7 +285,7 @@ def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, 
 
 
 def covers(group: Group, at: Index, t: Tensor) -> bool:
-    """Whether the iterations at `at` visit every element of a tensor exactly once (per pass over the other axes)."""
+    """Whether the iterations at `at` visit every element of a tensor once (per pass over the other axes)."""
     seen: set[Atom] = set()
     for d, i in zip(t.type.known_dims, at, strict=True):
         a = single_atom(i)

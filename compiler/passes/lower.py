@@ -12,12 +12,21 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Form, Load
-from graphflow.compiler.loops.nest import (Accumulator, Let, Loop, LoopNest, Param, Stmt, Store, expressions,
-                                             reduction_start, statements)
+from graphflow.compiler.loops.nest import (
+    Accumulator,
+    Let,
+    Loop,
+    LoopNest,
+    Param,
+    Stmt,
+    Store,
+    expressions,
+    reduction_start,
+    statements,
+)
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.fuse import Group, Grouping
 from graphflow.compiler.passes.stages import Stages
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +93,7 @@ class Memory:
         """An element of a tensor in memory; of a constant, its number where all elements are the same."""
         if t.op.opdef is constant:
             array = t.op.value.array
-            if array.size == 1 or array.size and _all_same(array):
+            if array.size == 1 or (array.size and _all_same(array)):
                 value = E.const(array.ravel()[0], t.dtype)
                 return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
         return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
@@ -94,8 +103,10 @@ class Memory:
 
 
 def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
-    flat = array.ravel()
-    return flat.nbytes <= 1 << 20 and bool((flat.view(f"V{flat.itemsize}") == flat.view(f"V{flat.itemsize}")[0]).all())
+    if array.nbytes > 1 << 20:
+        return False
+    raw = array.ravel().view(f"V{array.itemsize}")
+    return bool((raw == raw[0]).all())
 
 
 def linear(at: Index, dims: tuple[Dim, ...]) -> Dim:
@@ -112,7 +123,8 @@ def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     symbols: set[Atom] = set()
     for dim in _dims_in(tuple(body)):
         symbols.update(a for a in atoms_of(dim) if a.kind == "sym")
-    checks = {n.attr[1]: None for root in expressions(tuple(body)) for n in E.walk(root) if n.op == "checked_index"}
+    checks = {n.attr[1]: None for root in expressions(tuple(body))
+              for n in E.walk(root) if n.op == "checked_index"}
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
 
 
@@ -139,7 +151,7 @@ def _dims_of_node(n: Expr) -> list[Dim]:
 
 
 class _LoopBuilder:
-    """Builds the nest of a group: loops over the outer axes; in them a loop over the inner axes for each stage."""
+    """Builds the nest of a group: loops over the outer axes, in them a loop over the inner axes per stage."""
 
     def __init__(self, grouping: Grouping, group: Group) -> None:
         self.grouping = grouping
@@ -266,10 +278,13 @@ class _LoopBuilder:
             self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
 
     def _spill(self, t: Tensor) -> None:
-        """Keep a costly value for later stages, in scratch memory over all axes of the group."""
-        extents = tuple(_extent(a) for a in self.group.axes)
+        """Keep a costly value for later stages: a row at a time where rows lie together, else all of it."""
+        axes = self.group.axes
+        if self.group.inner and axes[-1] in self.group.inner:
+            axes = self.group.inner
+        extents = tuple(_extent(a) for a in axes)
         scratch = Scratch(t.dtype, product(extents))
-        offset = linear(tuple(self.group.axes), extents)
+        offset = linear(tuple(axes), extents)
         self.scratch[t] = scratch, offset
         name = self.memory.name(scratch, write=True)
         self.inner_levels[-1].append(Store(name, offset, self.values[t, self.group.members[t]]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from graphflow.compiler.ir.dims import Dim, axis, product, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, axis, product, single_atom
 from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
@@ -47,7 +45,8 @@ def _matrix_offset(t: Tensor, batch: Index) -> Dim:
 
 
 def _inner_extent(op: Operation) -> Dim:
-    return op.a.type.known_dims[-2 if op.transpose_a else -1]
+    dims: tuple[Dim, ...] = op.a.type.known_dims
+    return dims[-2 if op.transpose_a else -1]
 
 
 def _library_product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
@@ -105,7 +104,7 @@ def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
     return body
 
 
-def _atom(a: Dim) -> Any:
+def _atom(a: Dim) -> Atom:
     found = single_atom(a)
     assert found is not None
     return found

@@ -61,10 +61,10 @@ class _Planner:
         in_place = {t for t in self.updates if self._may_overwrite(t)}
         for k, launch in enumerate(self.launches):
             numbers = []
-            for t in launch.arguments:
-                if t not in self.where:
-                    self.where[t] = self._add(self._buffer(t, k, in_place))
-                number = self.where[t]
+            for a in launch.arguments:
+                if a not in self.where:
+                    self.where[a] = self._add(self._buffer(a, k, in_place))
+                number = self.where[a]
                 self.plan.buffers[number] = replace(self.plan.buffers[number], last=k)
                 numbers.append(number)
             self.plan.arguments.append(tuple(numbers))
@@ -102,7 +102,7 @@ class _Planner:
         self.plan.copies.append((source, target))
 
     def _may_overwrite(self, t: Tensor) -> bool:
-        """Whether the kernel that makes `t` is the last to read the variable, and reads an element before it writes it."""
+        """Whether the kernel that makes `t` reads the variable last, each element before it is written."""
         old = self.states.get(self.updates[t])
         if old is None:
             return True
@@ -119,8 +119,10 @@ class _Planner:
 
 
 def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
-    """Whether a kernel may be given the same memory for `old` and `new`: each element is read only where and before
-    it is written, in the same loop body."""
+    """Whether a kernel may be given the same memory for `old` and `new`.
+
+    It may if each element is read only where and before it is written, in the same loop body.
+    """
     stores = [s for s in statements(nest.body) if isinstance(s, Store) and s.buffer == new]
     offsets = {s.offset for s in stores}
     if len(stores) != 1 or any(n.attr[1] not in offsets for n in loads(nest.body) if n.attr[0] == old):
@@ -137,8 +139,8 @@ def _count_loads(body: tuple[Stmt, ...], buffer: str) -> int:
 def place(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
     """Offsets in bytes for buffers of given sizes and lives (first and last launch), and the arena's size.
 
-    In order of first use, each takes the smallest free gap that holds it, else the end. Two buffers alive in one
-    launch never overlap.
+    In order of first use, each takes the smallest free gap that holds it, else the end. Two buffers alive in
+    one launch never overlap.
     """
     offsets = [0] * len(sizes)
     free: list[tuple[int, int]] = []   # (size, offset), ascending

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphflow.compiler.errors import InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, substitute, sym
+from graphflow.compiler.ir.dtypes import uint32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
@@ -55,9 +56,9 @@ class Pruned:
 def prune(signature: Signature) -> Pruned:
     """Keep what the fetches and targets need, with feeds and variables as inputs and effects as values.
 
-    Reads of a variable become its value before the run, or after the last write that must come first; the last
-    write is the variable's new value. Random ops take a key. Dims become ints or symbols; two that must fit are
-    assumed equal, and the assumption is a guard of the program.
+    Reads of a variable become its value before the run, or after the last write that must come first; the
+    last write is the variable's new value. Random ops take a key. Dims become ints or symbols; two that must
+    fit are assumed equal, and the assumption is a guard of the program.
 
     Example:  fetch loss, train; feed x: f32[?,4]
         %w = variable(w) ; %l = sum(x * %w) ; train = assign_sub(w, %g)
@@ -67,7 +68,7 @@ def prune(signature: Signature) -> Pruned:
     """
     pins: dict[Atom, Dim] = {}
     for name, value in signature.pins:
-        pins.update({a: value for a in atoms_of(sym(name))})
+        pins.update(dict.fromkeys(atoms_of(sym(name)), value))
     assumed: dict[Atom, Dim] = {}
     required: dict[tuple[Dim, Dim], None] = {}
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
@@ -81,7 +82,8 @@ def prune(signature: Signature) -> Pruned:
         if not rules.assumed:
             break
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
-    known = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items() if a in builder.symbols]
+    known: list[tuple[Dim, Dim]] = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items()
+                                    if a in builder.symbols]
     return Pruned(builder.graph, builder.symbols, known, list(required))
 
 
@@ -101,7 +103,7 @@ class _Pruner:
         self.written: dict[VariableHandle, list[tuple[int, Tensor]]] = {}
         self.random_key: Tensor | None = None
         self.own_bit: dict[Operation, int] = {}
-        self.before: dict[Operation, int] = {}  # an operation's own write and those it depends on, as a bit set
+        self.before: dict[Operation, int] = {}  # an operation's own write and those before it, as a bit set
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
@@ -118,7 +120,8 @@ class _Pruner:
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
         return self.rules
 
-    def _input(self, kind: str, label: str, type: TensorType, variable: VariableHandle | None = None) -> Tensor:
+    def _input(self, kind: str, label: str, type: TensorType,
+               variable: VariableHandle | None = None) -> Tensor:
         t: Tensor = program_input(kind=kind, label=label, type=type, variable=variable, name=label)
         self.graph.inputs.append(t)
         return t
@@ -156,8 +159,9 @@ class _Pruner:
             return ()
         if effect == "input":
             raise InvalidArgumentError(
-                None, op, f"you must feed a value for placeholder {op.name + ':0'!r} ({op.out.type}), made at "
-                          f"{op.source[0]}:{op.source[1]}\nhint: pass it in feed_dict={{placeholder: value}}")
+                None, op, f"you must feed a value for placeholder {op.name + ':0'!r} ({op.out.type}), "
+                          f"made at {op.source[0]}:{op.source[1]}\n"
+                          f"hint: pass it in feed_dict={{placeholder: value}}")
         operands = tuple(self.mapping[t] for t in op.operands)
         attrs = self._resolve_attrs(op)
         scratch = Operation(self.graph, op.opdef, operands, attrs, op.name, op.source)
@@ -167,9 +171,6 @@ class _Pruner:
             assert op.opdef.expand is not None
             scratch.outputs = op.outputs
             return [op.opdef.expand(scratch, self._key())]
-        return self._infer(op, operands, attrs)
-
-    def _infer(self, op: Operation, operands: tuple[Tensor, ...], attrs: dict[str, Any]) -> tuple[Tensor, ...]:
         return self.graph.append_copy(op, operands, attrs).outputs
 
     def _state(self, v: VariableHandle) -> Tensor:
@@ -200,13 +201,11 @@ class _Pruner:
             for a, b in zip(value.type.known_dims, v.type.known_dims, strict=True):
                 self.rules.equal(a, b)
         except ValueError:
-            raise ShapeError(f"{op.name!r} (made at {op.source[0]}:{op.source[1]}) gives {value.type} to variable "
-                             f"{v.name!r}, which is {v.type}") from None
+            raise ShapeError(f"{op.name!r} (made at {op.source[0]}:{op.source[1]}) gives {value.type} "
+                             f"to variable {v.name!r}, which is {v.type}") from None
 
     def _key(self) -> Tensor:
         if self.random_key is None:
-            from graphflow.compiler.ir.dtypes import uint32
-
             self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
         return self.random_key
 
@@ -237,7 +236,8 @@ class _Pruner:
         t, k = a.payload
         new = self.mapping[t]
         if a.kind == "dim":
-            return new.type.known_dims[k]
+            dim: Dim = new.type.known_dims[k]
+            return dim
         found = symbolic_value(new)
         if found is None:
             raise _computed_shape(op, t)
@@ -264,19 +264,21 @@ class _Later:
     """A variable's value before the run, made an input of the program only if it is used."""
 
     def __init__(self, pruner: _Pruner, variable: VariableHandle) -> None:
-        self._make = lambda: pruner._state(variable)
+        self._pruner = pruner
+        self._variable = variable
 
     def _as_tensor(self) -> Tensor:
-        return self._make()
+        return self._pruner._state(self._variable)
 
     def __add__(self, other: Tensor) -> Tensor:
-        return self._make() + other
+        return self._as_tensor() + other
 
     def __sub__(self, other: Tensor) -> Tensor:
-        return self._make() - other
+        return self._as_tensor() - other
 
 
 def _computed_shape(op: Operation, t: Tensor) -> UnsupportedError:
     return UnsupportedError(
         f"the shape of {op.name!r} (made at {op.source[0]}:{op.source[1]}) depends on the computed value of "
-        f"{t.name!r}; shapes may depend on shapes and on fed integers\nhint: compute {t.name!r} first and feed it")
+        f"{t.name!r}; shapes may depend on shapes and on fed integers\n"
+        f"hint: compute {t.name!r} first and feed it")

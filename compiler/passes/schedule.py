@@ -7,7 +7,17 @@ from dataclasses import replace
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, LoopNest, Product, Stmt, Store, expressions, statements
+from graphflow.compiler.loops.nest import (
+    Accumulator,
+    Let,
+    Loop,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    expressions,
+    statements,
+)
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
@@ -31,7 +41,7 @@ def vector_width(body: tuple[Stmt, ...], vector_bits: int) -> int:
 
 
 def _is_index_arithmetic(n: Expr) -> bool:
-    return n.op == "cast" and n.args[0].op == "index" or n.op == "const"
+    return (n.op == "cast" and n.args[0].op == "index") or n.op == "const"
 
 
 # Collapsing
@@ -91,12 +101,14 @@ def _substitute(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
     if isinstance(stmt, Let):
         return Let(stmt.name, substitute_expr(stmt.value, values))
     if isinstance(stmt, Store):
-        return replace(stmt, offset=substitute(stmt.offset, values), value=substitute_expr(stmt.value, values))
+        return replace(stmt, offset=substitute(stmt.offset, values),
+                       value=substitute_expr(stmt.value, values))
     if isinstance(stmt, Loop):
         return replace(stmt, body=tuple(_substitute(s, values) for s in stmt.body),
                        accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
                                           for a in stmt.accumulators))
-    return replace(stmt, a_offset=substitute(stmt.a_offset, values), b_offset=substitute(stmt.b_offset, values),
+    return replace(stmt, a_offset=substitute(stmt.a_offset, values),
+                   b_offset=substitute(stmt.b_offset, values),
                    out_offset=substitute(stmt.out_offset, values))
 
 
@@ -125,24 +137,24 @@ def _vectorize_tree(loop: Loop, width: int) -> Loop:
         return loop
     axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop)}
     scores = {a: _score(loop, a, extent, width) for a, extent in axes.items()}
-    best = max(scores, key=lambda a: scores[a])
+    best = max(reversed(scores), key=lambda a: scores[a])
     return _mark(loop, best) if scores[best] > 0 else loop
 
 
 def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
     """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals."""
     total = 0.1
-    for d, is_store, is_sum in _accesses(loop):
+    for d, is_store, is_sum in _accesses(_loops_over(loop, a)):
         stride = coefficient(d, a)
         depends = any(x.kind == "value" for x in atoms_of(d))
-        if is_sum and (stride != 1 or depends and _value_varies(loop, d, a)):
+        if is_sum and (stride != 1 or (depends and _value_varies(loop, d, a))):
             return 0.0
-        if is_store and stride is None:
-            return 0.0
+        if is_store and (stride is None or stride == 0):
+            return 0.0  # lanes would write to one element
         if stride == 1:
             total += 2
         elif stride == 0:
-            total += 0 if is_store else 0.2
+            total += 0.2
         else:
             total -= 1
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
@@ -163,9 +175,17 @@ def _value_varies(loop: Loop, d: Dim, a: Atom) -> bool:
     return bool(names & varying)
 
 
-def _accesses(loop: Loop) -> list[tuple[Dim, bool, bool]]:
-    found = [(s.offset, True, s.add) for s in statements((loop,)) if isinstance(s, Store)]
-    for root in expressions((loop,)):
+def _loops_over(loop: Loop, a: Atom) -> tuple[Stmt, ...]:
+    """The outermost loops over an axis: what would run in vectors."""
+    if loop.axis == a:
+        return (loop,)
+    return tuple(found for s in loop.body if isinstance(s, Loop) for found in _loops_over(s, a))
+
+
+def _accesses(body: tuple[Stmt, ...]) -> list[tuple[Dim, bool, bool]]:
+    """Every access as (offset, whether it stores, whether it adds to memory)."""
+    found = [(s.offset, True, s.add) for s in statements(body) if isinstance(s, Store)]
+    for root in expressions(body):
         found += [(n.attr[1], False, False) for n in E.walk(root) if n.op == "load"]
     return found
 

@@ -1,8 +1,8 @@
 """Stages: in a kernel with reductions, which values belong to which pass over the reduced axes.
 
-softmax has three: the maximum of a row, the sum of exp(x - maximum), and the quotient. A value needed in a later
-stage is computed again there when that is cheap, and kept in scratch memory otherwise. (Recomputing is exact: no
-contraction to fma happens that is not written as one, so x - maximum is the same number each time.)
+softmax has three: the maximum of a row, the sum of exp(x - maximum), and the quotient. A value needed in a
+later stage is computed again there when that is cheap, and kept in scratch memory otherwise. (Recomputing is
+exact: no contraction to fma happens that is not written as one, so x - maximum is the same number each time.)
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class StagePlan:
 class Stages:
     """The stage of each member of a group.
 
-    A "full" member has a value per iteration of the inner axes; the others, reductions among them, have one per
-    row and are known once the loop of their stage is done.
+    A "full" member has a value per iteration of the inner axes; the others, reductions among them, have one
+    per row and are known once the loop of their stage is done.
     """
 
     def __init__(self, grouping: Grouping, group: Group) -> None:
@@ -50,7 +50,8 @@ class Stages:
                 self.stage[t] = max((self.stage[d] + (not self.full[d]) for d in needs), default=0)
             else:
                 self.stage[t] = max((self.stage[d] for d in needs), default=-1)
-        self.count = 1 + max((s for t, s in self.stage.items() if self.full[t] or self.reduces[t]), default=-1)
+        self.count = 1 + max((s for t, s in self.stage.items() if self.full[t] or self.reduces[t]),
+                             default=-1)
 
     def is_row(self, t: Tensor, stage: int) -> bool:
         return not self.full[t] and not self.reduces[t] and self.stage[t] == stage
@@ -64,7 +65,8 @@ class Stages:
         reduced = [t for t in at_hand if self.reduces[t]]
         stored = [t for t in at_hand if self.full[t] and t in self.grouping.stored]
         spilled = [t for t in at_hand if self.full[t] and self._used_later(t) and self._is_costly(t)]
-        return StagePlan(self._closure([*reduced, *stored, *spilled], stage, scratch), stored, spilled, reduced)
+        computed = self._closure([*reduced, *stored, *spilled], stage, scratch)
+        return StagePlan(computed, stored, spilled, reduced)
 
     def _used_later(self, t: Tensor) -> bool:
         return any(self.stage[u] > self.stage[t] for u in self.order

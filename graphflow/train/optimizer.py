@@ -90,7 +90,7 @@ class Optimizer:
     def _apply_one(self, gradient: Any, variable: Variable, settings: dict[str, Any]) -> Any:
         with name_scope(f"update_{variable.op.name}"):
             g = as_tensor(gradient, variable.dtype, for_op="apply_gradients")
-            values = {k: _cast(v, variable) if isinstance(v, Tensor) else v for k, v in settings.items()}
+            values = {k: cast_like(v, variable) if isinstance(v, Tensor) else v for k, v in settings.items()}
             return self._update(g, variable, **values)
 
     # What a subclass gives
@@ -182,7 +182,7 @@ def _value(value: Any, name: str) -> Any:
     return as_tensor(value) if hasattr(value, "get_shape") else value
 
 
-def _cast(value: Tensor, variable: Variable) -> Tensor:
+def cast_like(value: Tensor, variable: Variable) -> Tensor:
     if value.dtype is variable.dtype:
         return value
     result: Tensor = REGISTRY["cast"](value, dtype=variable.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.initializers import Constant
-from graphflow.train.optimizer import Optimizer
+from graphflow.train.optimizer import Optimizer, cast_like
 from graphflow.variables import Variable
 
 
@@ -86,6 +86,7 @@ class AdamOptimizer(Optimizer):
         settings = super()._prepare()
         b1, b2 = self._powers()
         rate = settings.pop("learning_rate")
+        rate = cast_like(rate, b1) if isinstance(rate, Tensor) else rate
         return settings | {"rate": _sqrt(1 - b2) / (1 - b1) * rate}
 
     def _powers(self) -> tuple[Variable, Variable]:
@@ -98,8 +99,9 @@ class AdamOptimizer(Optimizer):
         return variable.assign_sub(m * s["rate"] / (_sqrt(v) + s["epsilon"]))
 
     def _after(self, settings: dict[str, Any]) -> list[Any]:
-        return [power.assign(power * settings[beta]) for power, beta in
-                zip(self._powers(), ("beta1", "beta2"), strict=True)]
+        factors = [cast_like(settings[b], p) if isinstance(settings[b], Tensor) else settings[b]
+                   for b, p in zip(("beta1", "beta2"), self._powers(), strict=True)]
+        return [power.assign(power * f) for power, f in zip(self._powers(), factors, strict=True)]
 
 
 class AdagradOptimizer(Optimizer):

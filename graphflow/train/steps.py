@@ -40,7 +40,8 @@ def get_global_step(graph: Graph | None = None) -> Variable | None:
 
 def get_or_create_global_step(graph: Graph | None = None) -> Variable:
     """The global step of the graph, made when there is none."""
-    return get_global_step(graph) or create_global_step(graph)
+    found = get_global_step(graph)
+    return create_global_step(graph) if found is None else found
 
 
 def global_step(sess: Any, global_step_tensor: Any) -> int:

@@ -2,8 +2,9 @@
 
     python tests/exhaustive/fit_polynomials.py > compiler/loops/maths/coefficients.py
 
-Each is a minimax fit (Remez exchange on a Chebyshev grid, 60 digits) of the least degree that meets its target;
-the error printed is that of the rounded coefficients, relative to the function they serve (see `weight`).
+Each is a minimax fit (Remez exchange on a Chebyshev grid, 60 digits) of the least degree that meets its
+target. The error printed is that of the rounded coefficients, relative to the function they serve (see
+`weight`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
 
 from __future__ import annotations
-
 '''
 
 
@@ -46,7 +46,10 @@ def chebyshev_grid(lo: mpf, hi: mpf, count: int) -> list[mpf]:
 
 
 def polynomial(coefficients: list[mpf], x: mpf) -> mpf:
-    return mp.polyval(coefficients[::-1], x)
+    total = mpf(0)
+    for c in reversed(coefficients):
+        total = total * x + c
+    return total
 
 
 def extrema(errors: list[mpf], count: int) -> list[int]:
@@ -91,11 +94,16 @@ def remez(values: list[mpf], weights: list[mpf], grid: list[mpf], terms: int) ->
     return best[1] if best else [mpf(0)] * terms
 
 
-def rounded(exact: list[mpf], fit: Fit, values: list[mpf], weights: list[mpf], grid: list[mpf]) -> list[float]:
-    """The coefficients as floats: each is rounded in turn, and those above it are fitted again to make up for it."""
+def nearest(value: mpf, bits: int) -> float:
+    return float(np.float32(float(value))) if bits == 32 else float(value)
+
+
+def rounded(exact: list[mpf], bits: int, values: list[mpf], weights: list[mpf],
+            grid: list[mpf]) -> list[float]:
+    """The coefficients as floats: each is rounded in turn, and those above it are fitted anew."""
     kept: list[float] = []
     for left in range(len(exact) - 1, -1, -1):
-        kept.append(float(np.float32(float(exact[0]))) if fit.bits == 32 else float(exact[0]))
+        kept.append(nearest(exact[0], bits))
         values = [(v - kept[-1]) / x for x, v in zip(grid, values, strict=True)]
         weights = [w * abs(x) for x, w in zip(grid, weights, strict=True)]
         refit = remez(values, weights, grid, left) if left > 1 else exact[1:]
@@ -109,13 +117,14 @@ def solve(fit: Fit) -> tuple[list[float], float]:
     values, weights = [fit.f(x) for x in grid], [abs(fit.weight(x)) for x in grid]
 
     def error(coefficients: list[mpf]) -> mpf:
-        return max(w * abs(polynomial(coefficients, x) - v) for x, v, w in zip(grid, values, weights, strict=True))
+        return max(w * abs(polynomial(coefficients, x) - v)
+                   for x, v, w in zip(grid, values, weights, strict=True))
 
     for terms in range(3, 40):
         exact = remez(values, weights, grid, terms)
         if error(exact) <= mpf(2) ** -fit.target:
-            plain = [float(np.float32(float(c))) if fit.bits == 32 else float(c) for c in exact]
-            kept = min(plain, rounded(exact, fit, values, weights, grid), key=lambda c: error([mpf(v) for v in c]))
+            choices = [nearest(c, fit.bits) for c in exact], rounded(exact, fit.bits, values, weights, grid)
+            kept = min(choices, key=lambda choice: error([mpf(c) for c in choice]))
             return kept, float(mp.log(error([mpf(c) for c in kept]), 2))
     raise ValueError(f"{fit.name}: no polynomial of 40 terms is good enough")
 
@@ -137,24 +146,27 @@ def fits() -> list[Fit]:
             out.append(Fit(f"{name}_{width}", width, formula, f, mpf(lo), mpf(hi), weight, target))
 
         add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
-            lambda r: r * r / mp.expm1(r) if bits == 64 else r * r)
+            lambda r, wide=bits == 64: r * r / mp.expm1(r) if wide else r * r)
         if bits == 32:
-            add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third, third,
-                lambda f: f**3 / mp.log1p(f))
+            add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
+                third, lambda f: f**3 / mp.log1p(f))
             add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)
         else:
-            add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0, s2,
-                lambda z: z / 2)
-        add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2", root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4),
-            0, s2, lambda z: z * z, 40 if bits == 32 else 70)
+            add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
+                s2, lambda z: z / 2)
+        add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2",
+            root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4), 0, s2, lambda z: z * z,
+            40 if bits == 32 else 70)
         add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
             lambda z: z)
         add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
             quarter, lambda z: z * z)
-        add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0, 0.25,
+        add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0,
+            0.25, lambda z: z)
+        add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1,
             lambda z: z)
-        add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1, lambda z: z)
-        add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1, lambda z: z)
+        add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1,
+            lambda z: z)
         add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
@@ -213,7 +225,7 @@ def parts(value: mpf, bits: int, count: int, short: int = 0) -> list[float]:
         if short and not k:
             out.append(float(mp.floor(left * 2**short) / mpf(2) ** short))
         else:
-            out.append(float(np.float32(mp.nstr(left, 40))) if bits == 32 else float(left))
+            out.append(nearest(left, bits))
     return out
 
 
@@ -223,7 +235,8 @@ def constants() -> dict[str, tuple[str, list[float]]]:
     for bits in 32, 64:
         short = 15 if bits == 32 else 41
         out |= {f"LN2_{bits}": ("log 2", parts(mp.log(2), bits, 2)),
-                f"LN2_SHORT_{bits}": ("log 2; an exponent times the first is exact", parts(mp.log(2), bits, 2, short)),
+                f"LN2_SHORT_{bits}": ("log 2; an exponent times the first is exact",
+                                      parts(mp.log(2), bits, 2, short)),
                 f"LOG2_E_{bits}": ("1 / log 2", parts(1 / mp.log(2), bits, 2)),
                 f"LOG2_E2_{bits}": ("2 / log 2", parts(2 / mp.log(2), bits, 2)),
                 f"THIRD_{bits}": ("1/3", parts(mpf(1) / 3, bits, 2)),

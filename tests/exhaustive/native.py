@@ -41,8 +41,8 @@ class Native:
         module = Module()
         name = module.math_function(fn, dtype, self.lanes, arity)
         assert name is not None, f"no expansion of {fn} for {dtype}"
-        loads = "\n".join(f"  %q{k} = getelementptr {one}, ptr %x{k}, i64 %i\n  %a{k} = load {t}, ptr %q{k}, align 4"
-                          for k in range(arity))
+        loads = "\n".join(f"  %q{k} = getelementptr {one}, ptr %x{k}, i64 %i\n"
+                          f"  %a{k} = load {t}, ptr %q{k}, align 4" for k in range(arity))
         text = module.text() + _LOOP.format(
             name=name, t=t, one=one, lanes=self.lanes, loads=loads,
             params=", ".join(f"ptr %x{k}" for k in range(arity)),

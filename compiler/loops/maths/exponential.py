@@ -94,7 +94,7 @@ def tanh(f: Format, x: Expr) -> Expr:
 
 
 def sigmoid(f: Format, x: Expr) -> Expr:
-    """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = exp(-|x|): relative accuracy down to the denormals."""
+    """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = exp(-|x|): accurate down to the denormals."""
     word, r = reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
     h, l = exp_pair(f, r)
     a, b = f.powers_of_two(word)

@@ -1,7 +1,7 @@
 """What the mathematical functions are made of: a float format's constants, unevaluated sums, polynomials.
 
-A pair (h, l) stands for h + l, a number to about twice the format's precision. Its arithmetic holds only where every
-operation rounds as written, so these expressions are emitted without `contract` and `reassoc`.
+A pair (h, l) stands for h + l, a number to about twice the format's precision. Its arithmetic holds only
+where every operation rounds as written, so these expressions are emitted without `contract` and `reassoc`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Format:
         return self.of_bits((n << self.fraction) + self.one)
 
     def powers_of_two(self, n: Expr) -> Pair:
-        """Two floats whose product is 2^n, for n of `round`, to scale through overflow and denormals in two steps."""
+        """Two floats whose product is 2^n, n of `round`: two steps, through overflow and denormals."""
         half = n >> 1
         return self.power_of_two(half), self.power_of_two(n - half)
 

@@ -26,7 +26,11 @@ from graphflow.compiler.loops.maths.floats import (
 
 
 def split(f: Format, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """(m, k, the word of 2^k), x = m 2^k, for a normal x > 0; m is in [2/3, 4/3) (f32) or [sqrt 1/2, sqrt 2)."""
+    """(m, k, the word of 2^k) with x = m 2^k, for a normal x > 0.
+
+    m is in [2/3, 4/3) for float32, which centres v = m - 1; in [sqrt 1/2, sqrt 2) for float64, which centres
+    v/(2 + v).
+    """
     least = f.pick(2.0 / 3.0, math.sqrt(0.5))
     bits = f.bits(x)
     least_bits = int(f.dtype.numpy.type(least).view(f.word.numpy))

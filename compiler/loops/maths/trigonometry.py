@@ -1,7 +1,8 @@
 """sin, cos, tan and their inverses.
 
-An angle is x = n pi/2 + r, |r| <= pi/4. float32 is right for every x. float64 is right up to |x| = 2^45; beyond it
-the result is NaN, since a wrong number would pass unnoticed.
+An angle is x = n pi/2 + r, |r| <= pi/4. float32 is right for every x; up to NEAR_ANGLE a cheaper reduction
+serves, and `near` asks for it. float64 is right up to FAR_ANGLE; beyond it the result is NaN, since a wrong
+number would pass unnoticed.
 """
 
 from __future__ import annotations
@@ -26,33 +27,39 @@ from graphflow.compiler.loops.maths.floats import (
     two_sum,
 )
 
-LARGEST_F64_ANGLE = 2.0**45
+NEAR_ANGLE = 1e5
+FAR_ANGLE = 2.0**45
 
 
-def reduce(f: Format, x: Expr) -> tuple[Expr, Pair]:
+def is_near(x: Expr) -> Expr:
+    return magnitude(x) <= NEAR_ANGLE
+
+
+def reduce(f: Format, x: Expr, near: bool) -> tuple[Expr, Pair]:
     """(a word with n in its low bits, r as a pair)."""
-    return _reduce_f64(x) if f.wide else _reduce_f32(x)
+    if f.wide:
+        return _subtract(f, select(magnitude(x) <= FAR_ANGLE, x, math.nan))
+    return _subtract(f, x) if near else _turns(x)
 
 
-def _reduce_f64(x: Expr) -> tuple[Expr, Pair]:
+def _subtract(f: Format, x: Expr) -> tuple[Expr, Pair]:
     """Cody and Waite's subtraction in three parts: n times the first cancels exactly."""
-    x = select(magnitude(x) <= LARGEST_F64_ANGLE, x, math.nan)
-    n, word = F64.round(x, 2.0 / math.pi)
-    p1, p2, p3 = F64.table("HALF_PI")
+    n, word = f.round(x, 2.0 / math.pi)
+    p1, p2, p3 = f.table("HALF_PI")
     p, e = two_product(n, -p2)
     r, low = two_sum(fma(n, -p1, x), p)
     return word, (r, low + fma(n, -p3, e))
 
 
-def _reduce_f32(x: Expr) -> tuple[Expr, Pair]:
-    """Turns x/(2 pi) mod 1 in float64, with 108 bits of 1/(2 pi) less those that give whole turns.
+def _turns(x: Expr) -> tuple[Expr, Pair]:
+    """float32's angle by x/(2 pi) mod 1 in float64; bits of 1/(2 pi) that give whole turns are left out.
 
-    x is a multiple of 2^28 from 2^51 on, so the bits of 1/(2 pi) above 2^-28 give whole turns; and so on. x times the
-    first part is a whole number of turns, a fraction and a rounding error, all exact.
+    From 2^51 on x is a multiple of 2^28, so the bits of 1/(2 pi) above 2^-28 give whole turns; and so on. x
+    times the first part is a whole number of turns, a fraction and a rounding error, all exact.
     """
     first, second = (E.const(c, float64) for c in coefficients.TURN0)
-    for limit, turn in (2.0**51, coefficients.TURN1), (2.0**79, coefficients.TURN2), (2.0**107, coefficients.TURN3):
-        beyond = magnitude(x) >= limit
+    for k, turn in enumerate((coefficients.TURN1, coefficients.TURN2, coefficients.TURN3)):
+        beyond = magnitude(x) >= 2.0**(51 + 28 * k)
         first, second = select(beyond, turn[0], first), select(beyond, turn[1], second)
     wide = E.cast(x, float64)
     turns = wide * first
@@ -83,23 +90,23 @@ def _wave(f: Format, n: Expr, r: Pair) -> Expr:
     return f.of_bits(f.bits(value) ^ ((n & 2) << (f.width - 2)))
 
 
-def sin(f: Format, x: Expr) -> Expr:
-    n, r = reduce(f, x)
+def sin(f: Format, x: Expr, near: bool = False) -> Expr:
+    n, r = reduce(f, x, near)
     return select(E.eq(x, 0.0), x, _wave(f, n, r))
 
 
-def cos(f: Format, x: Expr) -> Expr:
-    n, r = reduce(f, x)
+def cos(f: Format, x: Expr, near: bool = False) -> Expr:
+    n, r = reduce(f, x, near)
     return _wave(f, n + 1, r)
 
 
-def tan(f: Format, x: Expr) -> Expr:
+def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """sin/cos, or -cos/sin in the odd quadrants."""
-    n, r = reduce(f, x)
+    n, r = reduce(f, x, near)
     s, c = fast_two_sum(*_sine(f, r)), fast_two_sum(*_cosine(f, r))
     odd = E.eq(n & 1, 1)
-    above, below = ((select(odd, p, q), select(odd, p_low, q_low)) for (p, p_low), (q, q_low) in ((c, s), (s, c)))
-    q, rest = divide(above, below)
+    q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
+                     (select(odd, s[0], c[0]), select(odd, s[1], c[1])))
     ratio = q + rest
     return select(E.eq(x, 0.0), x, select(odd, -ratio, ratio))
 
@@ -160,13 +167,11 @@ def atan2(f: Format, y: Expr, x: Expr) -> Expr:
     a, b = magnitude(y), magnitude(x)
     over = a > b
     small, large = select(over, b, a), select(over, a, b)
-    huge = f.pick(2.0**100, 2.0**1000)
-    scale = select(large > huge, f.number(huge**-0.5), select(large < 1.0 / huge, f.number(huge**0.5), 1.0))
     edge = E.eq(large, 0.0) | E.eq(large, math.inf)
-    small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small * scale)
-    large = select(edge, 1.0, large * scale)
-    zero = f.number(0.0)
-    h, l = _arc_tangent(f, divide((small, zero), (large, zero)), over)
+    small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small)
+    large = select(edge, 1.0, large)
+    q = small / large
+    h, l = _arc_tangent(f, (q, fma(-q, large, small) / large), over)
     left = f.bits(x) >= f.sign
     high, low = f.table("PI")
     s, e = fast_two_sum(select(left, f.number(high), 0.0), select(left, -h, h))

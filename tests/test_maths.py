@@ -1,0 +1,172 @@
+"""The mathematical functions, compiled by LLVM: accuracy, special values, and what they are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exhaustive import fit_polynomials
+from exhaustive.native import Array, Native
+from exhaustive.reference import EXACT, WIDE, special_values, ulps_f32, ulps_f64
+
+from graphflow.compiler.ir.dtypes import DType, float32, float64, int32
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.maths import MATHS, coefficients, expand_math, near_path
+from graphflow.compiler.loops.maths.trigonometry import FAR_ANGLE
+
+PRIMITIVES = {"add", "sub", "mul", "div", "neg", "abs", "fma", "sqrt", "lt", "le", "gt", "ge", "eq", "ne", "and",
+              "or", "xor", "not", "shl", "shr", "select", "cast", "bitcast", "floor", "copysign", "const", "temp"}
+BINARY = ("pow", "atan2")
+LIMITS_F32 = {"rsqrt": 0.51, "asin": 0.62, "acos": 0.6, "log": 0.62, "log2": 0.65, "acosh": 0.67,
+              "log1p": 0.68, "atanh": 0.72, "tanh": 0.77, "sinh": 0.77, "sigmoid": 0.79,
+              "softplus": 0.79, "pow": 0.79, "sin": 0.85, "cos": 0.87, "cosh": 0.87, "exp2": 0.87, "expm1": 1.0, "exp": 1.0, "erf": 1.0,
+              "atan": 1.05, "tan": 1.05, "asinh": 1.05, "erfinv": 1.05, "atan2": 1.1, "erfc": 1.35}
+LIMIT_F64 = 1.2
+ODD = ("tanh", "sinh", "asinh", "atanh", "erf", "erfinv", "sin", "tan", "asin", "atan", "expm1", "log1p")
+
+
+def native(name: str, dtype: DType) -> Native:
+    return Native(name, dtype, 2 if name in BINARY else 1)
+
+
+def arguments_f32(name: str) -> tuple[Array, ...]:
+    """Samples of every sign and exponent, and of the ranges where functions turn."""
+    rng = np.random.default_rng(5)
+    bits = (np.arange(0, 2**32, 2**14, dtype=np.uint64) + rng.integers(0, 2**14, 2**18, dtype=np.uint64))
+    x = np.concatenate([bits.astype(np.uint32).view(np.float32), special_values(np.float32),
+                        rng.normal(size=2**16).astype(np.float32),
+                        rng.uniform(-100, 100, 2**16).astype(np.float32)])
+    if name in BINARY:
+        log = rng.uniform(-1, 1, x.size) * rng.choice([88.0, 1.0, 1e-3], x.size)
+        y = rng.uniform(-104, 89, x.size) / log
+        grid = [v.ravel() for v in np.meshgrid(special_values(np.float32), special_values(np.float32))]
+        base = np.exp(log)
+        return (np.concatenate([x, base, -base, grid[0]]).astype(np.float32),
+                np.concatenate([rng.permutation(x), y, np.rint(y), grid[1]]).astype(np.float32))
+    return (x,)
+
+
+def arguments_f64(name: str) -> tuple[Array, ...]:
+    """Finite points inside the domain, dense where the function turns."""
+    rng = np.random.default_rng(6)
+    small = np.exp(rng.uniform(-30, 0, 60)) * rng.choice([-1.0, 1.0], 60)
+    x = np.concatenate([small, rng.uniform(-1, 1, 80), rng.uniform(-6, 6, 80), rng.uniform(-40, 40, 40)])
+    if name in ("log", "log2", "rsqrt"):
+        x = np.concatenate([np.abs(x), 1 + small[:40] * 1e-3, np.exp(rng.uniform(-740, 700, 60))])
+    elif name in ("sin", "cos", "tan"):
+        x = np.concatenate([x, rng.uniform(-1, 1, 60) * FAR_ANGLE,
+                            np.rint(rng.uniform(0, 1e9, 40)) * (np.pi / 2)])
+    elif name in ("asin", "acos", "atanh", "erfinv"):
+        x = np.concatenate([small, rng.uniform(-1, 1, 120), 1 - np.exp(rng.uniform(-34, -1, 60))])
+        x = x[np.abs(x) < 1]
+    elif name == "log1p":
+        x = np.abs(x) - 0.999
+    elif name == "acosh":
+        x = 1 + np.abs(x)
+    elif name in ("pow", "atan2"):
+        log = rng.uniform(-1, 1, 300) * rng.choice([700.0, 1.0, 1e-3], 300)
+        return np.exp(log), rng.uniform(-740, 709, 300) / log
+    else:
+        x = np.concatenate([x, rng.uniform(-700, 700, 60)])
+    return (x,)
+
+
+@pytest.mark.parametrize("name", sorted(WIDE))
+def test_float32_is_within_its_limit(name: str) -> None:
+    inputs = arguments_f32(name)
+    with np.errstate(all="ignore"):
+        error = ulps_f32(native(name, float32)(*inputs), WIDE[name](*(v.astype(np.float64) for v in inputs)))
+    k = int(np.argmax(error))
+    assert error[k] <= LIMITS_F32[name], f"{name}{tuple(v[k] for v in inputs)} is {error[k]:.3f} ulp off"
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_float64_is_within_its_limit(name: str) -> None:
+    inputs = arguments_f64(name)
+    error = ulps_f64(name, native(name, float64)(*inputs), *inputs)
+    k = int(np.argmax(error))
+    assert error[k] <= LIMIT_F64, f"{name}{tuple(v[k] for v in inputs)} is {error[k]:.3f} ulp off"
+
+
+@pytest.mark.parametrize("name", sorted(WIDE))
+def test_float64_special_values(name: str) -> None:
+    """Infinities, NaN, zeros and their signs as numpy's float64 functions."""
+    x = special_values(np.float64)
+    if name in ("sin", "cos", "tan"):
+        x = x[~(np.isfinite(x) & (np.abs(x) > FAR_ANGLE))]
+    inputs = [v.ravel() for v in np.meshgrid(x, x)] if name in BINARY else [x]
+    with np.errstate(all="ignore"):
+        got, want = native(name, float64)(*inputs), np.asarray(WIDE[name](*inputs))
+    special = ~np.isfinite(want) | (want == 0)
+    np.testing.assert_array_equal(got[special], want[special])
+    np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+    np.testing.assert_allclose(got[~special], want[~special], rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_minus_zero_stays(name: str) -> None:
+    for dtype in float32, float64:
+        assert np.signbit(native(name, dtype)(np.array([-0.0], dtype.numpy)))[0]
+
+
+def test_pow_follows_c99() -> None:
+    inf, nan = np.inf, np.nan
+    cases = [(nan, 0, 1), (0, 0, 1), (1, nan, 1), (1, inf, 1), (-1, inf, 1), (-1, -inf, 1), (-2, 3, -8),
+             (-2, 2, 4), (-2, 0.5, nan), (0, -1, inf), (-0.0, -1, -inf), (-0.0, -2, inf), (-0.0, 3, -0.0), (0, 0.5, 0),
+             (0.5, inf, 0), (0.5, -inf, inf), (2, inf, inf), (2, -inf, 0), (inf, 2, inf), (inf, -2, 0),
+             (-inf, 3, -inf), (-inf, -3, -0.0), (-inf, 2, inf), (-inf, 0.5, inf), (nan, 1, nan),
+             (2, nan, nan), (-2, 2**24 - 1, -inf), (-2, 2.0**60, inf)]
+    for dtype in float32, float64:
+        x, y, want = (np.array(v, dtype.numpy) for v in zip(*cases, strict=True))
+        if dtype is float64:
+            x, y, want = x[:-2], y[:-2], want[:-2]
+        got = native("pow", dtype)(x, y)
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+
+
+def test_results_stay_in_range() -> None:
+    x = np.concatenate([np.linspace(-20, 20, 4001), special_values(np.float64)[:-1]])
+    for dtype in float32, float64:
+        with np.errstate(over="ignore"):
+            at = x.astype(dtype.numpy)
+        for name in "tanh", "erf":
+            assert np.all(np.abs(native(name, dtype)(at)) <= 1)
+        s = native("sigmoid", dtype)(at)
+        assert np.all((s >= 0) & (s <= 1))
+        assert np.all(native("softplus", dtype)(at) >= np.maximum(at, 0))
+
+
+def test_float64_angles_beyond_the_range_are_nan() -> None:
+    far = np.array([FAR_ANGLE, -FAR_ANGLE, np.nextafter(FAR_ANGLE, np.inf), -1e300])
+    for name in "sin", "cos", "tan":
+        np.testing.assert_array_equal(np.isnan(native(name, float64)(far)), [False, False, True, True])
+
+
+def test_functions_are_made_of_primitives_of_their_dtype() -> None:
+    for (name, dtype), expand in MATHS.items():
+        args = [E.temp(f"a{k}", dtype) for k in range(2 if name in BINARY else 1)]
+        near = near_path(name, dtype)
+        for fn in [expand, *(near or ())]:
+            nodes = E.walk(fn(*args))
+            assert {n.op for n in nodes} <= PRIMITIVES, name
+            assert len(nodes) < 400
+            for n in nodes:
+                if n.op in ("add", "sub", "mul", "div", "fma", "and", "xor", "copysign"):
+                    assert len({a.dtype for a in n.args} | {n.dtype}) == 1, f"{name}: {n}"
+
+
+def test_what_has_no_expansion_gives_none() -> None:
+    assert expand_math("exp", int32) is None
+    assert expand_math("add", float32) is None
+    assert near_path("exp", float32) is None
+
+
+def test_constants_are_the_script_s() -> None:
+    for name, (_, values) in fit_polynomials.constants().items():
+        assert getattr(coefficients, name) == tuple(values), name
+
+
+def test_polynomials_are_the_script_s() -> None:
+    for fit in fit_polynomials.fits():
+        if fit.name in ("EXP_32", "SIN_32", "COS_64"):
+            assert getattr(coefficients, fit.name) == tuple(fit_polynomials.solve(fit)[0]), fit.name
