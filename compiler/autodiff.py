@@ -40,7 +40,8 @@ def gradients(ys: Sequence[Tensor], xs: Sequence[Tensor], grad_ys: Sequence[Any]
     return [found[x] if x in found else _total(sums.get(x, [])) for x in xs]
 
 
-def _operations_between(ys: Sequence[Tensor], xs: Sequence[Tensor], stop: Sequence[Tensor]) -> list[Operation]:
+def _operations_between(ys: Sequence[Tensor], xs: Sequence[Tensor],
+                        stop: Sequence[Tensor]) -> list[Operation]:
     """Operations that depend on an x and that a y depends on, in creation order; those of the xs included."""
     blocked = set(stop)
     above: set[Operation] = set()
@@ -61,8 +62,9 @@ def _operations_between(ys: Sequence[Tensor], xs: Sequence[Tensor], stop: Sequen
 
 def _seed(y: Tensor, given: Any) -> Tensor:
     if not y.dtype.is_floating:
-        raise DTypeError(f"gradients of {y.name} are not defined: it is {y.dtype.name}, made at "
-                         f"{y.op.source[0]}:{y.op.source[1]}\nhint: tf.cast(y, tf.float32) makes a float of it")
+        raise DTypeError(f"gradients of {y.name} are not defined: it is {y.dtype.name}, "
+                         f"made at {y.op.source[0]}:{y.op.source[1]}\n"
+                         f"hint: tf.cast(y, tf.float32) makes a float of it")
     if given is None:
         result: Tensor = REGISTRY["ones_like"](y)
         return result
@@ -86,10 +88,11 @@ def _propagate(op: Operation, outs: list[Tensor | None], sums: Sums) -> None:
     rule = op.opdef.grad
     if rule is None:
         if op.outputs[0].dtype.is_floating and any(t.dtype.is_floating for t in op.operands):
-            raise GraphError(f"op {op.opdef.name!r} has no gradient (operation {op.name!r}, made at "
-                             f"{op.source[0]}:{op.source[1]})\nhint: tf.stop_gradient around it ends the search there")
+            raise GraphError(f"op {op.opdef.name!r} has no gradient (operation {op.name!r}, "
+                             f"made at {op.source[0]}:{op.source[1]})\n"
+                             f"hint: tf.stop_gradient around it ends the search there")
         return
-    filled = [g if g is not None else REGISTRY["zeros_like"](t) for g, t in zip(outs, op.outputs, strict=True)]
+    filled = [REGISTRY["zeros_like"](t) if g is None else g for g, t in zip(outs, op.outputs, strict=True)]
     grads = rule(op, *filled)
     grads = grads if isinstance(grads, (tuple, list)) else (grads,)
     if len(grads) != len(op.operands):

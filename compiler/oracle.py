@@ -1,4 +1,4 @@
-"""The oracle: a numpy interpreter of graphs. Eager mode, constant folding, and the reference in every test."""
+"""The oracle: a numpy interpreter of graphs. Eager mode, constant folding, the reference in every test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from graphflow.compiler.errors import InvalidArgumentError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Atom, Poly, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 
@@ -67,8 +68,6 @@ def apply_numpy(op: Operation, operands: Sequence[Array], attrs: Mapping[str, An
 
 def _by_expansion(op: Operation, operands: Sequence[Array], attrs: Mapping[str, Any]) -> Any:
     """Run what the op is made of, in a scratch graph."""
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     graph = Graph()
     with graph.as_default():
         inputs = [REGISTRY["placeholder"](dtype=t.dtype, shape=np.shape(v)) for t, v in
@@ -80,7 +79,8 @@ def _by_expansion(op: Operation, operands: Sequence[Array], attrs: Mapping[str, 
     return run(outputs, dict(zip(inputs, operands, strict=True)))
 
 
-def concrete_attrs(op: Operation, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> dict[str, Any]:
+def concrete_attrs(op: Operation, values: Mapping[Tensor, Array],
+                   symbols: Mapping[Atom, int]) -> dict[str, Any]:
     """The attributes as numbers: Literals as arrays, and dims that refer to the run as their values."""
     attrs = {k: v.array if isinstance(v, Literal) else v for k, v in op.attrs.items()}
     for key in op.opdef.dim_attrs:

@@ -58,16 +58,17 @@ def compile_signature(signature: Signature, vector_bits: int, note: Clock | None
     plan = plan_memory(grouping.graph, launches)
     note("plan_memory")
     if debug >= 4:
-        dumps["nests"] = "\n".join(str(launch.nest) for launch in launches) + "\n" + describe_buffers(plan.buffers)
+        dumps["nests"] = "\n".join([*(str(launch.nest) for launch in launches), describe_buffers(plan.buffers)])
     program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
     note("emit")
     return program
 
 
 def count_ops(signature: Signature) -> int:
-    """The operations of the user's graph that the run needs, placeholders, constants and reads not counted."""
+    """How many operations of the user's graph the run needs, besides placeholders, constants and reads."""
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
-    return sum(op.opdef.effect not in ("input", "read", "group") and op.opdef.name != "constant" for op in needed)
+    return sum(op.opdef.effect not in ("input", "read", "group") and op.opdef.name != "constant"
+               for op in needed)
 
 
 def _scheduled(launch: Launch, vector_bits: int) -> Launch:
@@ -77,4 +78,3 @@ def _scheduled(launch: Launch, vector_bits: int) -> Launch:
 def _keep(dumps: dict[str, str], debug: int, name: str, graph: Graph) -> None:
     if debug >= 3:
         dumps[f"after {name}" + " " * sum(k.startswith(f"after {name}") for k in dumps)] = print_graph(graph)
-

@@ -36,8 +36,8 @@ class Difference:
 class Comparison:
     """What `compare` found. `str` of it is a table.
 
-    Units: seconds (median of a few runs, compilation apart), bytes (the most alive at once, feeds and variables
-    not counted), ulp (units in the last place of the eager value)
+    Units:  seconds (median of a few runs, compilation apart), bytes (the most alive at once, feeds and
+            variables not counted), ulp (units in the last place of the eager value)
     """
 
     differences: tuple[Difference, ...]
@@ -63,7 +63,8 @@ class Comparison:
 
         values = Table("fetch", "type", "max abs error", "max rel error", "max ulp")
         for d in self.differences:
-            values.add_row(d.name, d.type, f"{d.max_absolute:.3g}", f"{d.max_relative:.3g}", f"{d.max_ulp:.3g}")
+            values.add_row(d.name, d.type,
+                           *(f"{x:.3g}" for x in (d.max_absolute, d.max_relative, d.max_ulp)))
         ways = Table("", "compiled", "eager", "eager / compiled")
         ways.add_row("time", _time(self.compiled_seconds), _time(self.eager_seconds), f"{self.speedup:.2f}")
         ways.add_row("peak memory", _bytes(self.compiled_bytes), _bytes(self.eager_bytes),
@@ -96,7 +97,8 @@ def compare(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
         values, first, later = _run_compiled(executable, engine.store, arrays)
     figures = executable.figures(arrays)
     return Comparison(tuple(map(_difference, plan.tensors, values, eager.values)), later, eager.seconds,
-                      max(first - later, 0.0), figures.peak_bytes, eager.peak_bytes, figures.kernels, figures.ops)
+                      max(first - later, 0.0), figures.peak_bytes, eager.peak_bytes, figures.kernels,
+                      figures.ops)
 
 
 def _run_compiled(executable: Executable, store: VariableStore,

@@ -145,4 +145,3 @@ def _work(kind: str, work: int, extents: list[int]) -> int:
 def broken(pairs: Sequence[tuple[Dim, Dim]], values: Mapping[Atom, int]) -> list[tuple[Dim, Dim]]:
     """The pairs that are not equal at these values."""
     return [(a, b) for a, b in pairs if evaluate(a, values) != evaluate(b, values)]
-

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,9 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py")
                if not (folder == "graphflow" and p.relative_to(ROOT).parts[1] in ("compiler", "runtime")))
 
 # lowest first; a module may import from its own floor and those below
-FLOORS = [("compiler.errors", "compiler.flags"), ("compiler.ir",), ("compiler.loops",), ("compiler.program",),
-          ("compiler.ops",), ("compiler.oracle", "compiler.autodiff"), ("compiler.codegen", "compiler.passes"),
-          ("compiler.pipeline",), ("runtime",), ("",)]
+FLOORS = [("compiler.errors", "compiler.flags"), ("compiler.ir",), ("compiler.loops",),
+          ("compiler.program",), ("compiler.ops",), ("compiler.oracle", "compiler.autodiff"),
+          ("compiler.codegen", "compiler.passes"), ("compiler.pipeline",), ("runtime",), ("",)]
 
 
 def module_name(path: Path) -> str:
@@ -29,12 +31,13 @@ def floor(module: str) -> int:
 
 
 def imported(tree: ast.AST) -> list[tuple[str, int]]:
-    """The graphflow modules that a file names at its top level (imports inside functions are for cycles and cost)."""
+    """The graphflow modules that a file imports, inside functions too, with their lines."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("graphflow"):
             module = node.module.removeprefix("graphflow").lstrip(".")
-            names = [f"{module}.{a.name}" for a in node.names] if module in ("compiler", "compiler.ops") else [module]
+            holds_modules = module in ("compiler", "compiler.ops")
+            names = [f"{module}.{a.name}" for a in node.names] if holds_modules else [module]
             found += [(name, node.lineno) for name in names]
         elif isinstance(node, ast.Import):
             found += [(a.name.removeprefix("graphflow").lstrip("."), node.lineno) for a in node.names
@@ -54,8 +57,8 @@ def test_imports_go_down_or_sideways(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.parts[len(ROOT.parts)] == "compiler"],
                          ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_compiler_is_pure(path: Path) -> None:
-    names = {a.name.split(".")[0] for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)
-             for a in node.names}
+    names = {a.name.split(".")[0] for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Import) for a in node.names}
     assert not names & {"numba", "llvmlite", "time", "threading", "subprocess"} - (
         {"threading"} if path.name == "graph.py" else set())
 
@@ -74,10 +77,8 @@ def test_budgets(path: Path) -> None:
 
 
 def test_each_half_refuses_a_second_name() -> None:
-    import subprocess
-    import sys
-
     for name in ("compiler", "runtime"):
-        done = subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", f"import {name}"], cwd=ROOT,
+                              capture_output=True, text=True)
         assert done.returncode == 1
         assert f"import graphflow.{name}" in done.stderr

@@ -69,7 +69,8 @@ def test_samples_compiled_with_unknown_dims(opdef):
 
 
 def test_only_ops_that_are_no_functions_have_no_samples():
-    assert all(op.samples or op.effect or op.name == "constant" for op in REGISTRY.values())
+    assert all(op.samples or op.effect or op.name in ("constant", "placeholder_with_default")
+               for op in REGISTRY.values())
 
 
 def test_every_composite_has_a_reference():
@@ -102,12 +103,12 @@ def test_int_mean_rounds_towards_zero():
     assert evaluate(reductions.reduce_mean(x), {x: np.array([-5, -1, -1], np.int32)}) == -2
 
 
-def test_operands_of_two_dtypes_are_refused_with_both_lines():
-    with pytest.raises(DTypeError, match=r"float32.*\n.*int32|int32.*\n.*float32"):
+def test_operands_of_two_dtypes_are_refused_with_their_lines():
+    with pytest.raises(DTypeError, match=r"(?s)float32.*int32.*test_ops.py.*test_ops.py"):
         hold(3) + hold(3, dtype=int32)
 
 
-def test_shapes_that_do_not_broadcast_are_refused_with_both_lines():
+def test_shapes_that_do_not_broadcast_are_refused_with_their_lines():
     with pytest.raises(ShapeError, match=r"(?s)add.*\[2,3\].*\[4\].*test_ops.py"):
         hold(2, 3) + hold(4)
 
@@ -170,24 +171,24 @@ def test_an_index_out_of_range_is_an_error_of_the_run():
 
 def test_reshape_by_the_shape_of_another_tensor():
     x = hold(None, 4, 5)
-    y = shapes.reshape(x, [shapes.shape(x)[0], 20])
+    y = shapes.reshape(x, shape=[shapes.shape(x)[0], 20])
     assert y.shape.as_list() == [None, 20]
     assert evaluate(y, {x: X}).shape == (3, 20)
-    z = shapes.reshape(x, joining.concat(shapes.shape(x)[:1], [2, 10], axis=0))
+    z = shapes.reshape(x, shape=joining.concat(shapes.shape(x)[:1], [2, 10], axis=0))
     assert z.shape.as_list() == [None, 2, 10]
     assert evaluate(z, {x: X}).shape == (3, 2, 10)
     total = reductions.reduce_prod(shapes.shape(x)[1:])
-    assert shapes.reshape(x, [-1, total]).shape.as_list() == [None, 20]
+    assert shapes.reshape(x, shape=[-1, total]).shape.as_list() == [None, 20]
 
 
 def test_known_part_of_shapes_is_inferred():
     x = hold(None, 4)
     assert joining.concat(x, x, axis=0).shape.as_list() == [None, 4]
     assert joining.concat(x, x, axis=1).shape.as_list() == [None, 8]
-    assert shapes.fill(1.0, [shapes.shape(x)[0], 3]).shape.as_list() == [None, 3]
+    assert shapes.fill(1.0, dims=[shapes.shape(x)[0], 3]).shape.as_list() == [None, 3]
     assert sequences.make_range(shapes.shape(x)[1]).shape.as_list() == [4]
-    assert joining.pad(x, [[1, 1], [2, 0]]).shape.as_list() == [None, 6]
-    assert shapes.tile(x, [2, 3]).shape.as_list() == [None, 12]
+    assert joining.pad(x, paddings=[[1, 1], [2, 0]]).shape.as_list() == [None, 6]
+    assert shapes.tile(x, multiples=[2, 3]).shape.as_list() == [None, 12]
     assert linalg.matmul(x, hold(4, 7)).shape.as_list() == [None, 7]
 
 

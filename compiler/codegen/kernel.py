@@ -208,4 +208,3 @@ class _KernelEmitter(MemoryOps):
         limit = self.em.widen(Value(count, int64), width)
         text = f"icmp ult <{width} x i64> {self.lane_numbers(width)}, {limit.ref}"
         return self.em.instruction(text, bool_, width)
-

@@ -39,7 +39,7 @@ class Literal:
 
 
 def as_tensor(value: Any, dtype: DType | None = None, name: str | None = None, for_op: str = "") -> Tensor:
-    """The value as a Tensor of the default graph; `dtype` is demanded of tensors and given to plain values."""
+    """The value as a Tensor of the default graph; tensors must have `dtype`, plain values are given it."""
     from graphflow.compiler.ir.opdef import REGISTRY
 
     if isinstance(value, Tensor):
@@ -57,8 +57,8 @@ def as_tensor(value: Any, dtype: DType | None = None, name: str | None = None, f
 def _checked(t: Tensor, dtype: DType | None, for_op: str) -> Tensor:
     if dtype is not None and t.dtype is not dtype:
         where = f"{for_op}: " if for_op else ""
-        raise DTypeError(f"{where}{t.name} is {t.dtype.name} (made at {t.op.source[0]}:{t.op.source[1]}), but "
-                         f"{dtype.name} is needed\nhint: tf.cast(x, tf.{dtype.name}) converts it")
+        raise DTypeError(f"{where}{t.name} is {t.dtype.name} (made at {t.op.source[0]}:{t.op.source[1]}), "
+                         f"but {dtype.name} is needed\nhint: tf.cast(x, tf.{dtype.name}) converts it")
     return t
 
 
@@ -93,8 +93,8 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
     """A numpy array of a graphflow dtype: Python floats are float32, ints int32 (int64 when they must be)."""
     if isinstance(value, TensorShape):
         value = value.as_list()
-    if isinstance(value, (Dimension, Poly)) or isinstance(value, (list, tuple)) and any(
-            isinstance(v, Dimension) for v in value):
+    if isinstance(value, (Dimension, Poly)) or (
+            isinstance(value, (list, tuple)) and any(isinstance(v, Dimension) for v in value)):
         value = [int(v) for v in value] if isinstance(value, (list, tuple)) else int(value)  # type: ignore[arg-type]
     if value is None:
         raise DTypeError(f"{for_op + ': ' if for_op else ''}None is not a tensor")
@@ -103,8 +103,8 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
     except (ValueError, TypeError) as e:
         raise DTypeError(f"{type(value).__name__} does not convert to a tensor: {e}") from None
     if array.dtype == object or array.dtype.kind in "SUMmc":
-        raise DTypeError(f"{for_op + ': ' if for_op else ''}{_short(value)} (a {type(value).__name__}) does not "
-                         f"convert to a tensor")
+        raise DTypeError(f"{for_op + ': ' if for_op else ''}{_short(value)} (a {type(value).__name__}) "
+                         f"does not convert to a tensor")
     natural = _natural_dtype(value, array)
     if dtype is None:
         dtype = natural
@@ -134,7 +134,7 @@ def _leaf_is_numpy(value: Any) -> bool:
 
 
 def _fits(natural: DType, wanted: DType, value: Any) -> bool:
-    """Whether a plain value may take the dtype: never float to int or a number to bool; numpy casts like TF1."""
+    """Whether a plain value may take the dtype: never a float an int's, nor a number bool's."""
     if natural is wanted or natural.kind == wanted.kind or np.size(value) == 0:
         return True
     if wanted is bool_ or natural is bool_:

@@ -16,8 +16,9 @@ Dim: TypeAlias = "int | Poly"
 class Atom:
     """One unknown. Equal when kind, name and payload are equal.
 
-    kind:  "sym" a run-time dim; "axis" a loop index, payload (extent,); "value" an integer computed in a kernel;
-           "dim" payload (tensor, axis) and "elem" payload (tensor, k), both resolved when a graph is compiled;
+    kind:  "sym" a run-time dim; "axis" a loop index, payload (extent,);
+           "value" an integer computed in a kernel;
+           "dim" payload (tensor, axis) and "elem" payload (tensor, k), resolved when a graph is compiled;
            "floordiv", "mod", "min", "max" payload (a, b)
     """
 
@@ -230,7 +231,7 @@ def is_nonnegative(dim: Dim) -> bool:
     """Proves dim >= 0, dims being >= 1; False means unknown."""
     rest = 0
     for mono, coef in terms_of(dim):
-        if mono and coef < 0 or any(a.kind not in ("sym", "axis") for a in mono):
+        if (mono and coef < 0) or any(a.kind not in ("sym", "axis") for a in mono):
             return False
         if not mono or all(a.kind == "sym" for a in mono):
             rest += coef

@@ -115,7 +115,7 @@ bool_ = DType("bool", "bool", np.bool_, "bool")
 ALL: tuple[DType, ...] = (float16, bfloat16, float32, float64, int8, int16, int32, int64,
                           uint8, uint16, uint32, uint64, bool_)
 BY_CODE = {t.code: t for t in ALL}
-_LOOKUP: dict[Any, DType] = {t.name: t for t in ALL} | {t.numpy: t for t in ALL} | {t.numpy.type: t for t in ALL}
+_LOOKUP: dict[Any, DType] = {key: t for t in ALL for key in (t.name, t.numpy, t.numpy.type)}
 _LOOKUP |= {"float": float32, "double": float64, "half": float16, float: float32, int: int32, bool: bool_}
 
 

@@ -27,7 +27,8 @@ def describe(op: Operation, text: str, hint: str = "") -> str:
     hint: transpose_b=True would fit
     """
     lines = [f"{op.opdef.name} {text}".rstrip()]
-    rows = [(label, t.name, str(t.type), location(t)) for label, t in zip(labels(op), op.operands, strict=True)]
+    rows = [(label, t.name, str(t.type), location(t))
+            for label, t in zip(labels(op), op.operands, strict=True)]
     widths = [max((len(r[k]) for r in rows), default=0) for k in range(3)]
     for row in rows:
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))

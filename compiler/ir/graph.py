@@ -1,16 +1,18 @@
-"""Graph and Operation. A user's graph is append-only; compiler passes build new graphs and never mutate one."""
+"""Graph and Operation. A user's graph is append-only; compiler passes build new graphs, never mutate one."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from graphflow.compiler.errors import GraphError
-from graphflow.compiler.ir.dims import Poly
+from graphflow.compiler.ir.dims import Poly, atoms_of
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import DimRules
@@ -64,7 +66,8 @@ class Operation:
             return self.operands[params.index(name)]
         if name in self.attrs:
             return self.attrs[name]
-        raise AttributeError(f"operation {self.name!r} ({self.opdef.name}) has no operand or attribute {name!r}")
+        raise AttributeError(f"operation {self.name!r} ({self.opdef.name}) has no operand "
+                             f"or attribute {name!r}")
 
     @property
     def type(self) -> str:
@@ -116,8 +119,6 @@ def _dim_deps(attrs: dict[str, Any], dim_attrs: Iterable[str]) -> tuple[Tensor, 
 
 
 def tensors_in(dim: Poly) -> Iterator[Tensor]:
-    from graphflow.compiler.ir.dims import atoms_of
-
     for a in atoms_of(dim):
         if a.kind in ("dim", "elem"):
             yield a.payload[0]
@@ -126,8 +127,8 @@ def tensors_in(dim: Poly) -> Iterator[Tensor]:
 class Graph:
     """Operations in creation order, which is always a topological order.
 
-    `inputs`, `outputs` and `updates` are used inside the compiler: the tensors that a program takes and gives,
-    and the new value of each variable that it writes.
+    `inputs`, `outputs` and `updates` are used inside the compiler: the tensors that a program takes and
+    gives, and the new value of each variable that it writes.
     """
 
     def __init__(self, rules: DimRules | None = None) -> None:
@@ -151,14 +152,18 @@ class Graph:
 
     def create(self, opdef: OpDef, operands: tuple[Tensor, ...], attrs: dict[str, Any],
                name: str | None = None, source: Source | None = None) -> Operation:
-        """Append an operation, inferring its output types; raises ShapeError or DTypeError with the user's line."""
+        """Append an operation, inferring its output types.
+
+        Raises:  ShapeError or DTypeError, with the user's line
+        """
         for t in operands:
             if t.op.graph is not self:
                 raise GraphError(f"{t!r} belongs to another graph than the one being built: make both within "
                                  f"the same `with graph.as_default():`")
         if self.finalized:
             raise GraphError("the graph is finalized: no operation can be added to it")
-        op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source or self.origin or user_line())
+        source = source or self.origin or user_line()
+        op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source)
         types = opdef.infer(op)
         op.outputs = tuple(Tensor(op, i, t) for i, t in enumerate(
             (types,) if isinstance(types, TensorType) else types))
@@ -248,8 +253,6 @@ class Graph:
         return op.outputs[int(index)]
 
     def _similar(self, name: str) -> str:
-        from difflib import get_close_matches
-
         close = get_close_matches(name, list(self._by_name)[-10_000:], n=3, cutoff=0.5)
         return f"; close to it: {', '.join(close)}" if close else ""
 
@@ -259,7 +262,7 @@ class Graph:
             return self.get_tensor_by_name(obj) if ":" in obj else self.get_operation_by_name(obj)
         convert = getattr(obj, "_as_graph_element", None)
         obj = convert() if convert else obj
-        if isinstance(obj, Tensor) and allow_tensor or isinstance(obj, Operation) and allow_operation:
+        if (isinstance(obj, Tensor) and allow_tensor) or (isinstance(obj, Operation) and allow_operation):
             if obj.graph is not self:
                 raise GraphError(f"{obj!r} is not an element of this graph: it was made in another one")
             return obj
@@ -326,9 +329,7 @@ class Graph:
             self.add_to_collection(name, value)
 
     def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """A copy of the collection; with `scope`, only items whose name matches it from the start (a regex)."""
-        import re
-
+        """A copy of the collection; with `scope`, a regex, only items whose name starts with a match of it."""
         items = self.collections.get(name, [])
         if not scope:
             return list(items)

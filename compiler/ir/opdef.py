@@ -40,8 +40,8 @@ class OpDef:
     tf_name  TF1's type name, also the default name of operations
     """
 
-    __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "numpy", "samples", "attrs",
-                 "dim_attrs", "symbolic", "mixed", "effect", "tf_name", "doc", "home")
+    __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "numpy", "samples",
+                 "attrs", "dim_attrs", "symbolic", "mixed", "effect", "tf_name", "doc", "home")
 
     def __init__(self, name: str, params: str, *, infer: InferRule, grad: GradRule | None = None,
                  lower: Any = None, expand: Callable[..., Any] | None = None,
@@ -81,7 +81,8 @@ class OpDef:
         operands = self._convert(values, graph)
         return graph.create(self, operands, self._complete(attrs), name)
 
-    def _bind(self, values: Sequence[Any], name: str | None, attrs: dict[str, Any]) -> tuple[list[Any], str | None]:
+    def _bind(self, values: Sequence[Any], name: str | None,
+              attrs: dict[str, Any]) -> tuple[list[Any], str | None]:
         """Operands by position or keyword; one string too many is the name, as in tf.exp(x, "y")."""
         bound = list(values)
         if self.variadic:
@@ -93,7 +94,8 @@ class OpDef:
                 raise TypeError(f"{self.name}() misses its operand {param!r}")
             bound.append(attrs.pop(param))
         if len(bound) > len(self.params):
-            raise TypeError(f"{self.name}() takes the operands {', '.join(self.params)}, but {len(bound)} were given")
+            raise TypeError(f"{self.name}() takes the operands {', '.join(self.params)}, "
+                            f"but {len(bound)} were given")
         return bound, name
 
     def _convert(self, values: Sequence[Any], graph: Graph) -> tuple[Tensor, ...]:
@@ -129,7 +131,8 @@ class OpDef:
 def _register(opdef: OpDef) -> None:
     known = REGISTRY.get(opdef.name)
     if known is not None and known.home != opdef.home:
-        raise GraphError(f"an op named {opdef.name!r} exists already, made in {known.home}: give yours another name")
+        raise GraphError(f"an op named {opdef.name!r} exists already, made in {known.home}: "
+                         f"give yours another name")
     REGISTRY[opdef.name] = opdef  # the same file again: a notebook cell or a reloaded module
 
 
@@ -142,7 +145,7 @@ def _graph_of(values: Sequence[Any]) -> Graph:
 
 
 def _plain(value: Any) -> Any:
-    """Attributes are immutable and hashable: tuples for lists, Python numbers for numpy's, Literal for arrays."""
+    """An immutable, hashable attribute: a tuple for a list, a Python number for numpy's, Literal for an array."""
     if isinstance(value, np.ndarray):
         return Literal(value) if value.ndim else value.item()
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ Rule = Callable[[Graph, Operation, "tuple[Tensor, ...]"], "Tensor | Sequence[Ten
 
 def ancestors(outputs: Iterable[Tensor], stop: Iterable[Tensor] = (),
               targets: Iterable[Operation] = ()) -> list[Operation]:
-    """All operations that `outputs` and `targets` need, in creation order; nothing above a tensor in `stop`."""
+    """What `outputs` and `targets` need, in creation order; nothing above a tensor in `stop`."""
     blocked = set(stop)
     found: set[Operation] = set()
     stack = [t.op for t in outputs if t not in blocked]
@@ -29,8 +29,10 @@ def ancestors(outputs: Iterable[Tensor], stop: Iterable[Tensor] = (),
 
 
 def rebuild(graph: Graph, rule: Rule) -> Graph:
-    """A new graph, operation by operation: `rule(new_graph, op, new_operands)` gives what stands for its outputs,
-    or None to keep the operation. Operations that nothing needs are left out."""
+    """A new graph, operation by operation, without those that nothing needs.
+
+    `rule(new_graph, op, new_operands)` gives what stands for its outputs, or None to keep the operation.
+    """
     new = Graph(graph.rules)
     mapping: dict[Tensor, Tensor] = {}
     with new.as_default():

@@ -136,7 +136,8 @@ class TensorShape:
         other = TensorShape(other)
         if self._dims is None or other._dims is None:
             return other if self._dims is None else self
-        return TensorShape([b if a.value is None else a for a, b in zip(self._dims, other._dims, strict=True)])
+        pairs = zip(self._dims, other._dims, strict=True)
+        return TensorShape([b if a.value is None else a for a, b in pairs])
 
     def concatenate(self, other: Any) -> TensorShape:
         other = TensorShape(other)

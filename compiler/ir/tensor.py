@@ -117,11 +117,13 @@ class TensorLike:
     def __iter__(self) -> Iterator[Tensor]:
         dims = self.get_shape().dims
         if not dims or dims[0].value is None:
-            raise TypeError("only a tensor with a known first dim can be iterated over; use tf.unstack or tf.map_fn")
+            raise TypeError("only a tensor with a known first dim can be iterated over; "
+                            "use tf.unstack or tf.map_fn")
         return iter([self[i] for i in range(dims[0].value)])
 
     def __len__(self) -> int:
-        raise TypeError("len() of a tensor: use tensor.shape[0], or tf.shape(tensor)[0] for its run-time value")
+        raise TypeError("len() of a tensor: use tensor.shape[0], "
+                        "or tf.shape(tensor)[0] for its run-time value")
 
     def get_shape(self) -> TensorShape:
         raise NotImplementedError
@@ -170,9 +172,11 @@ class Tensor(TensorLike):
         if dims is None:
             return
         if known is not None and not TensorShape(known).is_compatible_with(TensorShape(dims)):
-            raise ShapeError(f"set_shape({TensorShape(dims)}) contradicts the shape {self.shape} of {self.name}")
-        merged = dims if known is None else tuple(b if a is None else a for a, b in zip(known, dims, strict=True))
-        self.type = TensorType(self.dtype, merged)
+            raise ShapeError(f"set_shape({TensorShape(dims)}) contradicts the shape {self.shape} "
+                             f"of {self.name}")
+        if known is not None:
+            dims = tuple(b if a is None else a for a, b in zip(known, dims, strict=True))
+        self.type = TensorType(self.dtype, dims)
 
     def consumers(self) -> list[Operation]:
         return [op for op in self.graph.operations if self in op.operands]

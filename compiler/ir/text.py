@@ -40,7 +40,8 @@ def print_graph(graph: Graph, sources: bool = True) -> str:
         head += f" -> {', '.join(names[t] for t in graph.outputs)}"
     for v, t in graph.updates.items():
         head += f" ; {v.name} := {names[t]}"
-    return "\n".join([head, *(_line(op, names, sources) for op in graph.operations if op.opdef.effect != "input")])
+    lines = [_line(op, names, sources) for op in graph.operations if op.opdef.effect != "input"]
+    return "\n".join([head, *lines])
 
 
 def _line(op: Operation, names: dict[Tensor, str], sources: bool) -> str:
@@ -74,7 +75,7 @@ _INPUT = re.compile(r"\s*([^:\[\]]+):\s*(\w+\[[^\]]*\])\s*(?:,|\Z)")
 
 
 def parse_graph(text: str) -> Graph:
-    """The graph that a text describes, with inputs as feeds; each type is inferred and compared with the text."""
+    """The graph that a text describes, inputs as feeds; each type is inferred and compared with the text."""
     lines = [line.split("#")[0].rstrip() for line in text.strip().splitlines()]
     lines = [line for line in lines if line.strip()]
     head = _HEAD.match(lines[0].strip()) if lines else None
@@ -83,9 +84,10 @@ def parse_graph(text: str) -> Graph:
     graph = Graph(CompileRules())
     names: dict[str, Tensor] = {}
     with graph.as_default():
-        for name, type_text in _INPUT.findall(head[1]):
-            t = REGISTRY["input"](kind="feed", label=name.strip(), type=parse_type(type_text), name=name.strip())
-            names[name.strip()] = t
+        for label, type_text in _INPUT.findall(head[1]):
+            name = label.strip()
+            t = REGISTRY["input"](kind="feed", label=name, type=parse_type(type_text), name=name)
+            names[name] = t
             graph.inputs.append(t)
         for line in lines[1:]:
             _parse_line(line.strip(), names)
@@ -159,4 +161,3 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         raise GraphError(f"{text!r} is not an attribute's value") from None
-

@@ -1,4 +1,4 @@
-"""What infer rules ask about dims. While a graph is built unknowns stay open; while compiling they are decided."""
+"""What infer rules ask about dims. While building, unknowns stay open; while compiling they are decided."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DimRules:
         return None
 
     def require(self, a: Dim | None, b: Dim | None) -> None:
-        """Two totals must be equal at each run; raises ValueError when they cannot be. Nothing is inferred."""
+        """Two totals must be equal at each run; ValueError when they cannot be. Nothing is inferred."""
         if isinstance(a, int) and isinstance(b, int) and a != b:
             raise ValueError
 
@@ -38,8 +38,8 @@ class DimRules:
 class CompileRules(DimRules):
     """Compiling: dims are ints or Polys. Two that must fit but look different are assumed equal, and noted.
 
-    `assumed` maps an atom to the dim it is taken for; the program checks it at each call. A dim of 1 at run time
-    breaks the assumption only where the other is not 1 as well; then the engine compiles for that case.
+    `assumed` maps an atom to the dim it is taken for; the program checks it at each call. A dim of 1 at run
+    time breaks the assumption only where the other is not 1 as well; then the engine compiles for that case.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,8 @@ class CompileRules(DimRules):
         for one, other in ((b, a), (a, b)):
             found = single_atom(one)
             if found is not None and not _mentions(other, found):
-                self.assumed = {k: substitute(d, {found: other}) for k, d in self.assumed.items()} | {found: other}
+                new = {found: other}
+                self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
                 return other
         self.undecided.append((a, b))
         return a

@@ -1,7 +1,7 @@
 """Scalar expressions: how one element is computed.
 
-An `Expr` is an immutable node of a DAG: a constant, a loop index, a load, a named temporary, or a scalar function
-of other expressions. `SCALAR` lists the functions with their numpy meaning, result dtype and cost.
+An `Expr` is an immutable node of a DAG: a constant, a loop index, a load, a named temporary, or a scalar
+function of other expressions. `SCALAR` lists the functions with their numpy meaning, result dtype and cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from graphflow.compiler.loops import numeric
 
 
 class Expr:
-    """One node. `op` is "const", "index", "load", "temp" or a name in SCALAR; `attr` is what is not an Expr."""
+    """One node: `op` is "const", "index", "load", "temp" or a name in SCALAR, `attr` what is not an Expr."""
 
     __slots__ = ("op", "args", "dtype", "attr", "_hash")
 
@@ -130,6 +130,11 @@ def _floor_mod(a: Any, b: Any) -> Any:
     return np.where(b == 0, 0, np.mod(a, np.where(b == 0, 1, b))).astype(b.dtype)
 
 
+def _high_half(a: Any, b: Any) -> Any:
+    """The high 32 bits of a 32 by 32 bit product."""
+    return ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)
+
+
 # Arithmetic on ints wraps. min and max propagate NaN. floordiv and floormod are for ints.
 SCALAR: dict[str, ScalarFn] = {
     "add": ScalarFn(np.add), "sub": ScalarFn(np.subtract), "mul": ScalarFn(np.multiply),
@@ -142,10 +147,10 @@ SCALAR: dict[str, ScalarFn] = {
     "eq": ScalarFn(np.equal, "bool"), "ne": ScalarFn(np.not_equal, "bool"),
     "and": ScalarFn(np.bitwise_and), "or": ScalarFn(np.bitwise_or), "xor": ScalarFn(np.bitwise_xor),
     "not": ScalarFn(np.invert), "shl": ScalarFn(_shift_left), "shr": ScalarFn(np.right_shift),
-    "mulhi": ScalarFn(lambda a, b: ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)),
-    "select": ScalarFn(np.where), "cast": ScalarFn(lambda a: a), "bitcast": ScalarFn(lambda a: a),
-    "floor": ScalarFn(np.floor), "ceil": ScalarFn(np.ceil), "trunc": ScalarFn(np.trunc), "rint": ScalarFn(np.rint),
-    "copysign": ScalarFn(np.copysign), "pow": ScalarFn(np.power, cost=40),
+    "mulhi": ScalarFn(_high_half), "select": ScalarFn(np.where),
+    "cast": ScalarFn(lambda a: a), "bitcast": ScalarFn(lambda a: a),
+    "floor": ScalarFn(np.floor), "ceil": ScalarFn(np.ceil), "trunc": ScalarFn(np.trunc),
+    "rint": ScalarFn(np.rint), "copysign": ScalarFn(np.copysign), "pow": ScalarFn(np.power, cost=40),
 } | {name: ScalarFn(getattr(np, name), cost=15) for name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "sinh", "cosh", "tanh")} | {
     "asin": ScalarFn(np.arcsin, cost=15), "acos": ScalarFn(np.arccos, cost=15),
@@ -187,7 +192,7 @@ def index(position: Dim, dtype: DType = int64) -> Expr:
 
 
 def load(buffer: str, offset: Dim, dtype: DType, mask: Expr | None = None) -> Expr:
-    """The element of a buffer at a linear offset, in elements; zero, without touching memory, where mask is False."""
+    """A buffer's element at a linear offset, in elements; zero, without touching memory, if mask is False."""
     return Expr("load", () if mask is None else (mask,), dtype, (buffer, offset))
 
 
@@ -214,7 +219,7 @@ def select(condition: Expr, a: Value, b: Value) -> Expr:
 
 
 def cast(value: Expr, dtype: DType) -> Expr:
-    """Conversion as numpy's astype; floats out of an int's range saturate and NaN gives 0, on every device."""
+    """Conversion as numpy's astype, but floats out of an int's range saturate and NaN gives 0, everywhere."""
     return value if value.dtype is dtype else Expr("cast", (value,), dtype)
 
 
@@ -249,7 +254,7 @@ def fma(a: Value, b: Value, c: Value) -> Expr:
 
 
 def checked_index(value: Expr, extent: Dim, where: str) -> Expr:
-    """An integer as an index; outside 0 <= value < extent the run reports `where` (an op name), and 0 is used."""
+    """An integer as an index. Outside 0 <= value < extent the run reports `where` (an op name) and uses 0."""
     return Expr("checked_index", (cast(value, int64),), int64, (extent, where))
 
 
@@ -281,7 +286,13 @@ def walk(root: Expr) -> list[Expr]:
 
 def cost(root: Expr) -> int:
     """Scalar work of an expression, in additions."""
-    return sum(SCALAR[n.op].cost if n.op in SCALAR else 4 if n.op == "checked_index" else 0 for n in walk(root))
+    return sum(_node_cost(n) for n in walk(root))
+
+
+def _node_cost(n: Expr) -> int:
+    if n.op in SCALAR:
+        return SCALAR[n.op].cost
+    return 4 if n.op == "checked_index" else 0
 
 
 def text(node: Expr) -> str:

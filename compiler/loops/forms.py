@@ -1,7 +1,8 @@
 """The forms in which an op record says how it lowers.
 
-Each form answers one question: which scalar expression gives the element of the result at index `at`? Operands are
-reached only by `load(k, index)`, so that a pass may put a producer's expression in place of a load: that is fusion.
+Each form answers one question: which scalar expression gives the element of the result at index `at`?
+Operands are reached only by `load(k, index)`, so that a pass may put a producer's expression in place
+of a load: that is fusion.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Pointwise(Form):
 
 
 class Indexed(Form):
-    """out[i] = fn(op, i, load, let): any element of any operand. `cheap` for views and what costs about nothing."""
+    """out[i] = fn(op, i, load, let): any element of any operand. `cheap` for views and the like."""
 
     def __init__(self, fn: Callable[[Operation, Index, Load, Let], Expr], cheap: bool = False,
                  alias: bool = False) -> None:
@@ -70,8 +71,9 @@ class Indexed(Form):
 
 
 class Reduction(Form):
-    """out[i] = combine over the reduced axes of a[i, j]; combine is "add", "mul", "max", "min", "and" or "or".
+    """out[i] = combine over the reduced axes of a[i, j].
 
+    `combine` is "add", "mul", "max", "min", "and" or "or".
     `axes(op)` gives the reduced axes of operand 0, ascending; `op.keepdims` says whether they stay as 1.
     """
 
@@ -94,7 +96,7 @@ class Reduction(Form):
 
 
 class Contraction(Form):
-    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n], with `transpose_a/b` attributes."""
+    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`."""
 
 
 class Scatter(Form):
@@ -108,7 +110,7 @@ class Scatter(Form):
 
 
 def broadcast_index(operand: TensorType, at: Index) -> Index:
-    """The operand's index under numpy's broadcasting: axes align from the right, and a dim of 1 stays at 0."""
+    """The operand's index under numpy's broadcasting: axes align from the right, a dim of 1 stays at 0."""
     dims = operand.known_dims
     skip = len(at) - len(dims)
     return tuple(0 if d == 1 else i for d, i in zip(dims, at[skip:], strict=True))
@@ -126,5 +128,3 @@ def pointwise(fn: Callable[..., Expr]) -> Pointwise:
 def pointwise_op(fn: Callable[..., Expr]) -> Pointwise:
     """As `pointwise`, with the operation as first argument, for attributes."""
     return Pointwise(fn, with_op=True)
-
-

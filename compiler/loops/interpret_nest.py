@@ -1,4 +1,4 @@
-"""Loop nests in plain numpy: what GRAPHFLOW_JIT=0 runs. A loop without loops inside runs as one array expression."""
+"""Loop nests in plain numpy: what GRAPHFLOW_JIT=0 runs. An innermost loop runs as one array expression."""
 
 from __future__ import annotations
 
@@ -83,7 +83,6 @@ def _at_once(loop: Loop, env: Env) -> None:
 
 def _bind(loop: Loop, totals: Sequence[Any], env: Env) -> None:
     """A reduction over nothing gives the neutral element."""
-    
     for a, total in zip(loop.accumulators, totals, strict=True):
         dtype = a.value.dtype
         start = reduction_start(a.combine, dtype).attr.value

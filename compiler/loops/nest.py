@@ -1,9 +1,10 @@
 """LoopNest: one kernel as a small tree of statements.
 
-    stmt := Let(name, expr) | Store(buffer, offset, expr) | Loop(axis, extent, body, accumulators) | Product(...)
+    stmt := Let(name, expr) | Store(buffer, offset, expr)
+          | Loop(axis, extent, body, accumulators) | Product(...)
 
-Buffers and run-time integers are parameters, named by position, so that two kernels of equal structure print alike
-and are compiled once.
+Buffers and run-time integers are parameters, named by position, so that two kernels of equal structure print
+alike and are compiled once.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for matrices at offsets of buffers, row-major; the library's GEMM does it."""
+    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers, by the library's GEMM."""
 
     out: str
     a: str
@@ -146,9 +147,9 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
         elif isinstance(stmt, Store):
             yield f"{pad}{stmt.buffer}[{stmt.offset}] {'+=' if stmt.add else '='} {text(stmt.value)}"
         elif isinstance(stmt, Product):
-            flags = ("^T" if stmt.transpose_a else "", "^T" if stmt.transpose_b else "")
-            yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {stmt.a}[{stmt.a_offset}:]{flags[0]} @ "
-                   f"{stmt.b}[{stmt.b_offset}:]{flags[1]}  (k = {stmt.k})")
+            ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
+            yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = "
+                   f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})")
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
             yield f"{pad}{'vector ' if stmt.vector else ''}for {stmt.axis.name} < {stmt.extent}{accs}:"

@@ -203,8 +203,12 @@ def _mean_spread(op: Operation) -> Tensor:
     return result
 
 
+def _mean_spread_numpy(g: Any, like: Any, axis: Any, keepdims: bool) -> Any:
+    return _spread_numpy(g, like, axis, keepdims) / np.asarray(max(like.size // max(g.size, 1), 1), g.dtype)
+
+
 mean_spread = OpDef("mean_spread", "g like", infer=_spread_type, attrs=_ATTRS, dim_attrs=("axis",),
-                    expand=_mean_spread, mixed=True,
+                    expand=_mean_spread, numpy=_mean_spread_numpy, mixed=True,
                     grad=lambda op, g: (reduce_mean(g, axis=op.axis, keepdims=op.keepdims), None),
                     doc="`spread` of g divided by the number of elements that a mean goes over.",
                     samples=(*shapes([(3,), (3, 4)], axis=1), *shapes([(), (2, 3)]),
@@ -230,6 +234,7 @@ def _logsumexp_numpy(x: Any, axis: Any, keepdims: bool) -> Any:
 
 reduce_logsumexp = OpDef(
     "reduce_logsumexp", "input", infer=reduced("float"), attrs=_ATTRS, dim_attrs=("axis",), expand=_logsumexp,
+    numpy=_logsumexp_numpy,
     grad=lambda op, g: spread_back(op, g) * exp(op.input - spread_back(op, op.out)),
     tf_name="ReduceLogSumExp", samples=(*_samples(empty=False), Sample(
         (np.array([[1000, 1001], [-1000, -1001], [-np.inf, -np.inf], [np.inf, 0]], np.float32),), {"axis": 1},

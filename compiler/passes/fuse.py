@@ -61,7 +61,7 @@ class Request:
 
     group: Group
     at: Index
-    masked: bool
+    in_memory: bool
     consumer: Tensor
 
 
@@ -149,7 +149,7 @@ class _Fuser:
     def _inline_or_alias(self, op: Operation, form: Form, requests: list[Request]) -> bool:
         """Each kernel that reads a view computes it again; one that needs memory shares its operand's."""
         t = op.out
-        needs_memory = t in self.buffer_rank or any(r.masked for r in requests)
+        needs_memory = t in self.buffer_rank or any(r.in_memory for r in requests)
         if form.alias and (needs_memory or not self._has_simple_indices(op, form, requests)):
             rank = max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1)
             self.aliases[t] = op.operands[0]
@@ -158,8 +158,8 @@ class _Fuser:
         if needs_memory:
             return False
         for r in requests:
-            for k, at, masked in requested_elements(op, form, r.at):
-                self._want(op.operands[k], Request(r.group, at, masked, r.consumer))
+            for k, at, in_memory in requested_elements(op, form, r.at):
+                self._want(op.operands[k], Request(r.group, at, in_memory, r.consumer))
         return True
 
     def _has_simple_indices(self, op: Operation, form: Form, requests: list[Request]) -> bool:
@@ -207,7 +207,7 @@ class _Fuser:
         others = [r for r in requests if r.group is not group]
         if any(r.group.rank >= group.rank for r in others) or self.buffer_rank.get(op.out, -1) >= group.rank:
             return None
-        if len(asked) != 1 or any(r.masked for r in requests if r.group is group) or not group.has_room(work):
+        if len(asked) != 1 or any(r.in_memory for r in requests if r.group is group) or not group.has_room(work):
             return None
         (at,) = asked
         if (others or op.out in self.buffer_rank) and not covers(group, at, op.out):
@@ -261,8 +261,8 @@ class _Fuser:
             group.inner.sort(key=group.axes.index)
             self._want(op.operands[0], Request(group, source, False, op.out))
             return
-        for k, index, masked in requested_elements(op, form, at):
-            self._want(op.operands[k], Request(group, index, masked, op.out))
+        for k, index, in_memory in requested_elements(op, form, at):
+            self._want(op.operands[k], Request(group, index, in_memory, op.out))
 
     def _want(self, t: Tensor, request: Request) -> None:
         self.wants.setdefault(t, []).append(request)
@@ -272,16 +272,23 @@ class _Fuser:
 
 
 def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, Index, bool]]:
-    """Which operand elements the expression at an index reads: (operand, index, whether under a mask)."""
+    """Which operand elements the expression at an index reads: (operand, index, whether it must be in memory).
+
+    It must where a mask may forbid the read, and where the index is itself computed.
+    """
     found: list[tuple[int, Index, bool]] = []
     names = iter(range(1_000_000))
 
     def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
-        found.append((k, index, mask is not None))
+        found.append((k, index, mask is not None or _is_computed(index)))
         return temp(f"operand{k}", op.operands[k].dtype)
 
     form.value(op, at, load, lambda value: temp(f"let{next(names)}", value.dtype))
     return found
+
+
+def _is_computed(index: Index) -> bool:
+    return any(a.kind == "value" for d in index for a in atoms_of(d))
 
 
 def covers(group: Group, at: Index, t: Tensor) -> bool:

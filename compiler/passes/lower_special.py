@@ -108,4 +108,3 @@ def _atom(a: Dim) -> Atom:
     found = single_atom(a)
     assert found is not None
     return found
-

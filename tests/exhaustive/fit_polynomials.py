@@ -146,7 +146,7 @@ def fits() -> list[Fit]:
             out.append(Fit(f"{name}_{width}", width, formula, f, mpf(lo), mpf(hi), weight, target))
 
         add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
-            lambda r, wide=bits == 64: r * r / mp.expm1(r) if wide else r * r)
+            lambda r: r * r / mp.expm1(r))
         if bits == 32:
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
