@@ -55,7 +55,8 @@ def _operations_between(ys: Sequence[Tensor], xs: Sequence[Tensor],
     reached = {x.op for x in xs}
     order = sorted(above, key=lambda op: op.id)
     for op in order:
-        if op not in reached and any(t in asked or t.op in reached and t not in blocked for t in op.operands):
+        if op not in reached and any(t in asked or (t.op in reached and t not in blocked)
+                                     for t in op.operands):
             reached.add(op)
     return [op for op in order if op in reached]
 

@@ -6,7 +6,7 @@ import os
 
 
 def debug_level() -> int:
-    """`GRAPHFLOW_DEBUG`: 1 times, 2 + kernels, 3 + graph after each pass, 4 + loop nests, 5 + IR, assembly."""
+    """`GRAPHFLOW_DEBUG`: 1 times, 2 + kernels, 3 + graph after each pass, 4 + loop nests, 5 + native code."""
     return int(os.environ.get("GRAPHFLOW_DEBUG", "0") or 0)
 
 

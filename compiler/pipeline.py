@@ -58,7 +58,8 @@ def compile_signature(signature: Signature, vector_bits: int, note: Clock | None
     plan = plan_memory(grouping.graph, launches)
     note("plan_memory")
     if debug >= 4:
-        dumps["nests"] = "\n".join([*(str(launch.nest) for launch in launches), describe_buffers(plan.buffers)])
+        nests = [str(launch.nest) for launch in launches]
+        dumps["nests"] = "\n".join([*nests, describe_buffers(plan.buffers)])
     program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
     note("emit")
     return program

@@ -99,7 +99,7 @@ class Session:
         if len(set(tensors)) != len(tensors):
             raise GraphError(f"Session.run: a tensor is fed twice: {', '.join(t.name for t in tensors)}")
         # one program for all orders of the same feeds
-        call: Call = engine.prepare(plan.tensors, plan.targets, [tensors[k] for k in order])
+        call: Call = engine.prepare(plan.tensors, plan.targets, [tensors[k] for k in order]).call
         if order != list(range(len(order))):
             call = _reordered(call, order)
         return (_spreading(call, feeds) if _holds_tuple(feeds) else call), plan.rebuild

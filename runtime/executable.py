@@ -45,51 +45,51 @@ class Executable:
 
     def __init__(self, engine: Engine, compile: Compile, feeds: Sequence[Tensor]) -> None:
         self._engine = engine
-        self._store = engine.store
         self._compile = compile
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, Plan] = {}
         self._variants: dict[Any, tuple[Program, Compiled]] = {}
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
-        self._pinned: dict[str, None] = {}
+        self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
+        self.call = self._fast_call()
 
     def __call__(self, *values: Any) -> list[Any]:
-        arrays = []
-        shapes: list[Any] = []
-        for v, dtype, t in zip(values, self._dtypes, self._feeds, strict=True):
-            if type(v) is not np.ndarray or v.dtype is not dtype or not v.flags.c_contiguous:
-                v = convert_feed(v, t)
-            arrays.append(v)
-            shapes.append(v.shape)
-        for feed, k in self._elements:
-            shapes.append(int(arrays[feed].flat[k]))
-        plan = self._plans.get(tuple(shapes))
+        return self.call(*values)
+
+    def _fast_call(self) -> Callable[..., list[Any]]:
+        """The hit path: feeds that are arrays of the right dtype and of shapes seen before go straight on.
+
+        A closure over a few locals, since each attribute costs as much as the native call itself.
+        """
+        runs, dtypes, count, convert_all, array_type = (
+            self._runs, self._dtypes, len(self._dtypes), self._slow_call, np.ndarray)
+
+        def call(*values: Any) -> list[Any]:
+            shapes = []
+            for v, dtype in zip(values, dtypes):  # noqa: B905  (the lengths are compared below)
+                if type(v) is not array_type or v.dtype is not dtype or not v.flags.c_contiguous:
+                    return convert_all(values)
+                shapes.append(v.shape)
+            run = runs.get(tuple(shapes))
+            if run is None or len(values) != count:
+                return convert_all(values)
+            return run(values)
+
+        return call
+
+    def _slow_call(self, values: Sequence[Any]) -> list[Any]:
+        """Convert the feeds; plan for new shapes."""
+        if len(values) != len(self._feeds):
+            raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
+        arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
+        plan = self._plans.get(self._key(arrays))
         if plan is None:
             plan = self._new_plan(arrays)
-        return self._run(plan, arrays)
+        return plan.run(arrays)
 
-    def _run(self, plan: Plan, arrays: list[Array]) -> list[Any]:
-        try:
-            slot = plan.free.pop()
-        except IndexError:
-            slot = plan.new_slot()
-        store = self._store
-        if slot.version != store.version:
-            plan.bind(slot, store)
-        if plan.uses_key:
-            slot.key[:] = self._engine.next_key()
-        outputs = [np.empty(shape, dtype) for shape, dtype in plan.outputs]
-        if plan.call(slot.frame, *arrays, *outputs) is not None:
-            raise plan.error(slot)
-        if plan.first_call:
-            plan.first_call = False
-            for v in plan.program.writes:
-                store.mark_initialized(v)
-        plan.free.append(slot)
-        if plan.scalars:
-            return [o if o.ndim else o[()] for o in outputs]
-        return outputs
+    def _key(self, arrays: Sequence[Array]) -> tuple[Any, ...]:
+        return (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
 
     # The first call with new shapes
 
@@ -102,11 +102,15 @@ class Executable:
         for left, right in broken(program.required, values):
             raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit: {left} must equal {right} "
                                                    f"in a reshape, with {_dims_text(values)}")
-        plan = Plan(program, native, values)
+        plan = Plan(program, native, values, self._engine.store, self._engine.next_key)
         if len(self._plans) >= _MOST_PLANS:
-            self._plans.pop(next(iter(self._plans)))
-        key = (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
+            oldest = next(iter(self._plans))
+            self._plans.pop(oldest)
+            self._runs.pop(oldest, None)
+        key = self._key(arrays)
         self._plans[key] = plan
+        if not self._elements:
+            self._runs[key] = plan.run
         return plan
 
     def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, int]]:
@@ -146,11 +150,11 @@ class Executable:
         if not new <= set(self._elements):
             self._elements = tuple(sorted(new | set(self._elements)))
             self._plans.clear()  # their keys lack these integers
+            self._runs.clear()
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
         """Figures of the program that ran for feeds of these shapes."""
-        key = (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
-        plan = self._plans[key]
+        plan = self._plans[self._key(arrays)]
         outputs = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in plan.outputs)
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 

@@ -18,6 +18,7 @@ from graphflow.compiler.codegen.frame import (
 )
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
+from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.plan_memory import place
 from graphflow.compiler.program import Program, Symbol
 from graphflow.runtime.blas import gemm_addresses
@@ -41,27 +42,28 @@ class Compiled(Protocol):
 
 
 class Slot:
-    """The memory of one call at a time: its frame and arena."""
+    """The memory of one call at a time: its frame and arena. `first_writes` are variables without a value yet."""
 
-    __slots__ = ("frame", "arena", "key", "version")
+    __slots__ = ("arena", "first_writes", "frame", "key", "version")
 
     def __init__(self, frame: Array, arena: Array, key: Array) -> None:
         self.frame = frame
         self.arena = arena
         self.key = key
         self.version = -1
+        self.first_writes: tuple[VariableHandle, ...] = ()
 
 
 class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
-    def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int]) -> None:
+    def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
+                 next_key: Callable[[], Sequence[int]]) -> None:
         self.program = program
-        self.uses_key = program.uses_key
+        self.store = store
+        self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
-        self.scalars = any(not shape for shape, _ in self.outputs)
-        self.first_call = True
         self.free: list[Slot] = []
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         self.call = native.entry(self._sizes)
@@ -74,6 +76,51 @@ class Plan:
         self._blocks = _Blocks(program, values)
         self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents])
                         for c in program.calls)
+        simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
+        self.run = self._run_simple() if simple else self._run_any
+
+    def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
+        """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""
+        try:
+            slot = self.free.pop()
+        except IndexError:
+            slot = self.new_slot()
+        if slot.version != self.store.version:
+            self.bind(slot)
+        if self.program.uses_key:
+            slot.key[:] = self.next_key()
+        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        if self.call(slot.frame, *arrays, *outputs) is not None:
+            raise self.error(slot)
+        if slot.first_writes:
+            for v in slot.first_writes:
+                self.store.mark_initialized(v)
+            slot.first_writes = ()
+        self.free.append(slot)
+        return [o if o.ndim else o[()] for o in outputs]
+
+    def _run_simple(self) -> Callable[[Sequence[Array]], list[Any]]:
+        """The same for one output that is no scalar, without writes and random numbers.
+
+        A closure over locals: attributes would cost as much as a small program's native call.
+        """
+        (shape, dtype), = self.outputs
+        call, free, store, empty, new_slot = self.call, self.free, self.store, np.empty, self.new_slot
+
+        def run(arrays: Sequence[Array]) -> list[Any]:
+            try:
+                slot = free.pop()
+            except IndexError:
+                slot = new_slot()
+            if slot.version != store.version:
+                self.bind(slot)
+            output = empty(shape, dtype)
+            if call(slot.frame, *arrays, output) is not None:
+                raise self.error(slot)
+            free.append(slot)
+            return [output]
+
+        return run
 
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
@@ -83,12 +130,12 @@ class Plan:
         frame[self._blocks.integer_slots] = self._blocks.integers
         return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
 
-    def bind(self, slot: Slot, store: VariableStore) -> None:
+    def bind(self, slot: Slot) -> None:
         """Put the addresses of all buffers but feeds and outputs into the frame.
 
         Raises:  FailedPreconditionError when a variable that is read has no value
         """
-        program = self.program
+        program, store = self.program, self.store
         for v in program.reads:
             store.require(v)
         addresses = np.zeros(len(program.buffers), np.int64)
@@ -106,6 +153,7 @@ class Plan:
             at = self._blocks.end + 3 * k
             slot.frame[at:at + 3] = addresses[source], addresses[target], self._sizes[source]
         slot.version = store.version
+        slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
 
     def error(self, slot: Slot) -> InvalidArgumentError:
         """What the frame says went wrong."""

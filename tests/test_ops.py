@@ -121,8 +121,10 @@ def test_matmul_error_names_the_flag_that_fits():
 # Indexing
 
 X = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-KEYS = [0, -1, slice(1, None), slice(None, None, -1), slice(-1, 0, -2), (1, 2, 3), (slice(None), 1), (..., 0), (0, ...),
-        (..., slice(1, 3), slice(None, None, 2)), None, (None, 1, None), (slice(2, 1),), (..., None), (1, ..., None, 2),
+KEYS = [0, -1, slice(1, None), slice(None, None, -1), slice(-1, 0, -2), (1, 2, 3), (slice(None), 1), (..., 0),
+        (0, ...),
+        (..., slice(1, 3), slice(None, None, 2)), None, (None, 1, None), (slice(2, 1),), (..., None),
+        (1, ..., None, 2),
         (slice(None), slice(10, None)), (), (np.int64(1),)]
 
 
@@ -160,7 +162,8 @@ def test_an_index_out_of_range_is_an_error_of_the_run():
     x, i = hold(3, 2), hold(None, dtype=int32)
     for bad in (3, -1):
         with pytest.raises(InvalidArgumentError, match=str(bad)):
-            evaluate(gathering.gather(x, i), {x: np.ones((3, 2), np.float32), i: np.array([0, bad], np.int32)})
+            evaluate(gathering.gather(x, i),
+                     {x: np.ones((3, 2), np.float32), i: np.array([0, bad], np.int32)})
     labels, logits = hold(None, dtype=int32), hold(None, 3)
     loss = nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     with pytest.raises(InvalidArgumentError, match="3"):
@@ -290,5 +293,6 @@ def test_gradient_of_a_product_with_zeros():
 
 
 def test_strided_slice_takes_a_step_from_the_end():
-    assert evaluate(indexing.strided_slice(core.literal(np.arange(7)), begin=[-1], end=[-6], strides=[-2])).tolist() \
+    assert evaluate(indexing.strided_slice(core.literal(np.arange(7)), begin=[-1], end=[-6],
+                                           strides=[-2])).tolist() \
         == [6, 4, 2]

@@ -93,9 +93,10 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
     """A numpy array of a graphflow dtype: Python floats are float32, ints int32 (int64 when they must be)."""
     if isinstance(value, TensorShape):
         value = value.as_list()
-    if isinstance(value, (Dimension, Poly)) or (
-            isinstance(value, (list, tuple)) and any(isinstance(v, Dimension) for v in value)):
-        value = [int(v) for v in value] if isinstance(value, (list, tuple)) else int(value)  # type: ignore[arg-type]
+    if isinstance(value, (Dimension, Poly)):
+        value = int(value)  # type: ignore[arg-type]
+    elif isinstance(value, (list, tuple)) and any(isinstance(v, Dimension) for v in value):
+        value = [int(v) for v in value]
     if value is None:
         raise DTypeError(f"{for_op + ': ' if for_op else ''}None is not a tensor")
     try:

@@ -329,7 +329,7 @@ class Graph:
             self.add_to_collection(name, value)
 
     def get_collection(self, name: Any, scope: str | None = None) -> list[Any]:
-        """A copy of the collection; with `scope`, a regex, only items whose name starts with a match of it."""
+        """A copy of the collection; with `scope`, a regex, only items whose name starts with a match."""
         items = self.collections.get(name, [])
         if not scope:
             return list(items)

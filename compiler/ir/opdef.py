@@ -145,7 +145,7 @@ def _graph_of(values: Sequence[Any]) -> Graph:
 
 
 def _plain(value: Any) -> Any:
-    """An immutable, hashable attribute: a tuple for a list, a Python number for numpy's, Literal for an array."""
+    """Immutable, hashable attributes: tuples for lists, Python numbers for numpy's, Literals for arrays."""
     if isinstance(value, np.ndarray):
         return Literal(value) if value.ndim else value.item()
     if isinstance(value, (list, tuple)):

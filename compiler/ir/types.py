@@ -72,7 +72,7 @@ def _parse_dim(text: str) -> Dim | None:
 
 
 def as_dims(shape: Any) -> tuple[Dim | None, ...] | None:
-    """Dims from what TF1 users write: None, an int, a list with None for unknowns, a TensorShape, Dimensions."""
+    """Dims from what TF1 users write: None, an int, a list that may hold None, a TensorShape, Dimensions."""
     if shape is None:
         return None
     if isinstance(shape, TensorShape):

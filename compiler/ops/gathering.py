@@ -47,10 +47,15 @@ def take(x: Any, indices: Any, axis: int) -> Any:
     indices = np.asarray(indices)
     if indices.dtype == object:
         indices = indices.astype(np.int64)
-    outside = indices[(indices < 0) | (indices >= x.shape[axis])]
-    if outside.size:
-        raise InvalidArgumentError(None, None, f"index {outside.ravel()[0]} is not in [0, {x.shape[axis]})")
+    check_range(indices, x.shape[axis])
     return np.take(x, indices, axis)
+
+
+def check_range(indices: Any, extent: int) -> None:
+    """Raises InvalidArgumentError for an index outside of 0 <= index < extent."""
+    outside = indices[(indices < 0) | (indices >= extent)]
+    if outside.size:
+        raise InvalidArgumentError(None, None, f"index {outside.ravel()[0]} is not in [0, {extent})")
 
 
 def _gather_grad(op: Operation, g: Tensor) -> tuple[Tensor, None]:
@@ -148,3 +153,86 @@ unsorted_segment_sum = OpDef(
     samples=(Sample(((4, 2), _ROWS), {"num_segments": 3}), Sample(((2, 3, 2), _GRID), {"num_segments": 4}),
              Sample(((3,), np.array([1, -1, 1], np.int32)), {"num_segments": 2}),
              Sample(((0, 2), np.zeros((0,), np.int32)), {"num_segments": 2})))
+
+
+# gather_nd: the last axis of the indices holds a position each
+
+def _nd_depth(op: Operation) -> int:
+    """How many leading axes a position names."""
+    dims = op.indices.type.dims
+    if dims is None or not dims or not isinstance(dims[-1], int):
+        raise shape_error(op, "(C1): the last dim of indices must be known, but it is unknown")
+    return int(dims[-1])
+
+
+def _gather_nd_type(op: Operation) -> TensorType:
+    check_kind(op, "int", [op.indices])
+    depth, source = _nd_depth(op), op.params.type.dims
+    if source is None:
+        return TensorType(op.params.dtype, None)
+    if depth > len(source):
+        raise shape_error(op, f"(C2): positions of {depth} numbers in a tensor of rank {len(source)}")
+    return TensorType(op.params.dtype, (*op.indices.type.dims[:-1], *source[depth:]))
+
+
+def _position(op: Operation, at: E.Index, dims: Any, load: Load, let: Let) -> E.Index:
+    """The leading index that the position for an element names, each number checked against its dim."""
+    return tuple(E.as_offset(let(E.checked_index(load(1, (*at, k)), dims[k], op.name)))
+                 for k in range(_nd_depth(op)))
+
+
+def _gather_nd_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
+    rank = len(op.indices.type.known_dims) - 1
+    return load(0, (*_position(op, at[:rank], op.params.type.known_dims, load, let), *at[rank:]))
+
+
+def _nd_key(indices: Any, dims: Any) -> tuple[Any, ...]:
+    for k in range(indices.shape[-1]):
+        check_range(indices[..., k], dims[k])
+    return tuple(np.moveaxis(indices, -1, 0))
+
+
+def _gather_nd_numpy(params: Any, indices: Any) -> Any:
+    return params[_nd_key(indices, params.shape)]
+
+
+_CELLS = np.array([[0, 1], [2, 0], [0, 1]], np.int32)
+gather_nd = OpDef("gather_nd", "params indices", infer=_gather_nd_type, lower=Indexed(_gather_nd_element),
+                  mixed=True,
+                  grad=lambda op, g: (scatter_nd(g, op.indices, shape=dims_of(op.params)), None),
+                  numpy=_gather_nd_numpy, samples=(
+                      Sample(((3, 2), _CELLS)), Sample(((3, 2, 4), _CELLS)),
+                      Sample(((3,), np.array([[2], [0]], np.int64))),
+                      Sample(((3, 4), np.array([1, 3], np.int32))),
+                      Sample(((3, 2), np.zeros((0, 2), np.int32)))))
+
+
+def _scatter_nd_type(op: Operation) -> TensorType:
+    check_kind(op, "int", [op.indices])
+    if isinstance(op.shape, Tensor):
+        return TensorType(op.updates.dtype, None)
+    depth, dims = _nd_depth(op), open_dims(op.shape)
+    if depth > len(dims):
+        raise shape_error(op, f"(C2): positions of {depth} numbers in a shape of rank {len(dims)}")
+    equal_dims(op, [op.updates, (*op.indices.type.dims[:-1], *dims[depth:])])
+    return TensorType(op.updates.dtype, dims)
+
+
+def _scatter_nd_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
+    rank = len(op.indices.type.known_dims) - 1
+    return (*_position(op, at[:rank], op.out.type.known_dims, load, let), *at[rank:])
+
+
+def _scatter_nd_numpy(updates: Any, indices: Any, shape: Any) -> Any:
+    result = np.zeros(shape, updates.dtype)
+    np.add.at(result, _nd_key(indices, shape), updates)
+    return result
+
+
+scatter_nd = OpDef("scatter_nd", "updates indices", infer=_scatter_nd_type, lower=Scatter(_scatter_nd_target),
+                   mixed=True,
+                   attrs={"shape": REQUIRED}, dim_attrs=("shape",), numpy=_scatter_nd_numpy,
+                   grad=lambda op, g: (gather_nd(g, op.indices), None), samples=(
+                       Sample(((3,), _CELLS), {"shape": (3, 2)}),
+                       Sample(((3, 4), _CELLS), {"shape": (3, 2, 4)}),
+                       Sample(((2,), np.array([[1], [1]], np.int64)), {"shape": (4,)})))

@@ -164,8 +164,8 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     sizes = open_dims(wanted)
     if sizes.count(-1) > 1:
         raise shape_error(op, f"(C1): sizes {list(wanted)} may hold one -1")
-    left: Any = None if total is None or None in sizes else total - sum(d for d in sizes
-                                                                        if d != -1)  # type: ignore[misc]
+    known: list[Any] = [d for d in sizes if d != -1]
+    left: Any = None if total is None or None in sizes else total - sum(known)
     _require_total(op, left, left if -1 in sizes and left is not None else 0,
                    not isinstance(left, int) or left >= 0)
     return tuple(left if d == -1 else d for d in sizes)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dtypes import bool_, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
@@ -18,6 +17,7 @@ from graphflow.compiler.loops.forms import Indexed, Let, Load
 from graphflow.compiler.ops.activations import relu
 from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, maximum, rsqrt, square
+from graphflow.compiler.ops.gathering import check_range
 from graphflow.compiler.ops.logic import is_finite, zero_unless, zero_where
 from graphflow.compiler.ops.mathematics import exp, log, log1p, sigmoid
 from graphflow.compiler.ops.reductions import reduce_max, reduce_sum
@@ -153,9 +153,7 @@ def _check_index_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.
 
 
 def _check_index_numpy(indices: Any, extent: int) -> Any:
-    outside = indices[(indices < 0) | (indices >= extent)]
-    if outside.size:
-        raise InvalidArgumentError(None, None, f"index {outside.ravel()[0]} is not in [0, {extent})")
+    check_range(indices, extent)
     return indices
 
 

@@ -207,7 +207,9 @@ class _Fuser:
         others = [r for r in requests if r.group is not group]
         if any(r.group.rank >= group.rank for r in others) or self.buffer_rank.get(op.out, -1) >= group.rank:
             return None
-        if len(asked) != 1 or any(r.in_memory for r in requests if r.group is group) or not group.has_room(work):
+        if len(asked) != 1 or not group.has_room(work):
+            return None
+        if any(r.in_memory for r in requests if r.group is group):
             return None
         (at,) = asked
         if (others or op.out in self.buffer_rank) and not covers(group, at, op.out):
@@ -272,9 +274,9 @@ class _Fuser:
 
 
 def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, Index, bool]]:
-    """Which operand elements the expression at an index reads: (operand, index, whether it must be in memory).
+    """Which operand elements the expression at an index reads: (operand, index, whether in memory).
 
-    It must where a mask may forbid the read, and where the index is itself computed.
+    It must be there where a mask may forbid the read, and where the index is itself computed.
     """
     found: list[tuple[int, Index, bool]] = []
     names = iter(range(1_000_000))

@@ -252,8 +252,8 @@ def constants() -> dict[str, tuple[str, list[float]]]:
 
 def show(comment: str, name: str, values: list[float]) -> None:
     print(f"\n# {comment}\n{name} = (")
-    for v in values:
-        print(f'    float.fromhex("{v.hex()}"),')
+    for k in range(0, len(values), 2):
+        print("    " + " ".join(f'float.fromhex("{v.hex()}"),' for v in values[k:k + 2]))
     print(")", flush=True)
 
 
