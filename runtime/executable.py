@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphflow.compiler import flags
 from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, sym
 from graphflow.compiler.ir.dtypes import DType
@@ -16,6 +17,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.passes.prune import Undecided
 from graphflow.compiler.program import Program
+from graphflow.runtime import report
 from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ class Executable:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
             self._runs.pop(oldest, None)
+        if flags.debug_level():
+            plan.run = report.timed(plan.run, program)
         key = self._key(arrays)
         self._plans[key] = plan
         if not self._elements:

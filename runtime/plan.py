@@ -42,7 +42,7 @@ class Compiled(Protocol):
 
 
 class Slot:
-    """The memory of one call at a time: its frame and arena. `first_writes` are variables without a value yet."""
+    """The memory of one call at a time. `first_writes` are variables that it is the first to give a value."""
 
     __slots__ = ("arena", "first_writes", "frame", "key", "version")
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from graphflow.compiler import flags
 from graphflow.compiler.program import Call, Program
 
 if TYPE_CHECKING:
     from graphflow.runtime.plan import Compiled
+
+
+Run = Callable[[Sequence[Any]], list[Any]]
 
 
 class Times:
@@ -28,6 +32,16 @@ class Times:
     @property
     def total(self) -> float:
         return sum(self.parts.values())
+
+
+def timed(run: Run, program: Program) -> Run:
+    """The run, with a line about its time after each call."""
+    def reported(arrays: Sequence[Any]) -> list[Any]:
+        start = time.perf_counter()
+        result = run(arrays)
+        _print(f"graphflow: ran {len(program.calls)} kernels in {1e6 * (time.perf_counter() - start):.1f} us")
+        return result
+    return reported
 
 
 def compiled(program: Program, times: Times, native: Compiled) -> None:

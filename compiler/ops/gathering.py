@@ -229,7 +229,8 @@ def _scatter_nd_numpy(updates: Any, indices: Any, shape: Any) -> Any:
     return result
 
 
-scatter_nd = OpDef("scatter_nd", "updates indices", infer=_scatter_nd_type, lower=Scatter(_scatter_nd_target),
+scatter_nd: OpDef = OpDef("scatter_nd", "updates indices", infer=_scatter_nd_type,
+                          lower=Scatter(_scatter_nd_target),
                    mixed=True,
                    attrs={"shape": REQUIRED}, dim_attrs=("shape",), numpy=_scatter_nd_numpy,
                    grad=lambda op, g: (gather_nd(g, op.indices), None), samples=(

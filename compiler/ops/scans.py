@@ -29,7 +29,7 @@ def _scan_type(op: Operation) -> TensorType:
 
 
 def _shifted(x: Tensor, axis: int, by: int, reverse: bool, fill: int) -> Tensor:
-    """The elements `by` places earlier along the axis (later, if reverse), with `fill` where there are none."""
+    """The elements `by` places earlier along the axis (later, if reverse); `fill` where there are none."""
     dims = x.type.known_dims
     begin = tuple(by if reverse and k == axis else 0 for k in range(len(dims)))
     size = tuple(dims[k] - by if k == axis else -1 for k in range(len(dims)))
@@ -46,8 +46,8 @@ def _doubling(combine: Callable[[Any, Any], Any], unit: int) -> Callable[[Operat
         extent = op.x.type.known_dims[axis]
         if not isinstance(extent, int):
             raise shape_error(op,
-                              f"(C1): dim {axis} is unknown, so it must be fixed before the op is taken apart")
-        x = op.x
+                              f"(C1): dim {axis} is unknown, so the op cannot be taken apart")
+        x: Tensor = op.x
         if op.exclusive and extent:
             x = _shifted(x, axis, 1, op.reverse, unit)
         by = 1
