@@ -28,11 +28,11 @@ def huber_numpy(x: np.ndarray, delta: float) -> np.ndarray:
 
 huber = gx.OpDef(
     "huber", "x", attrs={"delta": 1.0},
-    infer=gx.elementwise("float"),                                          # dtype and shape
-    grad=lambda op, g: g * tf.clip_by_value(op.x, -op.delta, op.delta),     # symbolic: second derivatives come free
-    lower=gx.pointwise_op(huber_expression),                                # the kernel
-    numpy=huber_numpy,                                                      # eager mode, and the reference in tests
-    samples=gx.shapes(*gx.UNARY) + gx.shapes([(3, 4)], delta=0.3))          # its tests
+    infer=gx.elementwise("float"),                                        # dtype and shape
+    grad=lambda op, g: g * tf.clip_by_value(op.x, -op.delta, op.delta),   # symbolic, so second ones come free
+    lower=gx.pointwise_op(huber_expression),                              # the kernel
+    numpy=huber_numpy,                                                    # eager mode, the tests' reference
+    samples=gx.shapes(*gx.UNARY) + gx.shapes([(3, 4)], delta=0.3))        # its tests
 
 
 def main() -> float:
@@ -43,7 +43,7 @@ def main() -> float:
     rng = np.random.RandomState(0)
     xs = rng.uniform(-1, 1, 300).astype(np.float32)
     ys = 3 * xs + rng.normal(0, 0.1, 300).astype(np.float32)
-    ys[::10] += 20                                                          # outliers, which squares would follow
+    ys[::10] += 20  # outliers, which squares would follow
     x, y = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.float32, [None])
     slope = tf.Variable(0.0, name="slope")
     loss = tf.reduce_mean(huber(slope * x - y, delta=0.5))

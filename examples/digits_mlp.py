@@ -1,4 +1,4 @@
-"""Train a classifier on scikit-learn's 1,797 hand-written digits, then compare the compiled graph with eager mode.
+"""Train a classifier on scikit-learn's 1,797 hand-written digits, then compare compiled and eager mode.
 
     pip install "graphflow[examples]" && python examples/digits_mlp.py
 """
@@ -42,7 +42,8 @@ def build(learning_rate: float) -> dict[str, tf.Tensor]:
     for k, units in enumerate(HIDDEN):
         x = tf.nn.relu(dense(x, units, f"hidden{k}"))
     logits = dense(x, 10, "logits")
-    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits), name="loss")
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    loss = tf.reduce_mean(losses, name="loss")
     correct = tf.equal(tf.argmax(logits, 1), labels)
     accuracy = tf.reduce_mean(tf.cast(correct, tf.float32), name="accuracy")
     train = tf.train.AdamOptimizer(learning_rate).minimize(loss)
@@ -56,14 +57,15 @@ def run_epoch(sess: tf.Session, net: dict[str, tf.Tensor], images: np.ndarray, l
     losses = []
     for start in range(0, len(labels), BATCH):
         batch = order[start:start + BATCH]
-        loss, _ = sess.run([net["loss"], net["train"]], {net["images"]: images[batch], net["labels"]: labels[batch]})
+        feeds = {net["images"]: images[batch], net["labels"]: labels[batch]}
+        loss, _ = sess.run([net["loss"], net["train"]], feeds)
         losses.append(loss)
     return float(np.mean(losses))
 
 
 def main() -> float:
     """Train, print a line per epoch and the comparison; gives the accuracy on the held-back fifth."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Train a digit classifier; compare compiled and eager mode.")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -4,8 +4,8 @@
 
     swish = gx.OpDef("swish", "x", infer=gx.elementwise("float"), ...)
 
-The new op fuses into kernels, differentiates and is tested (`graphflow.testing.check_op`) as the built-in ones do;
-`examples/custom_op.py` is a whole one.
+The new op fuses into kernels, differentiates and is tested (by `graphflow.testing.check_op`) as the
+built-in ones are; `examples/custom_op.py` is a whole one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.rules import comparison, elementwise, like_first, reduced, signature
 from graphflow.compiler.ops.samples import BINARY, UNARY, Sample, shapes
 
-__all__ = ["BINARY", "Contraction", "Indexed", "OpDef", "Pointwise", "REQUIRED", "Reduction", "Sample", "Scatter",
-           "TensorType", "UNARY", "comparison", "elementwise", "like_first", "pointwise", "pointwise_op", "reduced",
-           "scalar", "shapes", "signature", "unbroadcast", "view"]
+__all__ = [
+    "BINARY", "Contraction", "Indexed", "OpDef", "Pointwise", "REQUIRED", "Reduction", "Sample", "Scatter",
+    "TensorType", "UNARY", "comparison", "elementwise", "like_first", "pointwise", "pointwise_op", "reduced",
+    "scalar", "shapes", "signature", "unbroadcast", "view",
+]

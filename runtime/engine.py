@@ -33,7 +33,7 @@ class Engine:
         self.store = store
         self.threads = threads
         self._executables: dict[object, Executable] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._entropy = secrets.randbits(64)
         self._runs = 0
 
@@ -41,7 +41,7 @@ class Engine:
                 feeds: Sequence[Tensor]) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed."""
         key = (tuple(fetches), tuple(targets), tuple(feeds))
-        with self._lock:
+        with self.lock:
             found = self._executables.get(key)
             if found is None:
                 found = self._executables[key] = self._new_executable(*key)
@@ -50,8 +50,7 @@ class Engine:
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
                         feeds: tuple[Tensor, ...]) -> Executable:
         def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
-            with self._lock:
-                return self._compile(Signature(fetches, targets, feeds, types, pins))
+            return self._compile(Signature(fetches, targets, feeds, types, pins))
 
         return Executable(self, build, feeds)
 
@@ -68,7 +67,7 @@ class Engine:
 
     def next_key(self) -> tuple[int, int, int, int]:
         """Key words for the random ops of one run: the session's entropy, and a number of this run alone."""
-        with self._lock:
+        with self.lock:
             key = self.peek_key()
             self._runs += 1
         return key

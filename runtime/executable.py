@@ -140,11 +140,12 @@ class Executable:
         pins = dict(pins)
         while True:
             key = (types, tuple(sorted(pins.items())))
-            found = self._variants.get(key)
             try:
-                if found is None:
-                    found = self._variants[key] = self._compile(*key)
-                    self._note_elements(found[0])
+                with self._engine.lock:  # another thread may be compiling just this
+                    found = self._variants.get(key)
+                    if found is None:
+                        found = self._variants[key] = self._compile(*key)
+                        self._note_elements(found[0])
                 return (*found, pins)
             except Undecided as e:
                 pins |= {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}

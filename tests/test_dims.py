@@ -20,7 +20,8 @@ from graphflow.compiler.ir.dims import (
 A, B = sym("a"), sym("b")
 I, J = axis("i", A), axis("j", 7)
 LEAVES = st.one_of(st.integers(0, 6), st.sampled_from([A, B, I, J]))
-EXPRESSIONS = st.recursive(LEAVES, lambda inner: st.tuples(st.sampled_from("+-*/%<>"), inner, inner), max_leaves=8)
+EXPRESSIONS = st.recursive(
+    LEAVES, lambda inner: st.tuples(st.sampled_from("+-*/%<>"), inner, inner), max_leaves=8)
 OPERATIONS = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y,
               "/": lambda x, y: x // (y if isinstance(y, int) and y > 0 else 5),
               "%": lambda x, y: x % (y if isinstance(y, int) and y > 0 else 5),

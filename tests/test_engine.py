@@ -173,7 +173,8 @@ def test_read_only_strided_and_foreign_feeds():
     base = np.arange(12, dtype=np.float32).reshape(6, 2)
     frozen = base.copy()
     frozen.flags.writeable = False
-    for v in (frozen, base[::2], np.asfortranarray(base), base.astype(">f4"), base.astype(np.float64), base.tolist()):
+    foreign = (base.astype(">f4"), base.astype(np.float64), base.tolist())
+    for v in (frozen, base[::2], np.asfortranarray(base), *foreign):
         assert np.array_equal(sess.run(x + 1, {x: v}), np.asarray(v, np.float32) + 1)
 
 
@@ -221,11 +222,12 @@ def test_feed_errors():
         sess.run(x + 1, {x: np.zeros((2, 4))})
     with pytest.raises(ValueError, match="shape"):
         sess.run(x + 1, {x: np.zeros(3)})
-    with pytest.raises(TypeError, match="'k:0'.*would change"):
+    with pytest.raises(TypeError, match=r"'k:0'.*would change"):
         sess.run(k + 1, {k: [1.5, 2]})
     with pytest.raises(TypeError, match="'x:0'"):
         sess.run(x + 1, {x: [["a", "b", "c"]]})
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"feed a value for placeholder 'x:0'.*test_engine.py"):
+    missing = r"feed a value for placeholder 'x:0'.*test_engine.py"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=missing):
         sess.run(x + 1)
 
 
@@ -249,7 +251,7 @@ def test_an_index_out_of_range_names_the_operation():
 def test_shapes_that_need_a_computed_value_are_refused_with_a_way_out():
     x = tf.placeholder(tf.int32, [4])
     y = tf.zeros([tf.reduce_max(x)])
-    with pytest.raises(NotImplementedError, match="(?s)depends on the computed value.*feed it"):
+    with pytest.raises(NotImplementedError, match=r"(?s)depends on the computed value.*feed it"):
         session().run(y, {x: [1, 2, 3, 4]})
 
 

@@ -18,10 +18,10 @@ PRIMITIVES = {"add", "sub", "mul", "div", "neg", "abs", "fma", "sqrt", "lt", "le
               "const", "temp"}
 BINARY = ("pow", "atan2")
 LIMITS_F32 = {
-    "rsqrt": 0.51, "acos": 0.6, "asin": 0.62, "log": 0.63, "log2": 0.65, "acosh": 0.67, "log1p": 0.7,
-    "atanh": 0.72, "tanh": 0.77, "sinh": 0.77, "sigmoid": 0.79, "softplus": 0.79, "pow": 0.79, "sin": 0.86,
-    "cos": 0.87, "cosh": 0.87, "exp2": 0.87, "exp": 1.0, "expm1": 1.03, "erf": 1.05, "atan": 1.05,
-    "tan": 1.05, "asinh": 1.05, "erfinv": 1.05, "atan2": 1.1, "erfc": 1.35}
+    "rsqrt": 0.51, "acos": 0.61, "asin": 0.63, "log": 0.64, "log2": 0.69, "log1p": 0.7, "acosh": 0.72,
+    "atanh": 0.75, "tanh": 0.78, "sinh": 0.78, "sigmoid": 0.8, "softplus": 0.81, "pow": 0.81, "sin": 0.87,
+    "cos": 0.87, "cosh": 0.88, "exp2": 0.88, "exp": 1.0, "expm1": 1.03, "atan": 1.04, "erf": 1.05,
+    "erfinv": 1.05, "tan": 1.07, "asinh": 1.08, "atan2": 1.3, "erfc": 1.35}
 LIMIT_F64 = 1.2
 ODD = ("tanh", "sinh", "asinh", "atanh", "erf", "erfinv", "sin", "tan", "asin", "atan", "expm1", "log1p")
 

@@ -7,7 +7,7 @@ import pytest
 
 import graphflow as tf
 from graphflow.compiler import oracle
-from graphflow.compiler.ir.dims import Dim, evaluate
+from graphflow.compiler.ir.dims import Dim, atoms_of, evaluate, sym
 from graphflow.compiler.ir.text import parse_graph, print_graph
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.interpret_nest import run_nest
@@ -68,9 +68,7 @@ GRAPH_PASSES = [
 
 
 def known(dim: Dim) -> int:
-    from graphflow.compiler.ir.dims import atoms_of
-
-    return evaluate(dim, {a: SIZE for a in atoms_of(dim)})
+    return evaluate(dim, dict.fromkeys(atoms_of(dim), SIZE))
 
 
 def inputs_of(graph):
@@ -79,9 +77,8 @@ def inputs_of(graph):
 
 
 def oracle_values(graph, arrays):
-    from graphflow.compiler.ir.dims import atoms_of
-
-    symbols = {a: SIZE for op in graph.operations for t in op.outputs for d in t.type.known_dims for a in atoms_of(d)}
+    dims = [d for op in graph.operations for t in op.outputs for d in t.type.known_dims]
+    symbols = {a: SIZE for d in dims for a in atoms_of(d)}
     return oracle.run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)), symbols=symbols)
 
 
@@ -193,7 +190,8 @@ kernel(p0: f32, p1: f32, p2: out f32, n0)
 ]
 
 
-@pytest.mark.parametrize("text, lowered, scheduled, buffers", [n[1:] for n in NESTS], ids=[n[0] for n in NESTS])
+@pytest.mark.parametrize("text, lowered, scheduled, buffers", [n[1:] for n in NESTS],
+                         ids=[n[0] for n in NESTS])
 def test_fuse_lower_schedule_and_plan(text, lowered, scheduled, buffers):
     graph = parse_graph(text)
     grouping = fuse(graph)
@@ -210,7 +208,7 @@ def test_fuse_lower_schedule_and_plan(text, lowered, scheduled, buffers):
         for b, array in zip(plan.buffers, arrays, strict=False):
             memory[b.index][:] = array.ravel()
         for nest, numbers in zip(variant, plan.arguments, strict=True):
-            assert not run_nest(nest, [memory[k] for k in numbers], {a: SIZE for a in nest.symbols})
+            assert not run_nest(nest, [memory[k] for k in numbers], dict.fromkeys(nest.symbols, SIZE))
         output = next(k for k, b in enumerate(plan.buffers) if b.role == "output")
         np.testing.assert_allclose(memory[output], expected[0].ravel(), rtol=1e-5)
 
@@ -232,8 +230,6 @@ def test_prune():
 
 
 def _symbols(*names):
-    from graphflow.compiler.ir.dims import sym
-
     return tuple(sym(n) for n in names)
 
 

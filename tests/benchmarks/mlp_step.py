@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def graphflow_step() -> Callable[[], Any]:
     x = tf.placeholder(tf.float32, [None, SIZES[0]])
     y = tf.placeholder(tf.int64, [None])
     h = x
-    for k, (a, b) in enumerate(zip(SIZES, SIZES[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(SIZES)):
         weights = tf.get_variable(f"w{k}", [a, b])
         h = tf.matmul(h, weights) + tf.get_variable(f"b{k}", [b], initializer=tf.zeros_initializer())
         h = tf.nn.relu(h) if b != 10 else h
@@ -60,7 +61,7 @@ def jax_step() -> Callable[[], Any]:
         return loss, (params, m, v, t)
 
     params = [(np.full((a, b), 0.01, np.float32), np.full(b, 0.01, np.float32))
-              for a, b in zip(SIZES, SIZES[1:], strict=False)]
+              for a, b in pairwise(SIZES)]
     zeros = [(0 * w, 0 * b) for w, b in params]
     compiled = jax.jit(step)
     state = [(params, zeros, zeros, np.float32(0))]

@@ -37,7 +37,8 @@ def call_overhead(table: Table) -> None:
         y = x * 2 + 1
         sess, v = tf.Session(), np.arange(8, dtype=np.float32)
         fast = sess.make_callable(y, [x])
-        table.add_row("x*2+1 on 8 floats, Session.run", f"{best_us(lambda: sess.run(y, {x: v})):.2f} us", "6 us")
+        run = best_us(lambda: sess.run(y, {x: v}))
+        table.add_row("x*2+1 on 8 floats, Session.run", f"{run:.2f} us", "6 us")
         table.add_row("the same, make_callable", f"{best_us(lambda: fast(v)):.2f} us", "2 us")
 
 
@@ -85,8 +86,9 @@ def long_chains(table: Table, console: Console) -> None:
         rounds = [chain(length) for _ in range(5 if length == 1000 else 1)]
         seconds = np.median(rounds, axis=0)
         per_op[length] = 1e6 * sum(seconds) / length
-        console.print(f"chain of {length}: build {seconds[0]:.2f} s, gradients {seconds[1]:.2f} s, compile and "
-                      f"first run {seconds[2]:.2f} s, second run {1e6 * seconds[3]:.0f} us")
+        build, gradients, compile, run = seconds
+        console.print(f"chain of {length}: build {build:.2f} s, gradients {gradients:.2f} s, "
+                      f"compile and first run {compile:.2f} s, second run {1e6 * run:.0f} us")
     table.add_row("chain of 50,000 ops with gradient, time per op", f"{per_op[50_000]:.0f} us", "")
     table.add_row("the same against 1,000 ops", f"{per_op[50_000] / per_op[1000]:.2f} x", "1.5 x")
 
@@ -110,15 +112,15 @@ def cold_compile(table: Table, peer_python: str) -> None:
         except RuntimeError as e:
             table.add_row("JAX", f"not measured: {e}", "")
             break
-    names = (("import_and_build_ms", "ms to import and build"), ("first_step_ms", "ms to the first step"),
-             ("step_us", "us a step"))
+    names = (("import_and_build_ms", "ms to import and build"),
+             ("first_step_ms", "ms to the first step"), ("step_us", "us a step"))
     for key, unit in names:
-        ours, theirs = (float(np.median([r[key] for r in rows[w]])) if rows[w] else float("nan") for w in rows)
-        table.add_row(f"MLP step, cold, {unit}", f"{ours:.0f}", f"JAX {theirs:.0f}" if rows["jax"] else "")
+        medians = {w: f"{np.median([r[key] for r in results]):.0f}" for w, results in rows.items() if results}
+        table.add_row(f"MLP step, cold, {unit}", medians["graphflow"], f"JAX {medians.get('jax', '?')}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Figures of calls, batches, chains and compilation.")
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has jax")
     args = parser.parse_args()
     console = Console(width=110)
