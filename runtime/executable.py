@@ -10,7 +10,7 @@ import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, sym
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate, sym
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -85,9 +85,10 @@ class Executable:
         if len(values) != len(self._feeds):
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
         arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
-        plan = self._plans.get(self._key(arrays))
-        if plan is None:
-            plan = self._new_plan(arrays)
+        with self._engine.lock:
+            plan = self._plans.get(self._key(arrays))
+            if plan is None:
+                plan = self._new_plan(arrays)
         return plan.run(arrays)
 
     def _key(self, arrays: Sequence[Array]) -> tuple[Any, ...]:
@@ -127,8 +128,9 @@ class Executable:
             wrong = broken(program.guards, values)
             if not wrong:
                 return program, native, values
-            new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d)}
-            if new.keys() <= pins.keys() or not any(v == 1 for v in new.values()):
+            new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
+            may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
+            if new.keys() <= pins.keys() or not may_broadcast:
                 rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
                 feeds = ", ".join(f"{t.name} {a.shape}" for t, a in zip(self._feeds, arrays, strict=True))
                 raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit each other: {rules}, "
@@ -141,11 +143,10 @@ class Executable:
         while True:
             key = (types, tuple(sorted(pins.items())))
             try:
-                with self._engine.lock:  # another thread may be compiling just this
-                    found = self._variants.get(key)
-                    if found is None:
-                        found = self._variants[key] = self._compile(*key)
-                        self._note_elements(found[0])
+                found = self._variants.get(key)
+                if found is None:
+                    found = self._variants[key] = self._compile(*key)
+                    self._note_elements(found[0])
                 return (*found, pins)
             except Undecided as e:
                 pins |= {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}

@@ -161,7 +161,7 @@ def divide(a: Dim, b: Dim) -> tuple[Dim, Dim]:
     if a == b:
         return 1, 0
     quotient, rest = _split_multiples(a, b)
-    if _is_below(rest, b):
+    if rest == 0 or _is_below(rest, b):
         return quotient, rest
     if isinstance(rest, int) and isinstance(b, int):
         q, r = divmod(rest, b)
@@ -202,7 +202,7 @@ def _remove(mono: Monomial, part: Monomial) -> Monomial | None:
 
 
 def upper_bound(dim: Dim) -> Dim | None:
-    """The largest value over all loop indices, or None when a sign is unknown. Dims are taken as >= 1."""
+    """The largest value over all loop indices, or None when a sign is unknown."""
     total: Dim = 0
     for mono, coef in terms_of(dim):
         if coef < 0:
@@ -228,14 +228,14 @@ def _is_below(a: Dim, b: Dim) -> bool:
 
 
 def is_nonnegative(dim: Dim) -> bool:
-    """Proves dim >= 0, dims being >= 1; False means unknown."""
-    rest = 0
-    for mono, coef in terms_of(dim):
-        if (mono and coef < 0) or any(a.kind not in ("sym", "axis") for a in mono):
-            return False
-        if not mono or all(a.kind == "sym" for a in mono):
-            rest += coef
-    return rest >= 0
+    """Proves dim >= 0 for run-time dims that may be 0; False means unknown."""
+    return all(coef >= 0 and all(map(_atom_is_nonnegative, mono)) for mono, coef in terms_of(dim))
+
+
+def _atom_is_nonnegative(a: Atom) -> bool:
+    if a.kind in ("floordiv", "mod", "min"):
+        return all(map(is_nonnegative, a.payload))
+    return a.kind in ("sym", "axis") or (a.kind == "max" and any(map(is_nonnegative, a.payload)))
 
 
 def _extremum(kind: str, a: Dim, b: Dim, pick: Callable[[int, int], int]) -> Dim:

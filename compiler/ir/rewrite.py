@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 
-Replacement = "Tensor | Sequence[Tensor] | None"
 Rule = Callable[[Graph, Operation, "tuple[Tensor, ...]"], "Tensor | Sequence[Tensor] | None"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, single_atom, substitute
 
 
 class DimRules:
@@ -75,13 +75,9 @@ class CompileRules(DimRules):
             return a
         for one, other in ((b, a), (a, b)):
             found = single_atom(one)
-            if found is not None and not _mentions(other, found):
+            if found is not None and found.kind == "sym" and found not in atoms_of(other):
                 new = {found: other}
                 self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
                 return other
         self.undecided.append((a, b))
         return a
-
-
-def _mentions(dim: Dim, atom: Atom) -> bool:
-    return isinstance(dim, Poly) and any(atom in mono for mono in dim.terms)

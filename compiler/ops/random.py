@@ -57,6 +57,7 @@ def _seed_words(seed: Any, k0: Any, k1: Any, word: Any) -> tuple[Any, Any]:
 def _bits_type(op: Operation) -> TensorType:
     if op.key.dtype is not uint32:
         raise dtype_error(op, "(C1): a key is four words of uint32")
+    equal_dims(op, (op.key, (4,)))
     return TensorType(uint32, None if isinstance(op.shape, Tensor) else open_dims(op.shape))
 
 

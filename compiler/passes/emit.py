@@ -58,9 +58,11 @@ def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -
 
 
 def _extents(nest: LoopNest) -> tuple[Dim, ...]:
-    """The iterations of the largest nest of loops, and for matrix products m, n and k."""
-    loops = {s.axis: s.extent for s in statements(nest.body) if isinstance(s, Loop)}
-    products = [d for s in statements(nest.body) if isinstance(s, Product) for d in (s.m, s.n, s.k)]
+    """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
+    nests = [list(statements((s,))) for s in nest.body]
+    deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
+    loops = {s.axis: s.extent for s in deepest if isinstance(s, Loop)}
+    products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)
 
 

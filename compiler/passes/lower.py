@@ -37,7 +37,6 @@ class Scratch:
     size: Dim
 
 
-Argument = "Tensor | Scratch"
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def prune(signature: Signature) -> Pruned:
         rules = builder.run()
         required.update(rules.required)
         if rules.undecided:
-            raise Undecided({a for pair in rules.undecided for d in pair for a in atoms_of(d)},
-                            builder.symbols)
+            mentioned = {a for pair in rules.undecided for d in pair for a in atoms_of(d)}
+            raise Undecided(mentioned & builder.symbols.keys(), builder.symbols)
         if not rules.assumed:
             break
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
