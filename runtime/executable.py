@@ -149,7 +149,9 @@ class Executable:
                     self._note_elements(found[0])
                 return (*found, pins)
             except Undecided as e:
-                pins |= {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
+                new = {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
+                assert not new.keys() <= pins.keys(), f"dims stay undecided: {e}"
+                pins |= new
 
     def _note_elements(self, program: Program) -> None:
         new = {(s.feed, s.element) for s in program.symbols.values() if s.element is not None}

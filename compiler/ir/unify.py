@@ -70,6 +70,7 @@ class CompileRules(DimRules):
             self.undecided.append((dim, dim))
 
     def _assume(self, a: Dim, b: Dim) -> Dim:
+        given = a, b
         a, b = substitute(a, self.assumed), substitute(b, self.assumed)
         if a == b:
             return a
@@ -79,5 +80,5 @@ class CompileRules(DimRules):
                 new = {found: other}
                 self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
                 return other
-        self.undecided.append((a, b))
+        self.undecided.append(given)  # two assumptions that clash among them: a dim of 1 may be behind it
         return a

@@ -74,17 +74,27 @@ def prune(signature: Signature) -> Pruned:
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
     while True:
         builder = _Pruner(signature, needed, pins | assumed)
-        rules = builder.run()
+        try:
+            rules = builder.run()
+        except ShapeError:
+            doubtful = (assumed.keys() | builder.rules.assumed.keys() | _atoms_in(builder.rules.undecided))
+            if not doubtful & builder.symbols.keys():
+                raise
+            # an assumption may be wrong: with the dims as constants the error is certain, or gone
+            raise Undecided(doubtful & builder.symbols.keys(), builder.symbols) from None
         required.update(rules.required)
         if rules.undecided:
-            mentioned = {a for pair in rules.undecided for d in pair for a in atoms_of(d)}
-            raise Undecided(mentioned & builder.symbols.keys(), builder.symbols)
+            raise Undecided(_atoms_in(rules.undecided) & builder.symbols.keys(), builder.symbols)
         if not rules.assumed:
             break
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
     known: list[tuple[Dim, Dim]] = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items()
                                     if a in builder.symbols]
     return Pruned(builder.graph, builder.symbols, known, list(required))
+
+
+def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
+    return {a for pair in pairs for d in pair for a in atoms_of(d)}
 
 
 class _Pruner:
