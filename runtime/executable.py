@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Executable:
         self._variants: dict[Any, tuple[Program, Compiled]] = {}
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
+        self.compile_seconds = 0.0
         self.call = self._fast_call()
 
     def __call__(self, *values: Any) -> list[Any]:
@@ -145,7 +147,9 @@ class Executable:
             try:
                 found = self._variants.get(key)
                 if found is None:
+                    start = time.perf_counter()
                     found = self._variants[key] = self._compile(*key)
+                    self.compile_seconds += time.perf_counter() - start
                     self._note_elements(found[0])
                 return (*found, pins)
             except Undecided as e:

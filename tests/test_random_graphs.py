@@ -43,8 +43,8 @@ class Builder:
         self.pool.append(x)
 
     def step(self) -> None:
-        move = self.pick((self.unary, self.binary, self.binary, self.reduce, self.view, self.matmul, self.join,
-                          self.softmax, self.gather))
+        move = self.pick((self.unary, self.binary, self.binary, self.reduce, self.view, self.matmul,
+                          self.join, self.softmax, self.gather))
         t = move(self.pick(self.pool))
         if t is not None and oracle.run([t], self.feeds)[0].size <= 5000:
             self.pool.append(t)
@@ -74,7 +74,8 @@ class Builder:
     def matmul(self, t):
         if len(self.shape(t)) < 2:
             return None
-        return tf.matmul(t, t, transpose_b=True) if self.rng.rand() < 0.5 else tf.matmul(t, t, transpose_a=True)
+        outer = bool(self.rng.rand() < 0.5)
+        return tf.matmul(t, t, transpose_a=not outer, transpose_b=outer)
 
     def join(self, t):
         same = [u for u in self.pool if self.shape(u) == self.shape(t)]

@@ -167,7 +167,7 @@ def divide(a: Dim, b: Dim) -> tuple[Dim, Dim]:
         q, r = divmod(rest, b)
         return quotient + q, r
     if not is_nonnegative(rest):
-        quotient, rest = 0, a  # kernels divide by truncation: the dividend must stay the whole, which is an index
+        quotient, rest = 0, a  # kernels truncate: the dividend must stay the whole, which is an index
     name = f"({_text(rest)} // {_text(b)})"
     left = atom("floordiv", name, rest, b)
     return quotient + left, atom("mod", f"({_text(rest)} % {_text(b)})", rest, b)

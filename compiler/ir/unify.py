@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, single_atom, substitute
 
 
 class DimRules:
