@@ -26,42 +26,43 @@ from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (expand, fold, simplify, cse, lower_dtypes, fold, cse)
-Clock = Callable[[str], None]
 
 
-def compile_signature(signature: Signature, vector_bits: int, note: Clock | None = None) -> Program:
+def compile_signature(signature: Signature, vector_bits: int,
+                      passed: Callable[[str], None] = lambda name: None) -> Program:
     """Compile what a Session asks for.
 
     vector_bits  the width of the vectors to use
-    note         called with a name after each pass, for timing
+    passed       called with the name of each pass when it is done, for timing
     Raises:      prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
-    debug, note = flags.debug_level(), note or (lambda name: None)
-    dumps: dict[str, str] = {}
+    debug = flags.debug_level()
+    dumps: list[tuple[str, str]] = []
     pruned = prune(signature)
     graph = pruned.graph
     verify(graph, "prune")
     checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
     _keep(dumps, debug, "prune", graph)
-    note("prune")
+    passed("prune")
     for run_pass in PIPELINE:
         graph = run_pass(graph)
         verify(graph, run_pass.__name__)
         if checker is not None:
             checker.check(graph, run_pass.__name__)
         _keep(dumps, debug, run_pass.__name__, graph)
-        note(run_pass.__name__)
+        passed(run_pass.__name__)
+    pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
-    note("fuse")
+    passed("fuse")
     launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
-    note("lower")
+    passed("lower")
     plan = plan_memory(grouping.graph, launches)
-    note("plan_memory")
+    passed("plan_memory")
     if debug >= 4:
         nests = [str(launch.nest) for launch in launches]
-        dumps["nests"] = "\n".join([*nests, describe_buffers(plan.buffers)])
+        dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
     program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
-    note("emit")
+    passed("emit")
     return program
 
 
@@ -76,6 +77,6 @@ def _scheduled(launch: Launch, vector_bits: int) -> Launch:
     return replace(launch, nest=schedule(launch.nest, vector_bits))
 
 
-def _keep(dumps: dict[str, str], debug: int, name: str, graph: Graph) -> None:
+def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:
     if debug >= 3:
-        dumps[f"after {name}" + " " * sum(k.startswith(f"after {name}") for k in dumps)] = print_graph(graph)
+        dumps.append((f"after {name}", print_graph(graph)))

@@ -49,8 +49,8 @@ class Call:
     nest: LoopNest
     buffers: tuple[int, ...]
     symbols: tuple[Atom, ...]
-    check: int
-    text: str
+    first_check: int
+    fused: str
     ops: int
     kind: str
     extents: tuple[Dim, ...]
@@ -83,4 +83,4 @@ class Program:
     checks: tuple[str, ...]
     uses_key: bool
     ops: int
-    dumps: dict[str, str] = field(default_factory=dict, compare=False)
+    dumps: tuple[tuple[str, str], ...] = field(default=(), compare=False)

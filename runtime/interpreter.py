@@ -46,7 +46,7 @@ class InterpretedProgram:
                     buffers.append(_memory(int(frame[start + k]), sizes[number], b.dtype))
             first = start + len(c.buffers)
             values = {a: int(frame[first + k]) for k, a in enumerate(c.symbols)}
-            self._report(frame, c.check, c.nest.checks, run_nest(c.nest, buffers, values))
+            self._report(frame, c.first_check, c.nest.checks, run_nest(c.nest, buffers, values))
         for at in range(self.starts[-1], len(frame), 3):
             ctypes.memmove(int(frame[at + 1]), int(frame[at]), int(frame[at + 2]))
         return frame if frame[ERROR_CHECK] else None

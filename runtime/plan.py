@@ -176,7 +176,7 @@ class _Blocks:
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
             integers += [values[a] for a in c.symbols]
-            integers.append(c.check)
+            integers.append(c.first_check)
             first = start + len(c.buffers)
             integer_slots += range(first, first + len(c.symbols) + 1)
         self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)

@@ -52,8 +52,8 @@ def compiled(program: Program, times: Times, native: Compiled) -> None:
            f"({parts})")
     if level >= 2:
         _print(kernel_table(program))
-    for name, text in program.dumps.items():
-        _print(f"--- {name.rstrip()}\n{text}")
+    for name, text in program.dumps:
+        _print(f"--- {name}\n{text}")
     if level >= 5:
         _print(f"--- LLVM IR\n{program.ir}\n--- assembly\n{native.assembly()}")
 
@@ -70,8 +70,8 @@ def kernel_table(program: Program) -> str:
 
 
 def _row(k: int, c: Call) -> tuple[str, ...]:
-    text = c.text if len(c.text) <= 70 else c.text[:67] + "..."
-    return f"{k} {c.function}", c.kind, str(c.ops), " x ".join(map(str, c.extents)) or "1", str(c.work), text
+    fused = c.fused if len(c.fused) <= 70 else c.fused[:67] + "..."
+    return f"{k} {c.function}", c.kind, str(c.ops), " x ".join(map(str, c.extents)) or "1", str(c.work), fused
 
 
 def _print(text: str) -> None:

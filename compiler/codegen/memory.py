@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphflow.compiler.codegen.emitter import Emitter
 from graphflow.compiler.codegen.frame import ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX
-from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, vector_of
+from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, suffix, vector_of
 from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
@@ -176,8 +176,7 @@ class MemoryOps:
                 f"llvm.masked.{what}.{self.tag(dtype)}.v{width}p0")
 
     def tag(self, dtype: DType) -> str:
-        kind = {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64"}.get(memory_type(dtype))
-        return f"v{self.nest.width}{kind or memory_type(dtype)}"
+        return f"v{self.nest.width}i8" if dtype.is_bool else suffix(dtype, self.nest.width)
 
     def from_memory(self, ref: str, dtype: DType, lanes: int) -> Value:
         if not dtype.is_bool:

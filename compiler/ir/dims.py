@@ -152,6 +152,14 @@ def single_atom(dim: Dim) -> Atom | None:
     return None
 
 
+def extent_of(index: Dim) -> Dim:
+    """The extent of the axis that an index is."""
+    found = single_atom(index)
+    assert found is not None and found.kind == "axis", f"{index} is not one axis"
+    extent: Dim = found.payload[0]
+    return extent
+
+
 def divide(a: Dim, b: Dim) -> tuple[Dim, Dim]:
     """Floor quotient and remainder, with a == q*b + r; what cannot be simplified becomes an atom."""
     if isinstance(a, int) and isinstance(b, int):

@@ -19,7 +19,7 @@ ENTRY = "program"
 
 
 def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryPlan, ops: int,
-         dumps: dict[str, str]) -> Program:
+         dumps: Sequence[tuple[str, str]]) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
     Example:  two launches of equal structure on different buffers
@@ -47,7 +47,7 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=tuple(pruned.required),
-        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=dumps)
+        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=tuple(dumps))
 
 
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, extent_of, single_atom
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
@@ -311,20 +311,13 @@ def _fits_reduction(group: Group, form: Reduction, op: Operation, at: Index) -> 
     left = [a for a in group.axes if a not in at]
     extents = _reduced_extents(form, op)
     if group.inner is None:
-        return not left or [_extent(a) for a in left] == extents
-    return left == group.inner and [_extent(a) for a in left] == extents
+        return not left or [extent_of(a) for a in left] == extents
+    return left == group.inner and [extent_of(a) for a in left] == extents
 
 
 def _reduced_extents(form: Reduction, op: Operation) -> list[Dim]:
     dims = op.operands[0].type.known_dims
     return [dims[k] for k in form.axes(op) if dims[k] != 1]
-
-
-def _extent(a: Dim) -> Dim:
-    found = single_atom(a)
-    assert found is not None
-    extent: Dim = found.payload[0]
-    return extent
 
 
 def _inner_indices(group: Group, form: Reduction, op: Operation, at: Index) -> list[Dim]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, extent_of, product, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -281,7 +281,7 @@ class _LoopBuilder:
         axes = self.group.axes
         if self.group.inner and axes[-1] in self.group.inner:
             axes = self.group.inner
-        extents = tuple(_extent(a) for a in axes)
+        extents = tuple(extent_of(a) for a in axes)
         scratch = Scratch(t.dtype, product(extents))
         offset = linear(tuple(axes), extents)
         self.scratch[t] = scratch, offset
@@ -333,10 +333,3 @@ def _is_computed(t: Tensor) -> bool:
 
 def _both(a: Expr | None, b: Expr | None) -> Expr | None:
     return b if a is None else a if b is None else a & b
-
-
-def _extent(a: Dim) -> Dim:
-    found = single_atom(a)
-    assert found is not None
-    extent: Dim = found.payload[0]
-    return extent

@@ -52,6 +52,15 @@ class Pruned:
     guards: list[tuple[Dim, Dim]]
     required: list[tuple[Dim, Dim]]
 
+    def take_late_assumptions(self, graph: Graph) -> None:
+        """Note what infer rules assumed of ops that later passes made: each run checks that too."""
+        rules = graph.rules
+        assert isinstance(rules, CompileRules)
+        if rules.undecided:
+            raise Undecided(_atoms_in(rules.undecided) & self.symbols.keys(), self.symbols)
+        self.guards += [(Poly({(a,): 1}), d) for a, d in rules.assumed.items()]
+        self.required += [pair for pair in rules.required if pair not in self.required]
+
 
 def prune(signature: Signature) -> Pruned:
     """Keep what the fetches and targets need, with feeds and variables as inputs and effects as values.

@@ -65,13 +65,8 @@ def _neutral(value: float, right: bool = True, left: bool = False) -> Rule:
     return rule
 
 
-def _same_dtype(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    """cast(x, its own dtype) -> x"""
-    return operands[0] if _keeps_type(op, operands[0]) else None
-
-
-def _same_shape(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    """reshape(x, its own shape), broadcast_to(x, its own shape) -> x"""
+def _no_change(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """cast(x, its own dtype), reshape(x, its own shape), broadcast_to(x, its own shape) -> x"""
     return operands[0] if _keeps_type(op, operands[0]) else None
 
 
@@ -146,9 +141,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "mul": (_neutral(1, left=True),),
     "sub": (_neutral(0),),
     "div": (_neutral(1),), "truediv": (_neutral(1),), "realdiv": (_neutral(1),),
-    "cast": (_same_dtype,),
-    "reshape": (_same_shape, _reshape_twice),
-    "broadcast_to": (_same_shape,),
+    "cast": (_no_change,),
+    "reshape": (_no_change, _reshape_twice),
+    "broadcast_to": (_no_change,),
     "transpose": (_transpose,),
     "matmul": (_matmul_flags,),
     "pow": (_square,),
