@@ -105,8 +105,8 @@ class Executable:
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
         program, native, values = self._fitting(arrays)
         for left, right in broken(program.required, values):
-            raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit: {left} must equal {right} "
-                                                   f"in a reshape, with {_dims_text(values)}")
+            text = f"the feeds do not fit: {left} must equal {right}, with {_dims_text(values)}"
+            raise InvalidArgumentError(None, None, text)
         plan = Plan(program, native, values, self._engine.store, self._engine.next_key)
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))

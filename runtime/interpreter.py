@@ -47,9 +47,11 @@ class InterpretedProgram:
             first = start + len(c.buffers)
             values = {a: int(frame[first + k]) for k, a in enumerate(c.symbols)}
             self._report(frame, c.first_check, c.nest.checks, run_nest(c.nest, buffers, values))
+            if frame[ERROR_CHECK]:
+                return frame
         for at in range(self.starts[-1], len(frame), 3):
             ctypes.memmove(int(frame[at + 1]), int(frame[at]), int(frame[at + 2]))
-        return frame if frame[ERROR_CHECK] else None
+        return None
 
     def _report(self, frame: Array, first: int, checks: Sequence[str], faults: Sequence[str]) -> None:
         for fault in faults:

@@ -66,6 +66,9 @@ class Plan:
                         for t in program.outputs]
         self.free: list[Slot] = []
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        if min(min(self._sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
+            shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
+            raise InvalidArgumentError(None, None, f"a tensor would have a dim below 0, with {shapes}")
         self.call = native.entry(self._sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         lives = [(program.buffers[k].first, program.buffers[k].last) for k in arena]

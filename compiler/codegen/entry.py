@@ -17,7 +17,8 @@ ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) whe
 # `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
 attributes #1 = { nounwind alwaysinline "prefer-vector-width"="512" }
-!0 = !{!"branch_weights", i32 1, i32 10000}'''
+!0 = !{!"branch_weights", i32 1, i32 10000}
+!1 = !{!"branch_weights", i32 10000, i32 1}'''
 
 
 def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
@@ -46,9 +47,12 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
     for k, c in enumerate(calls):
         lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}",
                   f"call void @{c.function}(ptr %frame, ptr %block{k})"]
+        if c.nest.checks:  # what failed must not reach a variable
+            lines += [f"%failed{k} = load i64, ptr %error, align 8", f"%go{k} = icmp eq i64 %failed{k}, 0",
+                      f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
     for k in range(copies):
         lines += _copy(k, starts[-1] + 3 * k)
-    lines += ["br i1 %heavy, label %lock, label %end",
+    lines += ["br label %done", "done:", "br i1 %heavy, label %lock, label %end",
               "lock:", "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
               "end:", "%code = load i64, ptr %error, align 8", "%fine = icmp eq i64 %code, 0",
               "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %frame_object",

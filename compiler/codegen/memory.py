@@ -5,12 +5,22 @@ from __future__ import annotations
 from graphflow.compiler.codegen.emitter import Emitter
 from graphflow.compiler.codegen.frame import ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, suffix, vector_of
-from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient
+from graphflow.compiler.ir.dims import (
+    RUN_TIME,
+    Atom,
+    Dim,
+    Monomial,
+    Poly,
+    atoms_of,
+    coefficient,
+    is_nonnegative,
+)
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import LoopNest, Store
 
-_INTEGER = {"floordiv": "sdiv", "mod": "srem"}
+_TRUNCATING = {"floordiv": "udiv", "mod": "urem"}       # where both sides are known not to be negative
+_FLOORING = {"floordiv": "floordiv", "mod": "floormod"}  # the host's meaning; 0 for a divisor of 0
 
 
 class MemoryOps:
@@ -73,7 +83,7 @@ class MemoryOps:
         return product if coef == 1 else self.arithmetic("mul", product, Value(str(coef), int64))
 
     def _atom(self, a: Atom, base: bool) -> Value:
-        if a.kind == "sym":
+        if a.kind in RUN_TIME:
             return Value(self.symbols[a], int64)
         if a.kind == "axis":
             here = Value(self.axes[a], int64)
@@ -87,7 +97,9 @@ class MemoryOps:
         x, y = (self.position(p, base) for p in a.payload)
         if a.kind in ("min", "max"):
             return self.em.call(a.kind, [x, y], int64)
-        return self.arithmetic(_INTEGER[a.kind], x, y)
+        if is_nonnegative(a.payload[0]) and isinstance(a.payload[1], int) and a.payload[1] > 0:
+            return self.arithmetic(_TRUNCATING[a.kind], x, y)
+        return self.em.call(_FLOORING[a.kind], [x, y], int64)
 
     def arithmetic(self, op: str, a: Value, b: Value) -> Value:
         lanes = max(a.lanes, b.lanes)

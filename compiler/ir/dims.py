@@ -16,7 +16,7 @@ Dim: TypeAlias = "int | Poly"
 class Atom:
     """One unknown. Equal when kind, name and payload are equal.
 
-    kind:  "sym" a run-time dim; "axis" a loop index, payload (extent,);
+    kind:  "sym" a run-time dim; "int" a fed integer, of any sign; "axis" a loop index, payload (extent,);
            "value" an integer computed in a kernel;
            "dim" payload (tensor, axis) and "elem" payload (tensor, k), resolved when a graph is compiled;
            "floordiv", "mod", "min", "max" payload (a, b)
@@ -138,6 +138,14 @@ def sym(name: str) -> Poly:
     return atom("sym", name)
 
 
+def integer(name: str) -> Poly:
+    """A fed integer on which a shape depends: unlike a dim it may be negative."""
+    return atom("int", name)
+
+
+RUN_TIME = ("sym", "int")  # the kinds of atoms whose values a program is given
+
+
 def axis(name: str, extent: Dim) -> Poly:
     """A loop index that runs over 0 <= i < extent."""
     return atom("axis", name, extent)
@@ -174,8 +182,6 @@ def divide(a: Dim, b: Dim) -> tuple[Dim, Dim]:
     if isinstance(rest, int) and isinstance(b, int):
         q, r = divmod(rest, b)
         return quotient + q, r
-    if not is_nonnegative(rest):
-        quotient, rest = 0, a  # kernels truncate: the dividend must stay the whole, which is an index
     name = f"({_text(rest)} // {_text(b)})"
     left = atom("floordiv", name, rest, b)
     return quotient + left, atom("mod", f"({_text(rest)} % {_text(b)})", rest, b)

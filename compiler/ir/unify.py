@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, single_atom, substitute
+from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, single_atom, substitute
 
 
 class DimRules:
@@ -76,7 +76,7 @@ class CompileRules(DimRules):
             return a
         for one, other in ((b, a), (a, b)):
             found = single_atom(one)
-            if found is not None and found.kind == "sym" and found not in atoms_of(other):
+            if found is not None and found.kind in RUN_TIME and found not in atoms_of(other):
                 new = {found: other}
                 self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
                 return other

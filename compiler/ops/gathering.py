@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler.errors import InvalidArgumentError
+from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -39,7 +41,16 @@ def _gather_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
     axis, rank = _gather_axis(op, op.params), len(op.indices.type.known_dims)
     extent = op.params.type.known_dims[axis]
     row = let(E.checked_index(load(1, at[axis:axis + rank]), extent, op.name))
-    return load(0, (*at[:axis], E.as_offset(row), *at[axis + rank:]))
+    return load(0, (*at[:axis], E.as_offset(row), *at[axis + rank:]), _unless_empty((extent,)))
+
+
+def _unless_empty(extents: Sequence[Dim]) -> E.Expr | None:
+    """A mask for loads at checked indices: 0 stands for one out of range, and an empty axis has no 0."""
+    tests = [E.index(d) > 0 for d in extents if not (isinstance(d, int) and d > 0)]
+    mask = tests[0] if tests else None
+    for test in tests[1:]:
+        mask = mask & test
+    return mask
 
 
 def take(x: Any, indices: Any, axis: int) -> Any:
@@ -183,7 +194,9 @@ def _position(op: Operation, at: E.Index, dims: Any, load: Load, let: Let) -> E.
 
 def _gather_nd_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
     rank = len(op.indices.type.known_dims) - 1
-    return load(0, (*_position(op, at[:rank], op.params.type.known_dims, load, let), *at[rank:]))
+    dims = op.params.type.known_dims
+    index = (*_position(op, at[:rank], dims, load, let), *at[rank:])
+    return load(0, index, _unless_empty(dims[:_nd_depth(op)]))
 
 
 def _nd_key(indices: Any, dims: Any) -> tuple[Any, ...]:

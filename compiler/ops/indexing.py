@@ -140,10 +140,13 @@ def _position(op: Operation, k: int, dim: Any) -> Any:
 
 
 def _from_end(position: Any, dim: Any) -> Any:
-    """Negative positions count from the end."""
-    if position is not None and D.is_nonnegative(-position - 1):
+    """Negative positions count from the end, also where only the run knows which they are."""
+    if position is None or D.is_nonnegative(position):
+        return position
+    if dim is None or D.is_nonnegative(-position - 1):
         return None if dim is None else dim + position
-    return position
+    is_negative = D.minimum(D.maximum(-position, 0), 1)
+    return position + is_negative * dim
 
 
 def _range_axis(op: Operation, k: int, dim: Any) -> _Axis:

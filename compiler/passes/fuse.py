@@ -8,6 +8,7 @@ and the check costs nothing however large the graph is.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, extent_of, single_atom
@@ -20,6 +21,7 @@ from graphflow.compiler.ops.core import constant, identity, program_input
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
+MOST_REPEATED = 12    # scalar operations repeated in iterations of an axis they do not depend on
 MOST_SIBLINGS = 24    # tensors written by one kernel
 
 
@@ -41,6 +43,7 @@ class Group:
     members: dict[Tensor, Index] = field(default_factory=dict)
     needs: dict[Tensor, list[Tensor]] = field(default_factory=dict)
     work: int = 0
+    repeated: int = 0
     kind: str = "loop"
 
     @property
@@ -50,6 +53,17 @@ class Group:
 
     def new_axis(self, extent: Dim) -> Dim:
         return 0 if extent == 1 else axis(f"i{len(self.axes)}", extent)
+
+    def leaves_out(self, at: Index) -> list[Dim]:
+        """The axes, but for those of reductions, over which the value at an index does not change."""
+        return [a for a in self.outer if a not in at]
+
+    def repeats(self, at: Index) -> bool:
+        """Whether loops compute a value again: an axis that its index leaves out is outside of one it has."""
+        order = [*self.outer, *(self.inner or [])]
+        used = {single_atom(d) for d in order} & {a for d in at for a in atoms_of(d)}
+        inside = max((k for k, d in enumerate(order) if single_atom(d) in used), default=-1)
+        return any(single_atom(d) not in used for d in order[:inside])
 
     def has_room(self, work: int) -> bool:
         return self.work + work <= MOST_WORK and len(self.members) < MOST_MEMBERS
@@ -212,7 +226,10 @@ class _Fuser:
         if any(r.in_memory for r in requests if r.group is group):
             return None
         (at,) = asked
-        if (others or op.out in self.buffer_rank) and not covers(group, at, op.out):
+        if (others or op.out in self.buffer_rank) and not (
+                covers(group, at, op.out) and not group.leaves_out(at)):
+            return None  # its store must happen once, in whatever loops there are
+        if group.repeats(at) and group.repeated + work > MOST_REPEATED:
             return None
         if isinstance(form, Reduction) and not (
                 covers(group, at, op.out) and _fits_reduction(group, form, op, at)):
@@ -256,6 +273,7 @@ class _Fuser:
         group.members[op.out] = at
         group.needs[op.out] = []
         group.work += work
+        group.repeated += work if group.repeats(at) else 0
         if isinstance(form, Reduction):
             source = form.source_index(op, at, _inner_indices(group, form, op, at))
             group.axes.sort(key=lambda a: source.index(a) if a in source else -1)
@@ -279,22 +297,22 @@ def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, 
     It must be there where a mask may forbid the read, and where the index is itself computed.
     """
     found: list[tuple[int, Index, bool]] = []
-    names = iter(range(1_000_000))
+    names = itertools.count()
 
     def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
-        found.append((k, index, mask is not None or _is_computed(index)))
+        found.append((k, index, mask is not None or _has_computed_part(index)))
         return temp(f"operand{k}", op.operands[k].dtype)
 
     form.value(op, at, load, lambda value: temp(f"let{next(names)}", value.dtype))
     return found
 
 
-def _is_computed(index: Index) -> bool:
+def _has_computed_part(index: Index) -> bool:
     return any(a.kind == "value" for d in index for a in atoms_of(d))
 
 
 def covers(group: Group, at: Index, t: Tensor) -> bool:
-    """Whether the iterations at `at` visit every element of a tensor once (per pass over the other axes)."""
+    """Whether `at`, over the axes that it has, visits every element of a tensor exactly once."""
     seen: set[Atom] = set()
     for d, i in zip(t.type.known_dims, at, strict=True):
         a = single_atom(i)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, extent_of, product, single_atom
+from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, extent_of, product, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -121,7 +121,7 @@ def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     params = tuple(Param(name, t.dtype, name in memory.written) for t, name in memory.names.items())
     symbols: set[Atom] = set()
     for dim in _dims_in(tuple(body)):
-        symbols.update(a for a in atoms_of(dim) if a.kind == "sym")
+        symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
     checks = {n.attr[1]: None for root in expressions(tuple(body))
               for n in E.walk(root) if n.op == "checked_index"}
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
@@ -250,7 +250,7 @@ class _LoopBuilder:
                 scratch, offset = self.scratch[t]
                 return E.load(self.memory.name(scratch), offset, t.dtype)
             return self._value(t, at)
-        if t in self.grouping.stored or t in self.grouping.aliases or not _is_computed(t):
+        if t in self.grouping.stored or t in self.grouping.aliases or not _has_form(t):
             return self.memory.load(t, at, mask)
         form: Form = t.op.opdef.lower
         return form.value(t.op, at, self._loader(t, mask), self._let)
@@ -327,7 +327,7 @@ class _LoopBuilder:
         return body
 
 
-def _is_computed(t: Tensor) -> bool:
+def _has_form(t: Tensor) -> bool:
     return t.op.opdef.lower is not None
 
 

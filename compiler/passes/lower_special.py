@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, axis, product, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, axis, minimum, product, single_atom
 from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
@@ -92,7 +92,10 @@ def lower_scatter(grouping: Grouping, group: Group) -> Launch:
     zero = axis("z", size)
     clear = Loop(_atom(zero), size, (Store(out, zero, E.const(0, t.dtype)),))
     add = Store(out, linear(target, t.type.known_dims), load(0, at), add=True)
-    return Launch(memory.nest([clear, *nested([*lets, add], at)]), tuple(memory.names), (t,), "scatter")
+    loops = nested([*lets, add], at)
+    if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
+        loops = nested(loops, (axis("some", minimum(size, 1)),))
+    return Launch(memory.nest([clear, *loops]), tuple(memory.names), (t,), "scatter")
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.dims import Dim, atoms_of, product
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
@@ -49,6 +49,8 @@ class _Planner:
         self.where: dict[Tensor | Scratch, int] = {}
         self.outputs = {t: k for k, t in enumerate(graph.outputs)}
         self.updates = {t: v for v, t in graph.updates.items()}
+        checked = [k for k, launch in enumerate(launches) if launch.nest.checks]
+        self.last_check = max(checked, default=-1)
         self.states = {i.op.attrs["variable"]: i for i in graph.inputs if i.op.kind == "state"}
         self.users: dict[Tensor | Scratch, list[int]] = {}
         for k, launch in enumerate(launches):
@@ -105,8 +107,10 @@ class _Planner:
         """Whether the kernel that makes `t` reads the variable last, each element before it is written."""
         old = self.states.get(self.updates[t])
         if old is None:
-            return True
+            return self.users[t][0] > self.last_check
         writer, readers = self.users[t][0], self.users.get(old, [])
+        if writer <= self.last_check:
+            return False  # a run that fails leaves the variables as they were
         if any(k > writer for k in readers):
             return False
         return writer not in readers or self._reads_before_writing(self.launches[writer], old, t)
@@ -127,9 +131,17 @@ def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
     offsets = {s.offset for s in stores}
     if len(stores) != 1 or any(n.attr[1] not in offsets for n in loads(nest.body) if n.attr[0] == old):
         return False
+    if not _stored_once(nest.body, stores[0]):
+        return False
     bodies = [nest.body, *(s.body for s in statements(nest.body) if isinstance(s, Loop))]
     body = next(b for b in bodies if stores[0] in b)
     return _count_loads(body[:body.index(stores[0])], old) == _count_loads(nest.body, old)
+
+
+def _stored_once(body: tuple[Stmt, ...], store: Store) -> bool:
+    """Whether each loop around a store moves it: else elements are written, and read, again and again."""
+    return all(store not in statements(loop.body) or loop.axis in atoms_of(store.offset)
+               for loop in statements(body) if isinstance(loop, Loop))
 
 
 def _count_loads(body: tuple[Stmt, ...], buffer: str) -> int:

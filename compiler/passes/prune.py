@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphflow.compiler.errors import InvalidArgumentError, ShapeError, UnsupportedError
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, substitute, sym
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
 from graphflow.compiler.ir.dtypes import uint32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors
@@ -77,7 +77,7 @@ def prune(signature: Signature) -> Pruned:
     """
     pins: dict[Atom, Dim] = {}
     for name, value in signature.pins:
-        pins.update(dict.fromkeys(atoms_of(sym(name)), value))
+        pins.update(dict.fromkeys(atoms_of(sym(name)) | atoms_of(integer(name)), value))
     assumed: dict[Atom, Dim] = {}
     required: dict[tuple[Dim, Dim], None] = {}
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
@@ -272,7 +272,7 @@ class _Pruner:
                 t, k = a.payload
                 if t not in self.feed_of:
                     raise _computed_shape(op, t)
-                new = sym(f"{t.op.name}[{k}]")
+                new = integer(f"{t.op.name}[{k}]")
                 (symbol,) = atoms_of(new)
                 self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
                 values[a] = substitute(new, self.assumed)
