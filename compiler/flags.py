@@ -7,14 +7,22 @@ import os
 
 def debug_level() -> int:
     """`GRAPHFLOW_DEBUG`: 1 times, 2 + kernels, 3 + graph after each pass, 4 + loop nests, 5 + native code."""
-    return int(os.environ.get("GRAPHFLOW_DEBUG", "0") or 0)
+    text = os.environ.get("GRAPHFLOW_DEBUG", "") or "0"
+    if not text.isdigit():
+        raise ValueError(f"GRAPHFLOW_DEBUG is a number from 0 to 5, not {text!r}")
+    return int(text)
 
 
 def check_passes() -> bool:
     """`GRAPHFLOW_CHECK=1`: run the oracle after each graph pass and name the first that changes a result."""
-    return os.environ.get("GRAPHFLOW_CHECK", "0") not in ("", "0")
+    return _is_on("GRAPHFLOW_CHECK", False)
 
 
 def use_jit() -> bool:
     """`GRAPHFLOW_JIT=0` runs the loop nests in plain Python instead of native code."""
-    return os.environ.get("GRAPHFLOW_JIT", "1") != "0"
+    return _is_on("GRAPHFLOW_JIT", True)
+
+
+def _is_on(name: str, default: bool) -> bool:
+    text = os.environ.get(name, "").lower()
+    return default if not text else text not in ("0", "off", "false", "no")

@@ -25,7 +25,8 @@ from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
-PIPELINE: tuple[Callable[[Graph], Graph], ...] = (expand, fold, simplify, cse, lower_dtypes, fold, cse)
+PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
+    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,

@@ -63,7 +63,7 @@ class Program:
 
     symbols    every run-time integer, and where its value comes from
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
-    required   pairs that must be equal for the graph to make sense
+    required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
     """
 
@@ -79,7 +79,7 @@ class Program:
     writes: tuple[VariableHandle, ...]
     symbols: dict[Atom, Symbol]
     guards: tuple[tuple[Dim, Dim], ...]
-    required: tuple[tuple[Dim, Dim], ...]
+    required: dict[tuple[Dim, Dim], str]
     checks: tuple[str, ...]
     uses_key: bool
     ops: int

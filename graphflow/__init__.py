@@ -2,10 +2,13 @@
 
     import graphflow as tf
 
-Scripts for TensorFlow 1 run with only the import changed.
+Names, argument orders and defaults are TensorFlow 1's. This version has what dense networks need (README.md
+lists it); a TensorFlow name that is not there yet says so.
 """
 
 from __future__ import annotations
+
+import sys
 
 from graphflow import app, compat, errors, flags, initializers, logging, math, nn, random, train
 from graphflow.arrays import (
@@ -14,11 +17,14 @@ from graphflow.arrays import (
     broadcast_to,
     concat,
     concat_v2,
+    cumprod,
+    cumsum,
     diag,
     expand_dims,
     eye,
     fill,
     gather,
+    gather_nd,
     lin_space,
     linspace,
     matrix_transpose,
@@ -32,6 +38,7 @@ from graphflow.arrays import (
     reshape,
     reverse,
     reverse_v2,
+    scatter_nd,
     sequence_mask,
     shape,
     shape_n,
@@ -264,10 +271,11 @@ __all__ = [
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
     "Comparison",
     "compare", "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
-    "convert_to_tensor", "cos", "cosh", "count_nonzero", "device", "diag", "disable_eager_execution",
+    "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag",
+    "disable_eager_execution",
     "disable_v2_behavior", "div", "div_no_nan", "divide", "double", "equal", "erf", "erfc", "errors",
     "executing_eagerly", "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",
-    "float64", "floor", "floor_div", "floordiv", "floormod", "gather", "get_collection",
+    "float64", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd", "get_collection",
     "get_collection_ref", "get_default_graph", "get_default_session", "get_local_variable", "get_seed",
     "get_variable", "get_variable_scope", "global_norm", "global_variables",
     "global_variables_initializer", "glorot_normal_initializer", "glorot_uniform_initializer",
@@ -283,7 +291,7 @@ __all__ = [
     "random_normal", "random_normal_initializer", "random_uniform", "random_uniform_initializer", "range",
     "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
     "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "reset_default_graph", "reshape", "reverse",
-    "reverse_v2", "rint", "round", "rsqrt", "saturate_cast", "scalar_mul", "sequence_mask",
+    "reverse_v2", "rint", "round", "rsqrt", "saturate_cast", "scalar_mul", "scatter_nd", "sequence_mask",
     "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice",
     "sparse_matmul", "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient",
     "strided_slice", "sub", "subtract", "tan", "tanh", "tensordot", "tile", "to_bfloat16", "to_double",
@@ -293,3 +301,12 @@ __all__ = [
     "variable_scope", "variables_initializer", "variance_scaling_initializer", "where", "zeros",
     "zeros_initializer", "zeros_like"
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Names of TensorFlow 1 that this version lacks say so."""
+    raise AttributeError(f"graphflow has no {name!r} yet: README.md lists what there is; an op of your own "
+                         f"is one record, see graphflow.extend")
+
+
+compat.v1 = sys.modules[__name__]

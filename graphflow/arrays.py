@@ -12,7 +12,17 @@ from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bool_, float32, int32
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.ops import core, elementwise, gathering, indexing, joining, logic, sequences, shapes
+from graphflow.compiler.ops import (
+    core,
+    elementwise,
+    gathering,
+    indexing,
+    joining,
+    logic,
+    scans,
+    sequences,
+    shapes,
+)
 from graphflow.renamed import either, is_int
 
 # Shape of a tensor
@@ -228,6 +238,32 @@ def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", nam
 def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
     """Row k is the sum of the rows of `data` whose segment id is k; those with an id below 0 are dropped."""
     result: Tensor = gathering.unsorted_segment_sum(data, segment_ids, num_segments=num_segments, name=name)
+    return result
+
+
+def gather_nd(params: Any, indices: Any, name: str | None = None) -> Tensor:
+    """The elements or slices of `params` at positions: indices [..., k] gives [..., *params.shape[k:]]."""
+    result: Tensor = gathering.gather_nd(params, indices, name=name)
+    return result
+
+
+def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Tensor:
+    """Zeros of `shape` with each update added at its position; the inverse of gather_nd."""
+    result: Tensor = gathering.scatter_nd(updates, indices, shape=shape, name=name)
+    return result
+
+
+def cumsum(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False,
+           name: str | None = None) -> Tensor:
+    """Running sums along an axis: `exclusive` of the element itself, `reverse` from the end."""
+    result: Tensor = scans.cumsum(x, axis=axis, exclusive=exclusive, reverse=reverse, name=name)
+    return result
+
+
+def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False,
+            name: str | None = None) -> Tensor:
+    """Running products along an axis, as cumsum."""
+    result: Tensor = scans.cumprod(x, axis=axis, exclusive=exclusive, reverse=reverse, name=name)
     return result
 
 

@@ -126,6 +126,8 @@ class Session:
 
     def close(self) -> None:
         """Free the values of the variables; the session cannot run any more."""
+        if self._engine is not None:
+            self._engine.close()
         self._engine = None
         self._plans = {}
 
@@ -179,8 +181,7 @@ def get_default_session() -> Session | None:
 
 
 def _feedable(graph: Graph, key: Any) -> Tensor:
-    # a fed variable replaces what expressions read
-    element = key._snapshot if isinstance(key, Variable) else graph.as_graph_element(key)
+    element = graph.as_graph_element(key)
     if not isinstance(element, Tensor):
         raise DTypeError(f"Session.run: only tensors can be fed; {key!r} names an operation, its output is "
                          f"'{element.name}:0'")

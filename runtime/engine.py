@@ -36,6 +36,7 @@ class Engine:
         self.lock = threading.RLock()
         self._entropy = secrets.randbits(64)
         self._runs = 0
+        self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
                 feeds: Sequence[Tensor]) -> Executable:
@@ -64,6 +65,13 @@ class Engine:
         if flags.debug_level():
             report.compiled(program, times, native)
         return program, native
+
+    def close(self) -> None:
+        """Let go of everything compiled; executables raise RuntimeError from now on."""
+        with self.lock:
+            self.closed = True
+            for executable in self._executables.values():
+                executable.forget()
 
     def next_key(self) -> tuple[int, int, int, int]:
         """Key words for the random ops of one run: the session's entropy, and a number of this run alone."""

@@ -84,6 +84,8 @@ class Executable:
 
     def _slow_call(self, values: Sequence[Any]) -> list[Any]:
         """Convert the feeds; plan for new shapes."""
+        if self._engine.closed:
+            raise RuntimeError("the session of this function is closed")
         if len(values) != len(self._feeds):
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
         arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
@@ -92,6 +94,11 @@ class Executable:
             if plan is None:
                 plan = self._new_plan(arrays)
         return plan.run(arrays)
+
+    def forget(self) -> None:
+        """Drop all plans and programs."""
+        for known in (self._runs, self._plans, self._variants):
+            known.clear()
 
     def _key(self, arrays: Sequence[Array]) -> tuple[Any, ...]:
         return (*(a.shape for a in arrays), *(int(arrays[f].flat[k]) for f, k in self._elements))
@@ -104,8 +111,8 @@ class Executable:
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
         program, native, values = self._fitting(arrays)
-        for left, right in broken(program.required, values):
-            text = f"the feeds do not fit: {left} must equal {right}, with {_dims_text(values)}"
+        for pair in broken(list(program.required), values):
+            text = f"{program.required[pair]}: {pair[0]} must equal {pair[1]}, with {_dims_text(values)}"
             raise InvalidArgumentError(None, None, text)
         plan = Plan(program, native, values, self._engine.store, self._engine.next_key)
         if len(self._plans) >= _MOST_PLANS:

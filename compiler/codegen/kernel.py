@@ -7,6 +7,8 @@ per iteration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.memory import MemoryOps
@@ -23,6 +25,8 @@ from graphflow.compiler.loops.nest import (
     Store,
     reduction_start,
 )
+
+SUM_BLOCK = 256  # iterations of a float sum before it is added to the total
 
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
@@ -77,7 +81,7 @@ class _KernelEmitter(MemoryOps):
     def scalar_loop(self, loop: Loop) -> None:
         lanes = self.nest.width if self.vector_axis is not None else 1  # in a vector loop, a sum per lane
         starts = [Value(self.start(a, lanes), a.value.dtype, lanes) for a in loop.accumulators]
-        self.bind(loop, self.counted(loop, self.dim(loop.extent), 1, starts, False))
+        self.bind(loop, self.iterations(loop, self.dim(loop.extent), 1, starts, False))
 
     def vector_loop(self, loop: Loop) -> None:
         width, extent = self.nest.width, self.dim(loop.extent)
@@ -88,18 +92,34 @@ class _KernelEmitter(MemoryOps):
         else:
             whole = -1
             end = self.em.raw(f"and i64 {extent}, {-width}")
-        values = self.counted(loop, end, width, starts, True) if whole else starts
+        values = self.iterations(loop, end, width, starts, True) if whole else starts
         if whole != loop.extent:
             values = self.tail(loop, end, extent, values, isinstance(loop.extent, int))
         self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
 
-    def counted(self, loop: Loop, end: str, step: int, starts: list[Value], vector: bool) -> list[Value]:
-        """i = 0, step, 2*step, ... < end; gives the accumulators' last values."""
+    def iterations(self, loop: Loop, end: str, step: int, starts: list[Value], vector: bool) -> list[Value]:
+        """All iterations from 0 to `end`; long float sums go in blocks, which keeps their rounding small."""
+        def one(i: str) -> list[Value]:
+            return self.iteration(loop, i, vector)
+
+        def block(first: str) -> list[Value]:
+            past = Value(self.em.raw(f"add nuw nsw i64 {first}, {step * SUM_BLOCK}"), int64)
+            last = self.em.intrinsic("llvm.smin.i64", [past, Value(end, int64)], int64).ref
+            return self.counted(loop, first, last, step, starts, one)
+
+        rounds = any(a.combine == "add" and a.value.dtype.is_floating for a in loop.accumulators)
+        if rounds and not (end.isdigit() and int(end) <= step * SUM_BLOCK):
+            return self.counted(loop, "0", end, step * SUM_BLOCK, starts, block)
+        return self.counted(loop, "0", end, step, starts, one)
+
+    def counted(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
+                body: Callable[[str], list[Value]]) -> list[Value]:
+        """For i = first, first + step, ... < end combine what `body` gives; the accumulators' last values."""
         em = self.em
         head, done, before = self.label("loop"), self.label("done"), self.block
-        guarded = not end.isdigit() or end == "0"
+        guarded = not (first == "0" and end.isdigit() and end != "0")
         if guarded:
-            enough = em.raw(f"icmp sgt i64 {end}, 0")
+            enough = em.raw(f"icmp sgt i64 {end}, {first}")
             em.lines.append(f"br i1 {enough}, label %{head}, label %{done}")
         else:
             em.lines.append(f"br label %{head}")
@@ -107,10 +127,9 @@ class _KernelEmitter(MemoryOps):
         i, following = em.fresh(), em.fresh()
         phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
         at = len(em.lines)
-        values = self.iteration(loop, i, vector)
-        new = [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, phis, values, strict=True)]
+        new = [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, phis, body(i), strict=True)]
         latch = self.block
-        em.lines[at:at] = [f"{i} = phi i64 [0, %{before}], [{following}, %{latch}]", *(
+        em.lines[at:at] = [f"{i} = phi i64 [{first}, %{before}], [{following}, %{latch}]", *(
             f"{p.ref} = phi {p.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"
             for p, s, n in zip(phis, starts, new, strict=True))]
         em.lines.append(f"{following} = add nuw nsw i64 {i}, {step}")

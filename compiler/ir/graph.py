@@ -92,6 +92,11 @@ class Operation:
         for t in self.dim_deps:
             yield t.op
 
+    @property
+    def location(self) -> str:
+        """The name and the user's line, for error texts."""
+        return f"{self.name!r} (made at {self.source[0]}:{self.source[1]})"
+
     def get_attr(self, name: str) -> Any:
         return self.attrs[name]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.errors import GraphError
+from graphflow.compiler.errors import GraphError, ShapeError
 from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
 from graphflow.compiler.ir.tensor import Tensor
@@ -86,6 +86,8 @@ class OpDef:
         """Operands by position or keyword; one string too many is the name, as in tf.exp(x, "y")."""
         bound = list(values)
         if self.variadic:
+            if not bound:
+                raise ShapeError(f"{self.name}() needs at least one tensor, and was given none")
             return bound, name
         if len(bound) == len(self.params) + 1 and isinstance(bound[-1], str) and name is None:
             name = bound.pop()

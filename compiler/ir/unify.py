@@ -45,7 +45,8 @@ class CompileRules(DimRules):
     def __init__(self) -> None:
         self.assumed: dict[Atom, Dim] = {}
         self.undecided: list[tuple[Dim, Dim]] = []
-        self.required: dict[tuple[Dim, Dim], None] = {}
+        self.required: dict[tuple[Dim, Dim], str] = {}
+        self.where = ""  # the operation whose rule is asking, for the run's error text
 
     def equal(self, a: Dim | None, b: Dim | None) -> Dim | None:
         assert a is not None and b is not None
@@ -63,7 +64,7 @@ class CompileRules(DimRules):
     def require(self, a: Dim | None, b: Dim | None) -> None:
         super().require(a, b)
         if a != b and a is not None and b is not None:
-            self.required[a, b] = None
+            self.required.setdefault((a, b), self.where)
 
     def decide(self, dim: Dim | None) -> None:
         if isinstance(dim, Poly):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,17 +41,14 @@ def _gather_type(op: Operation) -> TensorType:
 def _gather_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
     axis, rank = _gather_axis(op, op.params), len(op.indices.type.known_dims)
     extent = op.params.type.known_dims[axis]
-    row = let(E.checked_index(load(1, at[axis:axis + rank]), extent, op.name))
+    row = let(E.checked_index(load(1, at[axis:axis + rank]), extent, op.location))
     return load(0, (*at[:axis], E.as_offset(row), *at[axis + rank:]), _unless_empty((extent,)))
 
 
 def _unless_empty(extents: Sequence[Dim]) -> E.Expr | None:
     """A mask for loads at checked indices: 0 stands for one out of range, and an empty axis has no 0."""
     tests = [E.index(d) > 0 for d in extents if not (isinstance(d, int) and d > 0)]
-    mask = tests[0] if tests else None
-    for test in tests[1:]:
-        mask = mask & test
-    return mask
+    return functools.reduce(lambda a, b: a & b, tests) if tests else None
 
 
 def take(x: Any, indices: Any, axis: int) -> Any:
@@ -96,7 +94,7 @@ def _scatter_type(op: Operation) -> TensorType:
 
 def _scatter_target(op: Operation, at: E.Index, load: Load, let: Let) -> E.Index:
     axis, rank = op.axis, len(op.indices.type.known_dims)
-    row = let(E.checked_index(load(1, at[axis:axis + rank]), op.size, op.name))
+    row = let(E.checked_index(load(1, at[axis:axis + rank]), op.size, op.location))
     return (*at[:axis], E.as_offset(row), *at[axis + rank:])
 
 
@@ -188,7 +186,7 @@ def _gather_nd_type(op: Operation) -> TensorType:
 
 def _position(op: Operation, at: E.Index, dims: Any, load: Load, let: Let) -> E.Index:
     """The leading index that the position for an element names, each number checked against its dim."""
-    return tuple(E.as_offset(let(E.checked_index(load(1, (*at, k)), dims[k], op.name)))
+    return tuple(E.as_offset(let(E.checked_index(load(1, (*at, k)), dims[k], op.location)))
                  for k in range(_nd_depth(op)))
 
 

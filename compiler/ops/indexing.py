@@ -336,7 +336,7 @@ def _entry(entry: Any) -> tuple[Any, Any, Any, tuple[str, ...]]:
                  *(("end_mask",) if entry.stop is None else ()))
         begin, end = (0 if v is None else _bound(v) for v in (entry.start, entry.stop))
         return begin, end, 1 if entry.step is None else _bound(entry.step), flags
-    if isinstance(entry, (bool, float)) or (isinstance(entry, Tensor) and (
+    if isinstance(entry, (bool, float, list, tuple)) or (isinstance(entry, Tensor) and (
             not entry.dtype.is_integer or entry.type.rank not in (0, None))):
         raise ShapeError(f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, "
                          f"not by {entry!r}\nhint: tf.gather takes several indices, tf.boolean_mask a mask")

@@ -130,6 +130,7 @@ def _unstack_type(op: Operation) -> tuple[TensorType, ...]:
         raise shape_error(op, f"(C1): dim {axis} is unknown, so num= must say how many parts there are")
     if isinstance(dims[axis], int) and dims[axis] != num:
         raise shape_error(op, f"(C2): num is {num}, but dim {axis} is {dims[axis]}")
+    op.graph.rules.require(dims[axis], num)
     return (TensorType(op.value.dtype, (*dims[:axis], *dims[axis + 1:])),) * num
 
 

@@ -148,7 +148,7 @@ def _check_index_type(op: Operation) -> TensorType:
 
 
 def _check_index_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    checked = let(E.checked_index(load(0, at), op.extent, op.name))
+    checked = let(E.checked_index(load(0, at), op.extent, op.location))
     return E.cast(checked, op.indices.dtype)
 
 
@@ -187,8 +187,11 @@ sigmoid_cross_entropy_with_logits = OpDef(
 
 # bias_add
 
+_CHANNELS_FIRST = ("NCHW", "NCW", "NCDHW")
+
+
 def _channel_axis(op: Operation) -> int:
-    return 1 if op.data_format in ("NCHW", "NCW", "NCDHW") else (op.value.type.rank or 0) - 1
+    return 1 if op.data_format in _CHANNELS_FIRST else (op.value.type.rank or 0) - 1
 
 
 def _bias_type(op: Operation) -> TensorType:
@@ -208,14 +211,15 @@ def _bias_grad(op: Operation, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bias_numpy(value: Any, bias: Any, data_format: str) -> Any:
-    return value + (bias.reshape((-1,) + (1,) * (value.ndim - 2)) if data_format == "NCHW" else bias)
+    return value + (bias.reshape((-1,) + (1,) * (value.ndim - 2)) if data_format in _CHANNELS_FIRST else bias)
 
 
 bias_add = OpDef("bias_add", "value bias", infer=_bias_type, attrs={"data_format": "NHWC"}, grad=_bias_grad,
                  lower=Indexed(lambda op, at, load, let: load(0, at) + load(1, (at[_channel_axis(op)],))),
                  numpy=_bias_numpy, samples=(*shapes([(3, 4), (4,)], [(0, 4), (4,)], [(2, 3, 4, 5), (5,)]),
                                              *shapes([(2, 3, 4, 5), (3,)], [(2, 3), (3,)],
-                                                     data_format="NCHW")))
+                                                     data_format="NCHW"),
+                                             *shapes([(2, 3, 4), (3,)], data_format="NCW")))
 
 
 # in_top_k, l2_normalize

@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.errors import ShapeError
-from graphflow.compiler.ir.dtypes import DType, as_dtype, float32, float64, int32, int64, uint32, uint64
+from graphflow.compiler.ir.dtypes import (
+    DType,
+    as_dtype,
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    int32,
+    int64,
+    uint32,
+    uint64,
+)
 from graphflow.compiler.ir.explain import dtype_error
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -23,6 +34,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, pointwise_op
 from graphflow.compiler.ops.core import cast, literal
+from graphflow.compiler.ops.elementwise import floor
 from graphflow.compiler.ops.mathematics import erfinv
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims
 from graphflow.compiler.ops.samples import Sample
@@ -189,6 +201,15 @@ def _unit(op: Operation, key: Tensor, inside: bool) -> Tensor:
     return result
 
 
+def _in_dtype(op: Operation, unit: Tensor) -> Tensor:
+    """Numbers of [0, 1) cut to the bits of a half type, which would round the largest up to 1."""
+    bits = {float16: 11, bfloat16: 8}.get(op.dtype)
+    if bits is None:
+        return unit
+    cut: Tensor = floor(unit * literal(2.0**bits, unit.dtype)) * literal(2.0**-bits, unit.dtype)
+    return cut
+
+
 def _scaled(op: Operation, value: Tensor, low: float, span: float) -> Tensor:
     scaled = value * literal(span, value.dtype) + literal(low, value.dtype)
     return scaled if scaled.dtype is op.dtype else cast(scaled, dtype=op.dtype)
@@ -200,7 +221,7 @@ def _uniform(op: Operation, key: Tensor) -> Tensor:
                                           maxval=op.maxval,
                                           dtype=op.dtype)
         return result
-    return _scaled(op, _unit(op, key, False), op.minval, op.maxval - op.minval)
+    return _scaled(op, _in_dtype(op, _unit(op, key, False)), op.minval, op.maxval - op.minval)
 
 
 def _normal(op: Operation, key: Tensor) -> Tensor:

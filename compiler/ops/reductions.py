@@ -19,7 +19,14 @@ from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, sign, square
 from graphflow.compiler.ops.logic import equal, is_finite, is_nan, where_v2, zero_unless
 from graphflow.compiler.ops.mathematics import exp, log
-from graphflow.compiler.ops.rules import axes_of, check_kind, equal_dims, normal_axis, reduced
+from graphflow.compiler.ops.rules import (
+    axes_of,
+    check_kind,
+    equal_dims,
+    normal_axis,
+    reduced,
+    require_within,
+)
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.sequences import range_op
 from graphflow.compiler.ops.shapes import broadcast_to, dim_value, reshape
@@ -262,6 +269,7 @@ def _arg_type(op: Operation) -> TensorType:
     axis = normal_axis(op, op.axis, len(dims))
     if dims[axis] == 0:
         raise shape_error(op, f"(C1): axis {op.axis} has no elements")
+    require_within(op, 1, dims[axis], None)
     return TensorType(op.output_type, (*dims[:axis], *dims[axis + 1:]))
 
 

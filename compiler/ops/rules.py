@@ -15,6 +15,9 @@ from graphflow.compiler.ir.types import TensorType
 
 Dims = "tuple[Dim | None, ...] | None"
 Infer = Callable[[Operation], TensorType]
+_CONVERSIONS = {"float": "tf.cast(x, tf.float32) converts it",
+                "number": "tf.cast(x, tf.float32) converts it",
+                "int": "tf.cast(x, tf.int32) converts it", "bool": "compare it: x != 0"}
 KINDS = {"float": ("float",), "number": ("float", "int", "uint"), "int": ("int", "uint"), "bool": ("bool",),
          "any": ("float", "int", "uint", "bool")}
 
@@ -26,8 +29,7 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
             want = {"float": "a float dtype", "number": "a number", "int": "an int dtype",
                     "bool": "bool"}[kind]
             raise dtype_error(op, f"(C1): {t.name} is {t.dtype.name}, but {want} is needed",
-                              "tf.cast(x, tf.float32) converts it" if kind != "bool"
-                              else "compare it: x != 0")
+                              _CONVERSIONS[kind])
 
 
 def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
@@ -41,7 +43,7 @@ def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
         try:
             result = tuple(op.graph.rules.equal(a, b) for a, b in zip(result, dims, strict=True))
         except ValueError:
-            raise shape_error(op, f"(C2): shapes are equal, but {_dims_text(result)} is not "
+            raise shape_error(op, f"(C2): shapes must be equal, but {_dims_text(result)} is not "
                                   f"{_dims_text(dims)}") from None
     return result
 
@@ -62,14 +64,14 @@ def open_dims(dims: Iterable[Dim | None]) -> tuple[Dim | None, ...]:
 
 def same_dtype(op: Operation) -> DType:
     """The one dtype of all operands."""
-    first = op.operands[0].dtype
+    first = op.operands[0]
     for t in op.operands[1:]:
-        if t.dtype is not first:
-            raise dtype_error(op,
-                              f"(C1): operands are of one dtype, but {op.operands[0].name} is {first.name} "
-                                  f"and {t.name} is {t.dtype.name}",
-                              f"tf.cast(x, tf.{first.name}) converts one of them")
-    return first
+        if t.dtype is not first.dtype:
+            wanted = t.dtype if t.dtype.is_floating else first.dtype
+            text = f"{first.name} is {first.dtype.name} and {t.name} is {t.dtype.name}"
+            raise dtype_error(op, f"(C1): operands must be of one dtype, but {text}",
+                              f"tf.cast(x, tf.{wanted.name}) converts one")
+    return first.dtype
 
 
 def broadcast_dims(op: Operation, operands: Sequence[Tensor] | None = None) -> Any:

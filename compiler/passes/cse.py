@@ -21,7 +21,7 @@ def cse(graph: Graph) -> Graph:
     def rule(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if op.opdef.effect:
             return None
-        key = (op.opdef.name, operands, tuple(op.attrs.items()))
+        key = (op.opdef.name, operands, tuple((k, exact_key(v)) for k, v in op.attrs.items()))
         found = known.get(key)
         if found is None:
             types = tuple(t.type for t in op.outputs)
@@ -29,3 +29,12 @@ def cse(graph: Graph) -> Graph:
         return found
 
     return rebuild(graph, rule)
+
+
+def exact_key(value: Any) -> Any:
+    """A key under which only the same value is equal: not 0.0 and -0.0, nor 1, 1.0 and True."""
+    if isinstance(value, tuple):
+        return tuple(map(exact_key, value))
+    if isinstance(value, float):
+        return value.hex()
+    return type(value), value

@@ -46,7 +46,7 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
         buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
-        symbols=pruned.symbols, guards=tuple(pruned.guards), required=tuple(pruned.required),
+        symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
         checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=tuple(dumps))
 
 

@@ -41,7 +41,7 @@ def _fold_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tens
         return None
     try:
         value, = oracle.evaluate_operation(op, dict(zip(op.operands, given, strict=True)))
-    except GraphflowError:
+    except (GraphflowError, ValueError, IndexError):
         return None  # the run will report it
     result: Tensor = constant(value=Literal(value))
     return result

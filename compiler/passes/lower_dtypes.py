@@ -23,7 +23,7 @@ def lower_dtypes(graph: Graph) -> Graph:
 
 
 def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    if op.opdef in (program_input, constant, cast) or op.opdef.lower is None or op.opdef.lower.cheap:
+    if op.opdef in (program_input, constant, cast) or not _computes(op):
         return None
     if not any(t.dtype in _HALF for t in (*operands, *op.outputs)):
         return None
@@ -34,3 +34,10 @@ def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Ten
         return result
     narrowed: Tensor = cast(result, dtype=op.out.dtype)
     return narrowed
+
+
+def _computes(op: Operation) -> bool:
+    """Whether an operation does arithmetic. A composite may: its inner sums must not be rounded."""
+    if op.opdef.lower is None:
+        return len(op.outputs) == 1
+    return not op.opdef.lower.cheap

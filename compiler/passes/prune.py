@@ -15,7 +15,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.ops.core import program_input
+from graphflow.compiler.ops.core import program_input, variable
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.program import Symbol
 
@@ -50,7 +50,7 @@ class Pruned:
     graph: Graph
     symbols: dict[Atom, Symbol]
     guards: list[tuple[Dim, Dim]]
-    required: list[tuple[Dim, Dim]]
+    required: dict[tuple[Dim, Dim], str]
 
     def take_late_assumptions(self, graph: Graph) -> None:
         """Note what infer rules assumed of ops that later passes made: each run checks that too."""
@@ -59,7 +59,7 @@ class Pruned:
         if rules.undecided:
             raise Undecided(_atoms_in(rules.undecided) & self.symbols.keys(), self.symbols)
         self.guards += [(Poly({(a,): 1}), d) for a, d in rules.assumed.items()]
-        self.required += [pair for pair in rules.required if pair not in self.required]
+        self.required = rules.required | self.required
 
 
 def prune(signature: Signature) -> Pruned:
@@ -79,7 +79,7 @@ def prune(signature: Signature) -> Pruned:
     for name, value in signature.pins:
         pins.update(dict.fromkeys(atoms_of(sym(name)) | atoms_of(integer(name)), value))
     assumed: dict[Atom, Dim] = {}
-    required: dict[tuple[Dim, Dim], None] = {}
+    required: dict[tuple[Dim, Dim], str] = {}
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
     while True:
         builder = _Pruner(signature, needed, pins | assumed)
@@ -99,7 +99,7 @@ def prune(signature: Signature) -> Pruned:
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
     known: list[tuple[Dim, Dim]] = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items()
                                     if a in builder.symbols]
-    return Pruned(builder.graph, builder.symbols, known, list(required))
+    return Pruned(builder.graph, builder.symbols, known, required)
 
 
 def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
@@ -131,6 +131,7 @@ class _Pruner:
             self._find_writes_before()
             for op in self.needed:
                 self.graph.origin = op.source
+                self.rules.where = op.location
                 outputs = self._convert(op)
                 for old, new in zip(op.outputs, outputs, strict=True):
                     self.mapping.setdefault(old, new)  # a fed output keeps its feed
@@ -155,6 +156,8 @@ class _Pruner:
         new = self._input("feed", t.op.name, TensorType(declared.dtype, dims))
         self.mapping[t] = new
         self.feed_of[new] = k
+        if t.op.opdef is variable:
+            self.state[t.op.variable] = new  # every read sees what is fed for the variable
 
     def _find_writes_before(self) -> None:
         writes = [op for op in self.needed if op.opdef.effect == "write"]
@@ -209,7 +212,7 @@ class _Pruner:
         assert op.opdef.expand is not None
         before = writes[-1][1] if writes else _Later(self, v)
         value: Tensor = op.opdef.expand(scratch, before)
-        self._check_update(op, v, value)
+        self._check_update(op, v, scratch.value)
         writes.append((self.own_bit[op], value))
         return value
 

@@ -1,0 +1,170 @@
+"""Promises at the edges, each broken once: stores happen once, failures change nothing, sizes may be 0."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphflow as tf
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    with tf.Graph().as_default() as g:
+        yield g
+
+
+def session() -> tf.Session:
+    sess = tf.Session()
+    if tf.global_variables():
+        sess.run(tf.global_variables_initializer())
+    return sess
+
+
+def test_a_write_happens_once_however_wide_its_reader_is():
+    v = tf.Variable(np.arange(1, 5, dtype=np.float32))
+    x = tf.placeholder(tf.float32, [None, 4])
+    y = x + v.assign(v * 2.0)
+    sess = session()
+    assert sess.run(y, {x: np.zeros((3, 4))}).tolist() == [[2, 4, 6, 8]] * 3
+    assert sess.run(v).tolist() == [2, 4, 6, 8]
+
+
+def test_a_write_happens_when_its_reader_is_empty():
+    v = tf.Variable(np.ones(4, np.float32))
+    w, x = tf.placeholder(tf.float32, [4]), tf.placeholder(tf.float32, [None, 4])
+    a = w * 2.0 + 1.0
+    step = v.assign(v + 1.0)
+    sess = session()
+    empty = np.zeros((0, 4))
+    assert sess.run([x + a, a], {x: empty, w: np.ones(4)})[1].tolist() == [3] * 4
+    assert sess.run([tf.reduce_sum(x * a, 1), a], {x: empty, w: np.ones(4)})[1].tolist() == [3] * 4
+    sess.run(x * step, {x: empty})
+    assert sess.run(v).tolist() == [2] * 4
+
+
+def test_a_run_that_fails_leaves_variables_alone():
+    table = tf.Variable(np.ones((4, 2), np.float32))
+    step = tf.Variable(0, trainable=False)
+    i = tf.placeholder(tf.int32, [None])
+    rows = tf.gather(table, i)
+    train = tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(rows * rows), global_step=step)
+    sess = session()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"index 9 is not in \[0, 4\)"):
+        sess.run(train, {i: [0, 9]})
+    assert sess.run(table).tolist() == [[1, 1]] * 4 and sess.run(step) == 0
+    sess.run(train, {i: [0, 3]})
+    assert sess.run(step) == 1 and sess.run(table)[1].tolist() == [1, 1] and sess.run(table)[0][0] < 1
+
+
+@pytest.mark.parametrize("k", [-20, -10, -3, -1, 0, 3, 10, 25])
+def test_slices_with_fed_bounds_are_pythons(k):
+    x, n = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.int32, [])
+    v = np.arange(10, dtype=np.float32)
+    found = session().run([x[n:], x[:n], x[n:n + 2], x[2:n], x[::2][n:]], {x: v, n: k})
+    for value, want in zip(found, [v[k:], v[:k], v[k:k + 2], v[2:k], v[::2][k:]], strict=True):
+        assert value.tolist() == want.tolist()
+
+
+def test_slices_with_bounds_from_shapes_are_pythons():
+    x = tf.placeholder(tf.float32, [None, None])
+    v = np.arange(24, dtype=np.float32).reshape(6, 4)
+    a, b = session().run([x[:, :tf.shape(x)[1] - 5], x[tf.shape(x)[0] - 8:]], {x: v})
+    assert a.tolist() == v[:, :-1].tolist() and b.tolist() == v[-2:].tolist()
+
+
+@pytest.mark.parametrize("make", [
+    lambda x, n: tf.slice(x, [n], [2]), lambda x, n: tf.pad(x, [[n, 0]]), lambda x, n: tf.fill([n], 1.0),
+    lambda x, n: tf.split(x, [n, 3 - n])[0], lambda x, n: x[n + 20]])
+def test_impossible_fed_sizes_are_errors(make):
+    x, n = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.int32, [])
+    y = make(x, n)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0\]|19 is not in"):
+        session().run(y, {x: [1, 2, 3], n: -1})
+
+
+def test_kernels_divide_as_the_host_does():
+    n = tf.placeholder(tf.int32, [])
+    y = tf.fill([n // 100 + 50], 1.0)
+    sess = session()
+    for k in (-4999, -4950, -101, -100, -1, 0, 99):
+        assert sess.run(y, {n: k}).tolist() == [1.0] * (k // 100 + 50)
+
+
+def test_indices_into_nothing():
+    x, i = tf.placeholder(tf.float32, [None, 3]), tf.placeholder(tf.int32, [None])
+    n = tf.placeholder(tf.int32, [])
+    sess = session()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in \[0, 0\)"):
+        sess.run(tf.gather(x, i) * 2, {x: np.zeros((0, 3)), i: [0]})
+    assert sess.run(tf.gather(x, i), {x: np.zeros((0, 3)), i: []}).shape == (0, 3)
+    assert sess.run(tf.unsorted_segment_sum(x, i, n), {x: np.zeros((0, 3)), i: [], n: 0}).shape == (0, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        sess.run(tf.argmax(x[:, 0]), {x: np.zeros((0, 3))})
+
+
+def test_fed_variables_are_what_every_read_sees():
+    v = tf.Variable(1.0, name="v")
+    fetches = [v, v * 2, v.read_value()]
+    sess = session()
+    assert sess.run(fetches, {v: 9.0}) == [9, 18, 9] and sess.run(fetches, {"v:0": 9.0}) == [9, 18, 9]
+    assert sess.run(fetches) == [1, 2, 1]
+    with tf.Graph().as_default():
+        foreign = tf.Variable(1.0)
+    with pytest.raises(ValueError, match="another"):
+        sess.run(v, {foreign: 2.0})
+
+
+def test_long_float_sums_keep_their_accuracy():
+    x = tf.placeholder(tf.float32, [None])
+    mean = session().run(tf.reduce_mean(x), {x: np.full(4_000_000, 0.1, np.float32)})
+    assert abs(mean - 0.1) < 2e-6
+
+
+def test_half_sums_do_not_overflow_on_the_way():
+    x = tf.placeholder(tf.float16, [None])
+    mean = tf.reduce_mean(x)
+    slope, = tf.gradients(mean, x)
+    sess = session()
+    assert sess.run(mean, {x: np.full(10_000, 20.0)}) == 20 and sess.run(mean, {x: np.ones(70_000)}) == 1
+    assert sess.run(slope, {x: np.ones(70_000)})[0] > 0
+    for dtype in (tf.float16, tf.bfloat16):
+        assert sess.run(tf.reduce_max(tf.cast(tf.random_uniform([100_000], dtype=dtype), tf.float32))) < 1
+
+
+def test_zeros_of_both_signs_stay_apart():
+    x = tf.placeholder(tf.float32, [1])
+    a, b = (1 / tf.pad(x, [[1, 0]], constant_values=z) for z in (0.0, -0.0))
+    p, q = session().run([a, b], {x: [1]})
+    assert p[0] == np.inf and q[0] == -np.inf
+
+
+def test_a_costly_row_is_not_computed_again_for_each_row():
+    x, w = tf.placeholder(tf.float32, [None, 16]), tf.placeholder(tf.float32, [16])
+    row = w
+    for _ in range(6):
+        row = tf.exp(tf.sin(row))
+    sess = session()
+    run = sess.engine.prepare([x * row], [], [x, w])
+    run(np.ones((3, 16), np.float32), np.ones(16, np.float32))
+    assert run.programs[0].calls[0].nest.body[0].extent == 16
+
+
+def test_a_closed_session_runs_nothing():
+    x = tf.placeholder(tf.float32, [1])
+    sess = session()
+    call = sess.make_callable(x + 1, [x])
+    assert call(np.zeros(1, np.float32)).tolist() == [1]
+    sess.close()
+    for run in (lambda: call(np.zeros(1, np.float32)), lambda: sess.run(x + 1, {x: [1]})):
+        with pytest.raises(RuntimeError, match="closed"):
+            run()
+
+
+def test_clear_errors_for_what_cannot_be_built():
+    x = tf.placeholder(tf.float32, [3])
+    for make in (lambda: tf.concat([], 0), lambda: tf.stack([]), lambda: x[[0, 1]]):
+        with pytest.raises(ValueError, match=r"at least one|gather"):
+            make()
+    with pytest.raises(AttributeError, match="graphflow has no 'cond' yet"):
+        _ = tf.cond
