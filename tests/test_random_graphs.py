@@ -116,3 +116,26 @@ def test_compiled_as_eager(seed):
                 assert value.shape == want.shape
                 scale = max(1.0, float(np.abs(want).max(initial=0)))
                 np.testing.assert_allclose(value, want, rtol=2e-3, atol=2e-4 * scale, err_msg=str(t.op.graph))
+
+
+@pytest.mark.parametrize("seed", range(COUNT // 2))
+def test_updates_as_eager(seed):
+    """A variable that takes a random tensor, and is read before, after and by something wider."""
+    with tf.Graph().as_default():
+        b = Builder(10_000 + seed)
+        for _ in range(2):
+            b.add_input()
+        for _ in range(8):
+            b.step()
+        t = b.pick(b.pool)
+        v = tf.Variable(np.full(b.shape(t), 2.0, np.float32))
+        step = v.assign(0.5 * v + t)
+        wider = [step * u for u in b.pool if _broadcasts(b.shape(t), b.shape(u))]
+        fetches = [v + 1.0, step, b.pick(wider), tf.reduce_sum(step, -1) if b.shape(t) else step]
+        sess = tf.Session()
+        sess.run(v.initializer)
+        found = tf.compare(fetches, b.feeds, sess)
+        for d in found.differences:
+            assert d.max_relative < 2e-3 or d.max_absolute < 2e-4, f"{found}\n{v.graph}"
+        before, after = sess.run([v, step], b.feeds)
+        assert np.all(before == 2) and np.array_equal(sess.run(v), after)
