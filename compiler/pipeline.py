@@ -16,7 +16,8 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
-from graphflow.compiler.passes.lower import Launch, lower
+from graphflow.compiler.passes.launch import Launch
+from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune

@@ -54,7 +54,7 @@ class GraphOptions:
 
 @dataclass(slots=True)  # a misspelt field is an error
 class ConfigProto:
-    """Options of a Session; `intra_op_parallelism_threads` bounds the threads of a run (0: all cores)."""
+    """Options of a Session, kept for scripts that set them; kernels run on the calling thread so far."""
 
     device_count: dict[str, int] = field(default_factory=dict)
     intra_op_parallelism_threads: int = 0

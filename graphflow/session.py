@@ -36,8 +36,7 @@ class Session:
         self._graph = graph or get_default_graph()
         self._config = config or ConfigProto()
         self._target = target
-        threads = self._config.intra_op_parallelism_threads
-        self._engine: Engine | None = Engine(self._graph, VariableStore(), threads)
+        self._engine: Engine | None = Engine(self._graph, VariableStore())
         self._plans: dict[Any, tuple[Call, Rebuild | None]] = {}
         self._exits: list[contextlib.ExitStack] = []
 

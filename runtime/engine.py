@@ -28,10 +28,9 @@ _WORD = 0xFFFFFFFF
 class Engine:
     """Compiles the signatures of one graph against one store of variables; several threads may use it."""
 
-    def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
+    def __init__(self, graph: Graph, store: VariableStore) -> None:
         self.graph = graph
         self.store = store
-        self.threads = threads
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
         self._entropy = secrets.randbits(64)

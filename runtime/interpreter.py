@@ -46,19 +46,14 @@ class InterpretedProgram:
                     buffers.append(_memory(int(frame[start + k]), sizes[number], b.dtype))
             first = start + len(c.buffers)
             values = {a: int(frame[first + k]) for k, a in enumerate(c.symbols)}
-            self._report(frame, c.first_check, c.nest.checks, run_nest(c.nest, buffers, values))
-            if frame[ERROR_CHECK]:
+            faults = run_nest(c.nest, buffers, values)
+            if faults:
+                frame[ERROR_CHECK] = c.first_check + c.nest.checks.index(faults[0].where) + 1
+                frame[ERROR_INDEX], frame[ERROR_EXTENT] = faults[0].index, faults[0].extent
                 return frame
         for at in range(self.starts[-1], len(frame), 3):
             ctypes.memmove(int(frame[at + 1]), int(frame[at]), int(frame[at + 2]))
         return None
-
-    def _report(self, frame: Array, first: int, checks: Sequence[str], faults: Sequence[str]) -> None:
-        for fault in faults:
-            where, _, text = fault.partition(": index ")
-            index, _, extent = text.partition(" is not in [0, ")
-            frame[ERROR_CHECK] = first + checks.index(where) + 1
-            frame[ERROR_INDEX], frame[ERROR_EXTENT] = int(index), int(extent.rstrip(")"))
 
 
 def _memory(address: int, size: int, dtype: DType) -> Array:

@@ -83,9 +83,6 @@ class VariableStore:
                     self._ready.discard(v)
                     self.version += 1
 
-    def names(self) -> list[str]:
-        return [v.name for v in self._ready]
-
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int = 64) -> Array:
     """An uninitialised array whose data starts at a multiple of `alignment` bytes."""

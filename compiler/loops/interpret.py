@@ -27,6 +27,18 @@ _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.mini
 _ON_DIMS = {"floordiv": np.floor_divide, "mod": np.mod, "min": np.minimum, "max": np.maximum}
 
 
+@dataclass(frozen=True)
+class Fault:
+    """An index out of range: the check that found it, the index, and the extent."""
+
+    where: str
+    index: int
+    extent: int
+
+    def __str__(self) -> str:
+        return f"{self.where}: index {self.index} is not in [0, {self.extent})"
+
+
 @dataclass
 class Env:
     """What an expression refers to.
@@ -34,13 +46,13 @@ class Env:
     buffers  flat arrays by name
     atoms    values of loop indices and run-time dims: ints or arrays
     temps    values named by Let
-    faults   the texts of indices found out of range, in the order found
+    faults   the indices found out of range, in the order found
     """
 
     buffers: dict[str, Array] = field(default_factory=dict)
     atoms: dict[Atom, Any] = field(default_factory=dict)
     temps: dict[str, Any] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 def evaluate_dim(dim: Dim, env: Env) -> Any:
@@ -115,7 +127,7 @@ def _checked(node: E.Expr, value: Any, env: Env) -> Any:
     outside = (value < 0) | (value >= size)
     if np.any(outside):
         found = np.ravel(np.broadcast_to(value, np.shape(outside))[outside])[0]
-        env.faults.append(f"{where}: index {found} is not in [0, {size})")
+        env.faults.append(Fault(where, int(found), int(size)))
     return np.where(outside, 0, value)
 
 
@@ -131,7 +143,7 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
-        raise InvalidArgumentError(None, op, env.faults[0])
+        raise InvalidArgumentError(None, op, str(env.faults[0]))
     if form.alias:
         assert np.array_equal(np.ravel(arrays[0]), np.ravel(result), equal_nan=result.dtype.kind == "f"), \
             f"{op.opdef.name} says that it is an alias but moves elements"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.dims import Atom
-from graphflow.compiler.loops.interpret import Env, evaluate, evaluate_dim
+from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
 from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
 
 Array = np.ndarray[Any, Any]
@@ -16,8 +16,8 @@ _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.mini
             "and": np.logical_and, "or": np.logical_or}
 
 
-def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, int]) -> list[str]:
-    """Run a kernel on flat buffers, in place; gives the texts of indices out of range."""
+def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, int]) -> list[Fault]:
+    """Run a kernel on flat buffers, in place; gives the indices found out of range."""
     env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)}, atoms=dict(symbols))
     _run(nest.body, env)
     return env.faults

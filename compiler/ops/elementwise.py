@@ -57,8 +57,8 @@ def binary(name: str, fn: Callable[..., E.Expr] | Form, numpy: Callable[..., Any
 def summed(grad: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
     """A gradient rule whose results are summed over the axes along which its operands were broadcast."""
     def rule(op: Operation, g: Tensor) -> tuple[Any, ...]:
-        return tuple(None if d is None else unbroadcast(d, t) for d,
-                     t in zip(grad(op, g), op.operands, strict=True))
+        pairs = zip(grad(op, g), op.operands, strict=True)
+        return tuple(None if d is None else unbroadcast(d, t) for d, t in pairs)
     return rule
 
 
@@ -148,8 +148,8 @@ floormod = binary("floormod", _floor_mod, _floor_mod_numpy, lambda op, g: (g, -g
                   tf_name="FloorMod", symbolic=True, extra=(*_BY_ZERO, Sample(
                       (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False)),
                   **_NONZERO)
-div_no_nan: OpDef = binary("div_no_nan", _div_no_nan, lambda x,
-                           y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
+div_no_nan: OpDef = binary("div_no_nan", _div_no_nan,
+                           lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
                     lambda op, g: (div_no_nan(g, op.y), div_no_nan(-g * op.out, op.y)), kind="float",
                     tf_name="DivNoNan", extra=(Sample((floats(1, 0, 3), floats(0, 0, 2)), smooth=False),),
                     **_NONZERO)
@@ -226,8 +226,8 @@ sign: OpDef = unary("sign", _sign, np.sign,
              lambda op, g: REGISTRY["zeros_like"](g), kind="number",
              extra=(Sample((floats(np.nan, 0.0, np.inf, -np.inf),), smooth=False),))
 square = unary("square", lambda x: x * x, np.square, lambda op, g: g * (2 * op.x), kind="number")
-squared_difference = binary("squared_difference", lambda x, y: (x - y) * (x - y), lambda x,
-                            y: np.square(x - y),
+squared_difference = binary("squared_difference", lambda x, y: (x - y) * (x - y),
+                            lambda x, y: np.square(x - y),
                             lambda op, g: (2 * g * (op.x - op.y), 2 * g * (op.y - op.x)))
 sqrt = unary("sqrt", lambda x: E.call("sqrt", x), np.sqrt, lambda op, g: g * 0.5 / op.out, low=0.1)
 rsqrt = unary("rsqrt", lambda x: E.call("rsqrt", x), E.SCALAR["rsqrt"].numpy,

@@ -239,8 +239,7 @@ def _pad_type(op: Operation) -> TensorType:
     _check_paddings(op, source)
     opened = [open_dims(p) for p in pairs]
     return TensorType(op.tensor.dtype, tuple(
-        None if d is None or None in p else d + p[0] + p[1] for d,
-        p in zip(source, opened, strict=True)))
+        None if d is None or None in p else d + p[0] + p[1] for d, p in zip(source, opened, strict=True)))
 
 
 def _check_paddings(op: Operation, dims: Any) -> None:

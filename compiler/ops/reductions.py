@@ -63,8 +63,8 @@ def _spread_type(op: Operation) -> TensorType:
     like = op.like.type.dims
     if like is not None:
         axes = _spread_axes(op, len(like))
-        kept = _with_ones(like, axes) if op.keepdims else tuple(d for k,
-                                                                d in enumerate(like) if k not in axes)
+        without = tuple(d for k, d in enumerate(like) if k not in axes)
+        kept = _with_ones(like, axes) if op.keepdims else without
         equal_dims(op, [kept, op.g])
     return TensorType(op.g.dtype, like)
 

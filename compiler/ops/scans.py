@@ -90,5 +90,5 @@ def _back(op: Operation, g: Tensor) -> Tensor:
 
 
 cumsum: OpDef = _scan("cumsum", lambda a, b: a + b, np.cumsum, 0, _back, low=-2.0)
-cumprod: OpDef = _scan("cumprod", lambda a, b: a * b, np.cumprod, 1, lambda op,
-                       g: _back(op, g * op.out) / op.x, low=0.5)
+cumprod: OpDef = _scan("cumprod", lambda a, b: a * b, np.cumprod, 1,
+                       lambda op, g: _back(op, g * op.out) / op.x, low=0.5)

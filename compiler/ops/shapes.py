@@ -179,10 +179,8 @@ def _expand_dims_type(op: Operation) -> TensorType:
 
 
 expand_dims = OpDef("expand_dims", "input", infer=_expand_dims_type, attrs={"axis": REQUIRED},
-                    dim_attrs=("axis",),
-                    grad=lambda op, g: reshape_like(g, op.input), numpy=lambda x,
-                    axis: np.expand_dims(x, axis),
-                    **_RESHAPE,
+                    dim_attrs=("axis",), grad=lambda op, g: reshape_like(g, op.input),
+                    numpy=lambda x, axis: np.expand_dims(x, axis), **_RESHAPE,
                     samples=(*shapes(*UNARY, axis=0), *shapes(*UNARY, axis=-1), *shapes([(3, 4)], axis=1)))
 
 
@@ -246,8 +244,8 @@ def _transpose_grad(op: Operation, g: Tensor) -> Tensor:
 
 
 transpose = OpDef("transpose", "a", infer=_transpose_type, attrs={"perm": None}, dim_attrs=("perm",),
-                  grad=_transpose_grad, lower=view(_transpose_index), numpy=lambda a,
-                  perm: np.transpose(a, perm),
+                  grad=_transpose_grad, lower=view(_transpose_index),
+                  numpy=lambda a, perm: np.transpose(a, perm),
                   samples=(*shapes(*UNARY, [(2, 3, 4)]), *shapes([(2, 3, 4)], perm=(1, 2, 0)),
                            *shapes([(5, 7)], perm=(1, 0)), *shapes([(2, 0, 3)], perm=(2, 0, 1))))
 
@@ -270,8 +268,8 @@ def _reverse_type(op: Operation) -> TensorType:
 
 def _reverse_index(op: Operation, at: E.Index) -> E.Index:
     axes = _reversed_axes(op)
-    return tuple(d - 1 - i if k in axes else i for k,
-                 (i, d) in enumerate(zip(at, op.out.type.known_dims, strict=True)))
+    pairs = zip(at, op.out.type.known_dims, strict=True)
+    return tuple(d - 1 - i if k in axes else i for k, (i, d) in enumerate(pairs))
 
 
 reverse: OpDef = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED},

@@ -10,7 +10,7 @@ from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, scalar_work, statements
-from graphflow.compiler.passes.lower import Launch
+from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.plan_memory import MemoryPlan
 from graphflow.compiler.passes.prune import Pruned
 from graphflow.compiler.program import Buffer, Call, Program

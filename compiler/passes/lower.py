@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
-
-from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, extent_of, product, single_atom
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, extent_of, product, single_atom
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Form, Load
-from graphflow.compiler.loops.nest import (
-    Accumulator,
-    Let,
-    Loop,
-    LoopNest,
-    Param,
-    Stmt,
-    Store,
-    expressions,
-    reduction_start,
-    statements,
-)
-from graphflow.compiler.ops.core import constant
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store, reduction_start
 from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
+from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
 from graphflow.compiler.passes.stages import Stages
-
-
-@dataclass(frozen=True, eq=False)
-class Scratch:
-    """Memory that one kernel uses for itself."""
-
-    dtype: DType
-    size: Dim
-
-
-
-
-@dataclass(frozen=True)
-class Launch:
-    """One call of a kernel: the nest, and the memory each parameter stands for."""
-
-    nest: LoopNest
-    arguments: tuple[Tensor | Scratch, ...]
-    members: tuple[Tensor, ...]
-    kind: str
 
 
 def lower(grouping: Grouping) -> list[Launch]:
@@ -59,8 +24,6 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
-
     special = {"product": lower_product, "scatter": lower_scatter}
     launches = []
     for group in grouping.groups:
@@ -69,84 +32,6 @@ def lower(grouping: Grouping) -> list[Launch]:
         else:
             launches.append(_LoopBuilder(grouping, group).build())
     return launches
-
-
-@dataclass
-class Memory:
-    """The memory that a kernel touches, as parameters in the order of first use."""
-
-    grouping: Grouping
-    names: dict[Tensor | Scratch, str] = field(default_factory=dict)
-    written: set[str] = field(default_factory=set)
-    checks: dict[str, None] = field(default_factory=dict)
-
-    def name(self, t: Tensor | Scratch, write: bool = False) -> str:
-        while isinstance(t, Tensor) and t in self.grouping.aliases:
-            t = self.grouping.aliases[t]
-        found = self.names.setdefault(t, f"p{len(self.names)}")
-        if write:
-            self.written.add(found)
-        return found
-
-    def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
-        """An element of a tensor in memory; of a constant, its number where all elements are the same."""
-        if t.op.opdef is constant:
-            array = t.op.value.array
-            if array.size == 1 or (array.size and _all_same(array)):
-                value = E.const(array.ravel()[0], t.dtype)
-                return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
-        return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
-
-    def nest(self, body: list[Stmt]) -> LoopNest:
-        return finish_nest(self, body)
-
-
-def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
-    if array.nbytes > 1 << 20:
-        return False
-    raw = array.ravel().view(f"V{array.itemsize}")
-    return bool((raw == raw[0]).all())
-
-
-def linear(at: Index, dims: tuple[Dim, ...]) -> Dim:
-    """The offset of an element in row-major order."""
-    total: Dim = 0
-    for i, d in zip(at, dims, strict=True):
-        total = total * d + i
-    return total
-
-
-def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
-    """The nest with its parameters and the run-time integers that it mentions."""
-    params = tuple(Param(name, t.dtype, name in memory.written) for t, name in memory.names.items())
-    symbols: set[Atom] = set()
-    for dim in _dims_in(tuple(body)):
-        symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
-    checks = {n.attr[1]: None for root in expressions(tuple(body))
-              for n in E.walk(root) if n.op == "checked_index"}
-    return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
-
-
-def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
-    found: list[Dim] = []
-    for stmt in statements(body):
-        if isinstance(stmt, Loop):
-            found.append(stmt.extent)
-        elif isinstance(stmt, Store):
-            found.append(stmt.offset)
-        elif not isinstance(stmt, Let):
-            found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
-    for root in set(expressions(body)):
-        found += [d for n in E.walk(root) for d in _dims_of_node(n)]
-    return [d for d in found if isinstance(d, Poly)]
-
-
-def _dims_of_node(n: Expr) -> list[Dim]:
-    if n.op == "load":
-        return [n.attr[1]]
-    if n.op == "index":
-        return [n.attr]
-    return [n.attr[0]] if n.op == "checked_index" else []
 
 
 class _LoopBuilder:
@@ -193,8 +78,6 @@ class _LoopBuilder:
         """One loop over the inner axes: its values, what it stores, and what it reduces."""
         plan = self.stages.plan(stage, self.scratch)
         self.inner_levels = [[] for _ in range(len(self.inner) + 1)]
-        inner_values = dict(self.values)
-        self.values = inner_values.copy()
         for t in plan.computed:
             self._value(t, self.group.members[t])
         for t in plan.stored:
@@ -202,8 +85,7 @@ class _LoopBuilder:
         for t in plan.spilled:
             self._spill(t)
         reduced = {t: self._reduced_element(t) for t in plan.reduced}
-        row_values = {k: v for k, v in self.values.items() if not self.depends_on_inner(v)}
-        self.values = row_values
+        self.values = {k: v for k, v in self.values.items() if not self._depends_on_inner(v)}
         self._close_loops(reduced)
 
     def _reduced_element(self, t: Tensor) -> Expr:
@@ -299,7 +181,7 @@ class _LoopBuilder:
         for n in E.walk(value):
             if n.op == "temp":
                 found |= self.depends[n.attr]
-            for d in _dims_of_node(n):
+            for d in dims_of_node(n):
                 for a in atoms_of(d):
                     if a.kind == "axis":
                         found.add(a)
@@ -307,7 +189,7 @@ class _LoopBuilder:
                         found |= self.depends[a.name]
         return frozenset(found)
 
-    def depends_on_inner(self, value: Expr) -> bool:
+    def _depends_on_inner(self, value: Expr) -> bool:
         return bool(self._axes_of(value) & set(self.inner))
 
     def _level(self, axes: frozenset[Atom]) -> list[Stmt]:

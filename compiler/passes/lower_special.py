@@ -10,7 +10,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
 from graphflow.compiler.passes.fuse import Group, Grouping
-from graphflow.compiler.passes.lower import Launch, Memory, linear
+from graphflow.compiler.passes.launch import Launch, Memory, linear
 
 
 def lower_product(grouping: Grouping, group: Group) -> Launch:

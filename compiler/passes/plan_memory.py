@@ -12,7 +12,7 @@ from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
 from graphflow.compiler.ops.core import constant
-from graphflow.compiler.passes.lower import Launch, Scratch
+from graphflow.compiler.passes.launch import Launch, Scratch
 from graphflow.compiler.program import Buffer
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector

@@ -1,4 +1,4 @@
-"""simplify: a table of small rules, each of which keeps every bit of the result."""
+"""simplify: a table of small rules, each of which keeps the result."""
 
 from __future__ import annotations
 
