@@ -42,9 +42,9 @@ class Executable:
     """`executable(*feeds)` gives a list with the value of each fetch.
 
     A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes
-    make a new plan (microseconds). A new program is compiled only for another rank of a feed of unknown rank;
-    for a dim of 1 that must be broadcast where the program took it for equal to another; and for each value of
-    a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
+    make a new plan (microseconds). A new program is compiled for another rank of a feed of unknown rank;
+    for a dim of 1 that must be broadcast where the program took it for equal to another; and for each value
+    of a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
     """
 
     def __init__(self, engine: Engine, compile: Compile, feeds: Sequence[Tensor]) -> None:
