@@ -8,6 +8,11 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from graphflow.compiler.codegen.entry import ARRAY_DATA
+from graphflow.compiler.errors import UnsupportedError
+
 _METH_FASTCALL = 0x80
 _names = itertools.count()
 
@@ -46,12 +51,22 @@ def compile_ir(ir: str, entry: str) -> NativeFunction:
     from llvmlite import binding
     from numba.core.compiler_lock import global_compiler_lock
 
+    _check_array_layout()
     name = f"graphflow_{entry}_{next(_names)}"
     with global_compiler_lock:
         library = _codegen().create_library(name)
         library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
         library.finalize()
         return NativeFunction(library.get_pointer_to_function(name), library)
+
+
+@functools.lru_cache(maxsize=1)
+def _check_array_layout() -> None:
+    """Entries read the data pointers of numpy arrays: refuse an interpreter where they lie elsewhere."""
+    array = np.zeros(1)
+    if ctypes.c_void_p.from_address(id(array) + ARRAY_DATA).value != array.ctypes.data:
+        raise UnsupportedError("this build of Python lays out objects in another way than native code needs "
+                               "(a free-threaded or debug build?)\nhint: GRAPHFLOW_JIT=0 runs without it")
 
 
 @functools.lru_cache(maxsize=1)
