@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphflow.compiler.errors import DTypeError
+from graphflow.compiler.errors import DTypeError, UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bfloat16, bool_, float32, float64, int32, int64
 from graphflow.compiler.ir.tensor import Tensor
@@ -139,7 +139,7 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """x where the condition holds, else y; a 1-D condition picks rows."""
     if x is None or y is None:
-        raise NotImplementedError("where(condition) alone: its size would depend on values; give x and y")
+        raise UnsupportedError("where(condition) alone: its size would depend on values; give x and y")
     result: Tensor = logic.where(condition, x, y, name=name)
     return result
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from graphflow.basics import group
-from graphflow.compiler.errors import GraphError, ShapeError
+from graphflow.compiler.errors import GraphError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype
 from graphflow.compiler.ir.explain import location
@@ -166,7 +166,7 @@ class Variable(TensorLike):
         return t if read_value else t.op
 
     def count_up_to(self, limit: int) -> Tensor:
-        raise NotImplementedError("count_up_to: use assign_add and test the value in Python")
+        raise UnsupportedError("count_up_to: use assign_add and test the value in Python")
 
     __hash__ = object.__hash__
 

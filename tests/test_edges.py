@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
-
-
-def session() -> tf.Session:
-    sess = tf.Session()
-    if tf.global_variables():
-        sess.run(tf.global_variables_initializer())
-    return sess
 
 
 def test_a_write_happens_once_however_wide_its_reader_is():

@@ -6,22 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.runtime.plan import Plan
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
-
-
-def session() -> tf.Session:
-    sess = tf.Session()
-    if tf.global_variables():
-        sess.run(tf.global_variables_initializer())
-    return sess
 
 
 def executable(sess, fetches, feeds, targets=()):

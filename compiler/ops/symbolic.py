@@ -29,10 +29,10 @@ def symbolic_value(t: Tensor, depth: int = 0) -> Any:
     found = _by_record(t, depth)
     if found is not None:
         return found
-    if not t.type.is_static or len(dims) > 1 or t.type.size > _MOST_ELEMENTS:  # type: ignore[operator]
+    size = t.type.size if t.type.is_static else None
+    if not isinstance(size, int) or len(dims) > 1 or size > _MOST_ELEMENTS:
         return None
-    elements = [atom("elem", f"{t.name}[{k}]", t,
-                     k) for k in range(int(dims[0]) if dims else 1)]  # type: ignore[arg-type]
+    elements = [atom("elem", f"{t.name}[{k}]", t, k) for k in range(size)]
     return _object_array(elements).reshape(dims)
 
 
