@@ -22,12 +22,6 @@ def gemm_addresses() -> tuple[int, int]:
     return _compiled_gemm("float32"), _compiled_gemm("float64")
 
 
-def library_name() -> str:
-    """What `gemm_addresses` are those of, for people to read."""
-    library = _openblas()
-    return "plain loops (no OpenBLAS found in numpy)" if library is None else os.path.basename(library._name)
-
-
 @functools.lru_cache(maxsize=1)
 def _openblas() -> Any:
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")

@@ -42,9 +42,6 @@ class TensorType:
     def size(self) -> Dim:
         return product(self.known_dims)
 
-    def with_dtype(self, dtype: DType) -> TensorType:
-        return TensorType(dtype, self.dims)
-
     def __str__(self) -> str:
         if self.dims is None:
             return f"{self.dtype.code}[*]"

@@ -13,7 +13,6 @@ from graphflow.compiler.ir.graph import Operation, tensors_in
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 
-Dims = "tuple[Dim | None, ...] | None"
 Infer = Callable[[Operation], TensorType]
 _CONVERSIONS = {"float": "tf.cast(x, tf.float32) converts it",
                 "number": "tf.cast(x, tf.float32) converts it",

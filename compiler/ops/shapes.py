@@ -22,9 +22,6 @@ from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
 from graphflow.compiler.ops.samples import UNARY, Sample, shapes
 from graphflow.compiler.ops.symbolic import shape_symbols
 
-Dims = "tuple[Dim | None, ...]"
-
-
 # What is known of a tensor's shape
 
 def dim_of(t: Tensor, k: int) -> Dim:

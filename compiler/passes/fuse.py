@@ -51,6 +51,12 @@ class Group:
         inner = self.inner or []
         return [a for a in self.axes if a not in inner]
 
+    def reduced_indices(self, form: Reduction, op: Operation) -> list[Dim]:
+        """The inner axes as indices of a reduction's reduced axes; 0 for those of extent 1."""
+        left = iter(self.inner or [])
+        dims = op.operands[0].type.known_dims
+        return [0 if dims[k] == 1 else next(left) for k in form.axes(op)]
+
     def new_axis(self, extent: Dim) -> Dim:
         return 0 if extent == 1 else axis(f"i{len(self.axes)}", extent)
 
@@ -339,16 +345,14 @@ def _reduced_extents(form: Reduction, op: Operation) -> list[Dim]:
 
 
 def _inner_indices(group: Group, form: Reduction, op: Operation, at: Index) -> list[Dim]:
-    """The group's inner axes, made now if this is its first reduction; 0 for reduced dims of 1."""
+    """The indices of a reduction's reduced axes; the group's inner axes are made now if this is its first."""
     if group.inner is None:
         group.inner = [a for a in group.axes if a not in at]
         if not group.inner:
             for d in _reduced_extents(form, op):
                 group.inner.append(group.new_axis(d))
                 group.axes.append(group.inner[-1])
-    left = iter(group.inner)
-    dims = op.operands[0].type.known_dims
-    return [0 if dims[k] == 1 else next(left) for k in form.axes(op)]
+    return group.reduced_indices(form, op)
 
 
 def _is_simple(d: Dim) -> bool:

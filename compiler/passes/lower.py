@@ -90,7 +90,8 @@ class _LoopBuilder:
 
     def _reduced_element(self, t: Tensor) -> Expr:
         form = t.op.opdef.lower
-        at = form.source_index(t.op, self.group.members[t], self.stages.inner_indices(t))
+        inner = self.group.reduced_indices(form, t.op)
+        at = form.source_index(t.op, self.group.members[t], inner)
         return self._element(t.op.operands[0], at)
 
     def _close_loops(self, reduced: dict[Tensor, Expr]) -> None:

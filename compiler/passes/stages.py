@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any
 
-from graphflow.compiler.ir.dims import Dim, atoms_of, single_atom
+from graphflow.compiler.ir.dims import atoms_of, single_atom
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Reduction
 from graphflow.compiler.passes.fuse import Group, Grouping
@@ -91,10 +90,3 @@ class Stages:
                 found.add(t)
                 stack += [d for d in self.group.needs[t] if self.full[d]]
         return [t for t in self.order if t in found and self.full[t]]
-
-    def inner_indices(self, t: Tensor) -> list[Dim]:
-        """The inner axes as indices of a reduction's reduced axes; 0 for those of extent 1."""
-        form: Any = t.op.opdef.lower
-        dims = t.op.operands[0].type.known_dims
-        left = iter(self.group.inner or [])
-        return [0 if dims[k] == 1 else next(left) for k in form.axes(t.op)]
