@@ -1,0 +1,63 @@
+"""Blocking: how a matrix product is cut into register tiles, cache blocks and parts for threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphflow.compiler.ir.dims import Dim
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """The choice for one product of given dtype, m, n, k (ints where known).
+
+    width          lanes of a vector
+    rows, vecs     a register tile has `rows` rows of `vecs` vectors
+    depth          a block of k
+    tiles, panels  a block of A has `tiles` tiles of rows, a block of B `panels` panels of columns
+    pack_a, pack_b whether a block is copied into panels first, or read where it is
+    parts          how many parts for threads along m and along n
+    """
+
+    width: int
+    rows: int
+    vecs: int
+    depth: int
+    tiles: int
+    panels: int
+    pack_a: bool
+    pack_b: bool
+    parts: tuple[int, int] = (1, 1)
+
+    @property
+    def columns(self) -> int:
+        """Columns of a register tile."""
+        return self.vecs * self.width
+
+    @property
+    def a_room(self) -> int:
+        """Elements for a packed block of A: packing may write a vector's lanes of lines past its end."""
+        return _rounded((self.tiles * self.depth + self.width) * self.rows) if self.pack_a else 0
+
+    @property
+    def b_room(self) -> int:
+        return _rounded((self.panels * self.depth + self.width) * self.columns) if self.pack_b else 0
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch for all parts."""
+        return (self.a_room + self.b_room) * self.parts[0] * self.parts[1]
+
+
+def heights(m: int, rows: int) -> tuple[int, int]:
+    """Tile heights for m rows known beforehand: the first `extra` tiles have `low` + 1 rows, all others `low`."""
+    count = -(-m // rows)
+    return divmod(m, count) if count else (rows, 0)
+
+
+def tile_count(m: Dim, rows: int) -> Dim:
+    return (m + rows - 1) // rows
+
+
+def _rounded(elements: int) -> int:
+    return -(-elements // 64) * 64
