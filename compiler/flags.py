@@ -23,6 +23,11 @@ def use_jit() -> bool:
     return _is_on("GRAPHFLOW_JIT", True)
 
 
+def use_blas() -> bool:
+    """`GRAPHFLOW_GEMM=blas` computes matrix products by numpy's OpenBLAS instead of generated code."""
+    return os.environ.get("GRAPHFLOW_GEMM", "").lower() == "blas"
+
+
 def _is_on(name: str, default: bool) -> bool:
     text = os.environ.get(name, "").lower()
     return default if not text else text not in ("0", "off", "false", "no")

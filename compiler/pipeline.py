@@ -24,19 +24,20 @@ from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.program import Program
+from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
 
 
-def compile_signature(signature: Signature, vector_bits: int,
+def compile_signature(signature: Signature, target: Target,
                       passed: Callable[[str], None] = lambda name: None) -> Program:
     """Compile what a Session asks for.
 
-    vector_bits  the width of the vectors to use
-    passed       called with the name of each pass when it is done, for timing
-    Raises:      prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
+    target  the machine to compile for
+    passed  called with the name of each pass when it is done, for timing
+    Raises: prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
     debug = flags.debug_level()
     dumps: list[tuple[str, str]] = []
@@ -56,7 +57,7 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
+    launches = [_scheduled(launch, target) for launch in lower(grouping, target)]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
     passed("plan_memory")
@@ -75,8 +76,8 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(launch: Launch, vector_bits: int) -> Launch:
-    return replace(launch, nest=schedule(launch.nest, vector_bits))
+def _scheduled(launch: Launch, target: Target) -> Launch:
+    return replace(launch, nest=schedule(launch.nest, target.vector_bits))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

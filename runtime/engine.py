@@ -18,7 +18,7 @@ from graphflow.compiler.program import Program
 from graphflow.runtime import report
 from graphflow.runtime.executable import Executable, Pins
 from graphflow.runtime.interpreter import InterpretedProgram
-from graphflow.runtime.jit import compile_ir, vector_bits
+from graphflow.runtime.jit import compile_ir, host_target
 from graphflow.runtime.plan import Compiled
 from graphflow.runtime.variables import VariableStore
 
@@ -57,7 +57,7 @@ class Engine:
     def _compile(self, signature: Signature) -> tuple[Program, Compiled]:
         times = report.Times()
         with _no_garbage_collection():
-            program = compile_signature(signature, vector_bits(), times.note)
+            program = compile_signature(signature, host_target(), times.note)
             native: Compiled = (compile_ir(program.ir, program.entry) if flags.use_jit()
                                 else InterpretedProgram(program))
         times.note("native")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler.codegen.entry import ARRAY_DATA
 from graphflow.compiler.errors import UnsupportedError
+from graphflow.compiler.target import Target
 
 _METH_FASTCALL = 0x80
 _names = itertools.count()
@@ -100,7 +103,21 @@ def _codegen() -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def vector_bits() -> int:
+def host_target() -> Target:
+    """This machine: its vectors, and its caches where the system tells them."""
+    usual = Target(_vector_bits())
+    return replace(usual, l1=_cache("SC_LEVEL1_DCACHE_SIZE", usual.l1),
+                   l2=_cache("SC_LEVEL2_CACHE_SIZE", usual.l2), l3=_cache("SC_LEVEL3_CACHE_SIZE", usual.l3))
+
+
+def _cache(name: str, otherwise: int) -> int:
+    try:
+        return max(os.sysconf(name), 0) or otherwise
+    except (AttributeError, OSError, ValueError):
+        return otherwise
+
+
+def _vector_bits() -> int:
     """The widest vector registers of this CPU, by its features (LLVM's name for a CPU may be wrong)."""
     from llvmlite import binding
 

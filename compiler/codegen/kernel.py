@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import GEMM_F32, GEMM_F64
+from graphflow.compiler.codegen.gemm.product import emit_product
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
@@ -197,7 +198,10 @@ class _KernelEmitter(MemoryOps):
     # Matrix products
 
     def product(self, p: Product) -> None:
-        """cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
+        """A generated function, or cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
+        if p.blocking is not None:
+            emit_product(self, p)
+            return
         em = self.em
         kind = "float" if p.dtype.size == 4 else "double"
         slot = GEMM_F32 if p.dtype.size == 4 else GEMM_F64

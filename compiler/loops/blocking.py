@@ -49,8 +49,23 @@ class Blocking:
         return (self.a_room + self.b_room) * self.parts[0] * self.parts[1]
 
 
+@dataclass(frozen=True)
+class Dots:
+    """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed."""
+
+    width: int
+    rows: int
+    columns: int
+    depth: int
+    parts: tuple[int, int] = (1, 1)
+
+    @property
+    def scratch(self) -> int:
+        return 0
+
+
 def heights(m: int, rows: int) -> tuple[int, int]:
-    """Tile heights for m rows known beforehand: the first `extra` tiles have `low` + 1 rows, all others `low`."""
+    """(low, extra): of the tiles for m rows, the first `extra` have `low` + 1 rows, the others `low`."""
     count = -(-m // rows)
     return divmod(m, count) if count else (rows, 0)
 

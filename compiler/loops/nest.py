@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
 
@@ -58,7 +59,11 @@ class Loop:
 
 @dataclass(frozen=True)
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers, by the library's GEMM."""
+    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
+
+    blocking  how it is computed; the library's GEMM where there is none
+    scratch   the buffer for packed operands, if any are packed
+    """
 
     out: str
     a: str
@@ -72,6 +77,8 @@ class Product:
     transpose_a: bool
     transpose_b: bool
     dtype: DType
+    blocking: Blocking | Dots | None = None
+    scratch: str = ""
 
 
 Stmt: TypeAlias = "Let | Store | Loop | Product"

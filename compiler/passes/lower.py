@@ -12,9 +12,10 @@ from graphflow.compiler.passes.fuse import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
 from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
 from graphflow.compiler.passes.stages import Stages
+from graphflow.compiler.target import Target
 
 
-def lower(grouping: Grouping) -> list[Launch]:
+def lower(grouping: Grouping, target: Target) -> list[Launch]:
     """One launch per group, in order.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
@@ -24,11 +25,12 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter}
     launches = []
     for group in grouping.groups:
-        if group.kind in special:
-            launches.append(special[group.kind](grouping, group))
+        if group.kind == "product":
+            launches.append(lower_product(grouping, group, target))
+        elif group.kind == "scatter":
+            launches.append(lower_scatter(grouping, group))
         else:
             launches.append(_LoopBuilder(grouping, group).build())
     return launches

@@ -20,7 +20,8 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, heights
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
-          "i64 %m", "i64 %n", "i64 %k", "i64 %tile", "i64 %tiles", "i64 %panel", "i64 %panels", "ptr %scratch")
+          "i64 %m", "i64 %n", "i64 %k", "i64 %tile", "i64 %tiles", "i64 %panel", "i64 %panels",
+          "ptr %scratch")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def blocked_function(module: Module, shape: Shape, blocking: Blocking) -> str:
     kind = "".join("ab"[k] if packed else "-" for k, packed in enumerate((blocking.pack_a, blocking.pack_b)))
     name = (f"gf.gemm.{shape.dtype.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
             f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
-            f".{low if shape.m is not None else 'm'}{'h' if extra else ''}.{rest if shape.n is not None else 'n'}")
+            f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
+            f".{rest if shape.n is not None else 'n'}")
     if name not in module.functions:
         module.functions[name] = ""
         module.functions[name] = _BlockedBuilder(module, shape, blocking).text(name)
@@ -75,7 +77,8 @@ class _BlockedBuilder(Builder):
         first = self.mul(panel, columns)
         if self.blocking.pack_b:
             count = self.sub(self.least("%n", self.mul(panels, columns)), first)
-            self.pack("%b", "%ldb", first, count, k, depth, self.packed_b, columns, not self.shape.transpose_b)
+            self.pack("%b", "%ldb", first, count, k, depth, self.packed_b, columns,
+                      not self.shape.transpose_b)
         with self.loop("%tile", "%tiles", self.blocking.tiles) as outer:
             tiles = self.least(self.add(outer.index, self.blocking.tiles), "%tiles")
             if self.blocking.pack_a:

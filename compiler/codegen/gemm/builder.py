@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -82,7 +82,7 @@ class Builder(MemoryOps):
     def most(self, a: str, b: str | int) -> str:
         return self._extremum("smax", a, str(b), max)
 
-    def _extremum(self, name: str, a: str, b: str, fold: type[min] | type[max]) -> str:  # type: ignore
+    def _extremum(self, name: str, a: str, b: str, fold: Callable[[int, int], int]) -> str:
         if a == b or (_number(a) and _number(b)):
             return str(fold(int(a), int(b))) if a != b else a
         return self.em.intrinsic(f"llvm.{name}.i64", [Value(a, int64), Value(b, int64)], int64).ref
@@ -114,9 +114,9 @@ class Builder(MemoryOps):
         self.emit(f"{following} = add nuw nsw i64 {index}, {step}")
         self.emit(f"br i1 {self.compare('slt', following, end)}, label %{head}, label %{done}")
         self.open(done)
-        skip = (lambda s: "") if certain else lambda s: f"[{s.ref}, %{before}], "
-        state.after = [Value(self.em.raw(f"phi {n.type} {skip(s)}[{n.ref}, %{latch}]"), n.dtype, n.lanes)
-                       for s, n in zip(starts, state.next, strict=True)]
+        skipped = [""] * len(starts) if certain else [f"[{s.ref}, %{before}], " for s in starts]
+        state.after = [self.em.instruction(f"phi {n.type} {s}[{n.ref}, %{latch}]", n.dtype, n.lanes)
+                       for s, n in zip(skipped, state.next, strict=True)]
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
@@ -126,6 +126,16 @@ class Builder(MemoryOps):
         yield
         self.emit(f"br label %{done}")
         self.open(done)
+
+    def replaced(self, condition: str, values: Sequence[Value],
+                 new: Callable[[], list[Value]]) -> list[Value]:
+        """What `new` gives where the condition holds, else the values."""
+        before = self.block
+        with self.when(condition):
+            found = new()
+            then = self.block
+        return [self.em.instruction(f"phi {v.type} [{v.ref}, %{before}], [{f.ref}, %{then}]", v.dtype,
+                                    v.lanes) for v, f in zip(values, found, strict=True)]
 
     # Memory
 

@@ -1,8 +1,8 @@
 """Packing: panels of an operand, copied so that a register tile reads them one after another.
 
-A panel holds `lines` rows of A (or columns of B): element k of line i at k*lines + i. Panels follow each other
-`k_panel` elements apart. Writing may run up to `slack` elements past a panel's end: into the next one, which is
-written later, or into room that the last one needs after it.
+A panel holds `lines` rows of A (or columns of B): element k of line i at k*lines + i. Panels lie `panel`
+elements apart. Lanes that hold no element are written too: into the next panel, which is written later, or
+into room for a vector of lines after the last one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,10 @@ PARAMS = ("ptr noalias %from", "i64 %stride", "i64 %count", "i64 %k", "ptr noali
 ROWS_AT_ONCE = 8  # streams that the hardware follows, and as many page table entries
 
 
-def slack(lines: int, width: int) -> int:
-    """Elements that packing may write past the last panel."""
-    return lines * width
-
-
 def pack_function(module: Module, dtype: DType, lines: int, width: int, along_lines: bool) -> str:
     """The name of a function that packs `count` lines of length k.
 
-    along_lines  neighbouring lines lie together in memory: element (i, k) at k*stride + i, else at i*stride + k
+    along_lines  neighbouring lines lie together: element (i, k) at k*stride + i, else at i*stride + k
     """
     name = f"gf.pack.{dtype.code}.{lines}.{width}.{'lines' if along_lines else 'k'}"
     if name not in module.functions:

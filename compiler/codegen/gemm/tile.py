@@ -81,14 +81,9 @@ class _TileBuilder(Builder):
         return loop.after
 
     def add_to_memory(self, sums: list[Value], targets: list[list[str]]) -> list[Value]:
-        """The sums, plus what C holds where there is more to come on top of it."""
-        tile, before = self.tile, self.block
-        with self.when("%more"):
-            new = []
-            for i, row in enumerate(targets):
-                for j, address in enumerate(row):
-                    held = self.fetch(address, tile.width, self.masks[j])
-                    new.append(self.em.call("add", [held, sums[i * tile.vecs + j]], tile.dtype))
-            then = self.block
-        return [self.em.instruction(f"phi {s.type} [{s.ref}, %{before}], [{n.ref}, %{then}]", s.dtype, s.lanes)
-                for s, n in zip(sums, new, strict=True)]
+        """The sums, on top of what C holds if there is something."""
+        tile = self.tile
+        places = [(address, mask) for row in targets for address, mask in zip(row, self.masks, strict=True)]
+        return self.replaced("%more", sums, lambda: [
+            self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
+            for (address, mask), s in zip(places, sums, strict=True)])
