@@ -14,3 +14,6 @@ class Target:
     l2: int = 1 << 20
     l3: int = 16 << 20
     threads: int = 1
+
+
+ANY = Target(128)

@@ -67,8 +67,10 @@ class Loop:
 class Product:
     """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
 
-    blocking  how it is computed; the library's GEMM where there is none
-    scratch   the buffer for packed operands, if any are packed
+    blocking     how it is computed; the library's GEMM where there is none
+    scratch      the buffer for packed operands, if any are packed
+    body         what becomes of each sum, named `sum`, at index [row, column]; with no body `out` keeps
+                 it, else `out` is only for sums that are not finished
     """
 
     out: str
@@ -85,6 +87,14 @@ class Product:
     dtype: DType
     blocking: Blocking | Dots | None = None
     scratch: str = ""
+    row: Dim = 0
+    column: Dim = 0
+    body: tuple[Stmt, ...] = ()
+
+    @property
+    def parts(self) -> int:
+        """How many parts may run at the same time."""
+        return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
 
 
 Stmt: TypeAlias = "Let | Store | Loop | Product"
@@ -115,9 +125,14 @@ class LoopNest:
     parallel: bool = field(default=False, compare=False)
 
     @property
-    def outermost(self) -> Loop:
-        """The loop of a parallel kernel that is cut into parts."""
-        return next(s for s in self.body if isinstance(s, Loop))
+    def outermost(self) -> Loop | Product:
+        """The loop or product of a parallel kernel that is cut into parts."""
+        return next(s for s in self.body if isinstance(s, (Loop, Product)))
+
+    @property
+    def iterations(self) -> Dim:
+        """Of the outermost statement."""
+        return self.outermost.extent if isinstance(self.outermost, Loop) else self.outermost.parts
 
     def __str__(self) -> str:
         head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
@@ -141,7 +156,7 @@ def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of a body, loops before what they hold."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, Loop):
+        if isinstance(stmt, (Loop, Product)):
             yield from statements(stmt.body)
 
 
@@ -189,6 +204,9 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
             yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = "
                    f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})")
+            if stmt.body:
+                yield f"{pad}  for its sum at [{stmt.row}, {stmt.column}]:"
+                yield from _lines(stmt.body, pad + "    ")
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
             yield f"{pad}{'vector ' if stmt.vector else ''}for {stmt.axis.name} < {stmt.extent}{accs}:"

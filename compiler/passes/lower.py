@@ -32,10 +32,10 @@ from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
 from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, nested
 from graphflow.compiler.passes.stages import Stages
-from graphflow.compiler.target import Target
+from graphflow.compiler.target import ANY, Target
 
 
-def lower(grouping: Grouping, target: Target) -> list[Launch]:
+def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
     """One launch per group, in order.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import Extents, choose, known
+from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.ir.dims import Atom, Dim, axis, minimum, product, single_atom
 from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Operation

@@ -13,74 +13,87 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.gemm.builder import Builder
+from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
 from graphflow.compiler.codegen.gemm.pack import pack_function
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, heights
 
-PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
-          "i64 %m", "i64 %n", "i64 %k", "i64 %tile", "i64 %tiles", "i64 %panel", "i64 %panels",
-          "ptr %scratch")
-
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a product when it is compiled; m and n are None where they are run-time integers."""
+    """What is known of a product when it is compiled; sizes are None where they are run-time integers."""
 
     dtype: DType
     m: int | None
     n: int | None
+    k: int | None
     transpose_a: bool
     transpose_b: bool
 
 
-def blocked_function(module: Module, shape: Shape, blocking: Blocking) -> str:
-    """The name of the function for tiles [tile, tiles) and panels [panel, panels) of a product."""
+def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> str:
+    """The name of the function for parts of a product, see parts.PARAMS."""
     low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
     rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
     kind = "".join("ab"[k] if packed else "-" for k, packed in enumerate((blocking.pack_a, blocking.pack_b)))
     name = (f"gf.gemm.{shape.dtype.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
             f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
+            f".{blocking.parts[0]}x{blocking.parts[1]}"
             f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
-            f".{rest if shape.n is not None else 'n'}")
+            f".{rest if shape.n is not None else 'n'}{'s' if _is_single(shape, blocking) else ''}"
+            f"{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _BlockedBuilder(module, shape, blocking).text(name)
+        module.functions[name] = _BlockedBuilder(module, shape, blocking, finish).text(name)
     return name
 
 
-class _BlockedBuilder(Builder):
-    def __init__(self, module: Module, shape: Shape, blocking: Blocking) -> None:
-        super().__init__(module, shape.dtype, blocking.width)
+def _is_single(shape: Shape, blocking: Blocking) -> bool:
+    return shape.k is not None and shape.k <= blocking.depth
+
+
+class _BlockedBuilder(PartsBuilder):
+    def __init__(self, module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> None:
+        super().__init__(module, shape.dtype, blocking.width, finish)
         self.shape = shape
         self.blocking = blocking
         by_rows = not (blocking.pack_a or shape.transpose_a)
-        self.tile = Tile(shape.dtype, blocking.rows, blocking.vecs, blocking.width, by_rows, False)
+        self.tile = Tile(shape.dtype, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
+                         _is_single(shape, blocking), finish)
         self.low, self.extra = "0", "0"
 
     def text(self, name: str) -> str:
-        rows, columns = self.blocking.rows, self.blocking.columns
+        blocking = self.blocking
+        tiles = self.ceil_div("%m", blocking.rows)
         if self.shape.m is not None:
-            count = self.most(self.ceil_div("%m", rows), 1)
+            count = self.most(tiles, 1)
             self.low, self.extra = self.quotient("%m", count), self.remainder("%m", count)
-        self.packed_b = self.at("%scratch", self.blocking.a_room)
-        with self.loop("%panel", "%panels", self.blocking.panels) as outer:
-            panels = self.least(self.add(outer.index, self.blocking.panels), "%panels")
+        with self.each_part(blocking.parts, tiles, self.ceil_div("%n", blocking.columns)) as part:
+            room = blocking.a_room + blocking.b_room
+            self.packed_a = self.at("%scratch", self.mul(part.number, room))
+            self.packed_b = self.at(self.packed_a, blocking.a_room)
+            self.part(part)
+        return self.function(name, with_finish(PARAMS, self.finish))
+
+    def part(self, part: Part) -> None:
+        with self.loop(part.column, part.columns, self.blocking.panels) as outer:
+            panels = self.least(self.add(outer.index, self.blocking.panels), part.columns)
             with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
                 depth = self.least(self.sub("%k", along.index), self.blocking.depth)
                 more = self.compare("ne", along.index, 0)
-                self.block_of_b(outer.index, panels, along.index, depth, more, columns)
-        return self.function(name, PARAMS)
+                self.block_of_b(part, outer.index, panels, along.index, depth, more)
 
-    def block_of_b(self, panel: str, panels: str, k: str, depth: str, more: str, columns: int) -> None:
+    def block_of_b(self, part: Part, panel: str, panels: str, k: str, depth: str, more: str) -> None:
+        columns = self.blocking.columns
         first = self.mul(panel, columns)
         if self.blocking.pack_b:
             count = self.sub(self.least("%n", self.mul(panels, columns)), first)
             self.pack("%b", "%ldb", first, count, k, depth, self.packed_b, columns,
                       not self.shape.transpose_b)
-        with self.loop("%tile", "%tiles", self.blocking.tiles) as outer:
-            tiles = self.least(self.add(outer.index, self.blocking.tiles), "%tiles")
+        with self.loop(part.row, part.rows, self.blocking.tiles) as outer:
+            tiles = self.least(self.add(outer.index, self.blocking.tiles), part.rows)
             if self.blocking.pack_a:
                 self.pack_tiles(outer.index, tiles, k, depth)
             self.cache_block(_Block(panel, panels, outer.index, tiles, k, depth, more))
@@ -96,7 +109,7 @@ class _BlockedBuilder(Builder):
         rows = self.blocking.rows
         with self.loop(tile, tiles) as each:
             first, past = self.row_of(each.index), self.row_of(self.add(each.index, 1))
-            target = self.at("%scratch", self.mul(self.mul(self.sub(each.index, tile), depth), rows))
+            target = self.at(self.packed_a, self.mul(self.mul(self.sub(each.index, tile), depth), rows))
             self.pack("%a", "%lda", first, self.sub(past, first), k, depth, target, rows,
                       self.shape.transpose_a)
 
@@ -166,15 +179,18 @@ class _BlockedBuilder(Builder):
         row, rows = self.add(self.row_of(index), above), self.blocking.rows
         if self.blocking.pack_a:
             offset = self.mul(self.mul(self.sub(index, at.tile), rows), at.depth)
-            a, stride = self.at("%scratch", self.add(offset, above)), str(rows)
+            a, stride = self.at(self.packed_a, self.add(offset, above)), str(rows)
         elif self.shape.transpose_a:
             a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row)), "%lda"
         else:
             a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k)), "%lda"
         c = self.at("%c", self.add(self.mul(row, "%ldc"), panel.column))
-        self.call(tile_function(self.module, tile), [
-            f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}", "i64 %ldc",
-            f"i64 {at.depth}", f"i64 {panel.left}", f"i1 {at.more}"])
+        arguments = [f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}",
+                     "i64 %ldc", f"i64 {at.depth}", f"i64 {panel.left}", f"i1 {at.more}"]
+        if tile.finish is not None:
+            last = self.compare("sge", self.add(at.k, at.depth), "%k")
+            arguments += [f"i1 {last}", f"i64 {row}", f"i64 {panel.column}", *tile.finish.params]
+        self.call(tile_function(self.module, tile), arguments)
 
 
 @dataclass(frozen=True)

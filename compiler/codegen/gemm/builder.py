@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.memory import MemoryOps
-from graphflow.compiler.codegen.values import Value, llvm_type, scalar_type, splat_literal
+from graphflow.compiler.codegen.values import Value, llvm_type, scalar_type, splat_literal, suffix
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.nest import LoopNest
 
@@ -87,6 +87,9 @@ class Builder(MemoryOps):
             return str(fold(int(a), int(b))) if a != b else a
         return self.em.intrinsic(f"llvm.{name}.i64", [Value(a, int64), Value(b, int64)], int64).ref
 
+    def pick(self, condition: str, a: str, b: str) -> str:
+        return self.em.raw(f"select i1 {condition}, i64 {a}, i64 {b}")
+
     def compare(self, code: str, a: str, b: str | int) -> str:
         return self.em.raw(f"icmp {code} i64 {a}, {b}")
 
@@ -150,15 +153,22 @@ class Builder(MemoryOps):
         if mask is None:
             text = f"load {t}, ptr {address}, align {self.dtype.size}"
             return self.em.instruction(text, self.dtype, lanes)
-        name = f"llvm.masked.load.{self.tag(self.dtype)}.p0"
+        name = f"llvm.masked.load.{suffix(self.dtype, lanes)}.p0"
         self.module.declare(name, f"declare {t} @{name}(ptr, i32, {mask.type}, {t})")
         return self.em.instruction(f"call {t} @{name}(ptr {address}, i32 {self.dtype.size}, {mask}, "
                                    f"{t} zeroinitializer)", self.dtype, lanes)
 
     def put(self, value: Value, address: str, mask: Value | None = None) -> None:
-        saved, self.mask = self.mask, mask
-        self.store_vector(value, address)
-        self.mask = saved
+        if mask is None:
+            self.emit(f"store {value}, ptr {address}, align {self.dtype.size}")
+            return
+        name = f"llvm.masked.store.{suffix(self.dtype, value.lanes)}.p0"
+        self.module.declare(name, f"declare void @{name}({value.type}, ptr, i32, {mask.type})")
+        self.emit(f"call void @{name}({value}, ptr {address}, i32 {self.dtype.size}, {mask})")
+
+    def reserve(self, name: str, elements: int) -> None:
+        """Memory on the stack, from the function's start on."""
+        self.em.lines.insert(0, f"{name} = alloca {self.scalar}, i64 {elements}, align 64")
 
     def prefetch(self, address: str) -> None:
         name = "llvm.prefetch.p0"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.target import Target
@@ -13,6 +12,8 @@ from graphflow.compiler.target import Target
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
+UNKNOWN = 1024            # what a run-time extent is taken for
+LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 16             # below, nothing pays for packing B
 
 
@@ -37,17 +38,15 @@ class Extents:
         return total
 
 
-def known(d: Dim) -> int | None:
-    return d if isinstance(d, int) else None
-
-
 def choose(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.dtype.size))
     few = e.m is not None and e.m <= FEW_ROWS
-    if e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width):
+    rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
+    if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
-        return Dots(width, -(-e.m // -(-e.m // 4)) if e.m else 1, min(4, width), DOT_DEPTH)
+        rows = -(-e.m // -(-e.m // 4)) if e.m else 1
+        return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False))
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
         return _few_rows(e, width, target)
@@ -57,7 +56,8 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
                   or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b)
+    return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
+                    _parts(e, target, pack_a, pack_b))
 
 
 def _at_most(size: int | None, limit: int) -> bool:
@@ -86,7 +86,18 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False)
+    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False,
+                    _parts(e, target, False, False))
+
+
+def _parts(e: Extents, target: Target, pack_a: bool, pack_b: bool) -> tuple[int, int]:
+    """A part for each thread, cut so that the least is read and packed more than once."""
+    m, n, k = (UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
+    if target.threads == 1 or m * n * k < LEAST_SHARED:
+        return 1, 1
+    cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
+    fitting = [(d, a) for d, a in cuts if d <= max(m // 8, 1) and a <= max(n // 32, 1)] or [(1, 1)]
+    return min(fitting, key=lambda c: c[0] * n * (3 if pack_b else 1) + c[1] * m * (3 if pack_a else 1))
 
 
 def _tile(e: Extents, width: int, target: Target) -> tuple[int, int]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
+from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Dots
 
-PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
-          "i64 %m", "i64 %n", "i64 %k", "i64 %row", "i64 %rows", "i64 %column", "i64 %columns")
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
                "i64 %k", "i1 %more")
+FINISH_COLUMNS = 256  # of sums kept on the stack
 
 
 @dataclass(frozen=True)
@@ -102,49 +103,88 @@ class _DotTileBuilder(Builder):
         self.put(total, address)
 
 
-def dots_function(module: Module, dtype: DType, blocking: Dots) -> str:
-    """The name of the function for rows [row, rows) and columns [column, columns) of a product."""
-    name = f"gf.dots.{dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
+def dots_function(module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> str:
+    """The name of the function for parts of a product, see parts.PARAMS."""
+    name = (f"gf.dots.{dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
+            f".{blocking.parts[0]}x{blocking.parts[1]}{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _DotsBuilder(module, dtype, blocking).text(name)
+        module.functions[name] = _DotsBuilder(module, dtype, blocking, finish).text(name)
     return name
 
 
-class _DotsBuilder(Builder):
-    def __init__(self, module: Module, dtype: DType, blocking: Dots) -> None:
-        super().__init__(module, dtype, blocking.width)
+class _DotsBuilder(PartsBuilder):
+    """With a finish, the sums of some rows and columns are kept on the stack until all of k is added."""
+
+    def __init__(self, module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> None:
+        super().__init__(module, dtype, blocking.width, finish)
         self.blocking = blocking
         self.tile = DotTile(dtype, blocking.rows, blocking.columns, blocking.width)
 
     def text(self, name: str) -> str:
+        finish = self.finish
+        with self.each_part(self.blocking.parts, "%m", "%n") as part:
+            if finish is None:
+                self.all_of_k(part.row, part.rows, part.column, part.columns)
+            else:
+                self.in_blocks(part)
+        return self.function(name, with_finish(PARAMS, finish))
+
+    def in_blocks(self, part: Part) -> None:
+        rows, columns = self.blocking.rows, FINISH_COLUMNS
+        self.reserve("%sums", rows * columns)
+        with self.loop(part.column, part.columns, columns) as j:
+            past_j = self.least(self.add(j.index, columns), part.columns)
+            with self.loop(part.row, part.rows, rows) as i:
+                past_i = self.least(self.add(i.index, rows), part.rows)
+                self.all_of_k(i.index, past_i, j.index, past_j)
+                self.finish_rows("%sums", columns, i.index, self.sub(past_i, i.index), j.index,
+                                 self.sub(past_j, j.index))
+
+    def all_of_k(self, row: str, rows: str, column: str, columns: str) -> None:
         """Blocks of k outermost; groups of B's rows; in them groups of A's."""
-        whole = self.sub("%columns", self.remainder(self.sub("%columns", "%column"), self.tile.columns))
+        most = self.tile.columns
+        whole = self.sub(columns, self.remainder(self.sub(columns, column), most))
         with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
             depth = self.least(self.sub("%k", along.index), self.blocking.depth)
             more = self.compare("ne", along.index, 0)
-            with self.loop("%column", whole, self.tile.columns) as group:
-                self.rows(along.index, depth, more, group.index, self.tile)
-            start, columns = whole, self.tile.columns // 2
-            while columns:
-                past = self.add(start, self.em.raw(f"and i64 {self.sub('%columns', whole)}, {columns}"))
+            at = _At(row, rows, column, along.index, depth, more)
+            with self.loop(column, whole, most) as group:
+                self.rows(at, group.index, self.tile)
+            start, each = whole, most // 2
+            while each:
+                past = self.add(start, self.em.raw(f"and i64 {self.sub(columns, whole)}, {each}"))
                 with self.when(self.compare("ne", start, past)):
-                    self.rows(along.index, depth, more, start, replace(self.tile, columns=columns))
-                start, columns = past, columns // 2
-        return self.function(name, PARAMS)
+                    self.rows(at, start, replace(self.tile, columns=each))
+                start, each = past, each // 2
 
-    def rows(self, k: str, depth: str, more: str, column: str, tile: DotTile) -> None:
-        whole = self.sub("%rows", self.remainder(self.sub("%rows", "%row"), tile.rows))
-        with self.loop("%row", whole, tile.rows) as group:
-            self.one_tile(k, depth, more, group.index, column, tile)
+    def rows(self, at: _At, column: str, tile: DotTile) -> None:
+        whole = self.sub(at.rows, self.remainder(self.sub(at.rows, at.row), tile.rows))
+        with self.loop(at.row, whole, tile.rows) as group:
+            self.one_tile(at, group.index, column, tile)
         if tile.rows > 1:
-            with self.loop(whole, "%rows") as one:
-                self.one_tile(k, depth, more, one.index, column, replace(tile, rows=1))
+            with self.loop(whole, at.rows) as one:
+                self.one_tile(at, one.index, column, replace(tile, rows=1))
 
-    def one_tile(self, k: str, depth: str, more: str, row: str, column: str, tile: DotTile) -> None:
-        a = self.at("%a", self.add(self.mul(row, "%lda"), k))
-        b = self.at("%b", self.add(self.mul(column, "%ldb"), k))
-        c = self.at("%c", self.add(self.mul(row, "%ldc"), column))
+    def one_tile(self, at: _At, row: str, column: str, tile: DotTile) -> None:
+        a = self.at("%a", self.add(self.mul(row, "%lda"), at.k))
+        b = self.at("%b", self.add(self.mul(column, "%ldb"), at.k))
+        c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
+        if self.finish is not None:
+            stride, above = str(FINISH_COLUMNS), self.sub(row, at.row)
+            c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
         self.call(dot_tile_function(self.module, tile), [
-            f"ptr {a}", "i64 %lda", f"ptr {b}", "i64 %ldb", f"ptr {c}", "i64 %ldc", f"i64 {depth}",
-            f"i1 {more}"])
+            f"ptr {a}", "i64 %lda", f"ptr {b}", "i64 %ldb", f"ptr {c}", f"i64 {stride}", f"i64 {at.depth}",
+            f"i1 {at.more}"])
+
+
+@dataclass(frozen=True)
+class _At:
+    """Rows of A from the first to the one past the last, the first column, k, its depth, whether to add."""
+
+    row: str
+    rows: str
+    column: str
+    k: str
+    depth: str
+    more: str

@@ -69,20 +69,24 @@ class _TransposeBuilder(_PackBuilder):
     """Lines lie apart: square blocks are transposed in registers."""
 
     def text(self, name: str) -> str:
-        last, group = self.sub("%count", 1), min(self.width, self.lines)
-        with self.loop("0", "%count", group) as groups:
-            panel, line = (f(groups.index, self.lines) for f in (self.quotient, self.remainder))
-            target = self.at(self.at("%to", self.mul(panel, "%panel")), line)
-            rows = [self.at("%from", self.mul(self.least(self.add(groups.index, i), last), "%stride"))
-                    for i in range(group)]
-            with self.loop("0", "%k", self.width) as along:
-                mask = self.first_lanes(self.sub("%k", along.index))
-                columns = transpose(self, [self.fetch(self.at(row, along.index), self.width, mask)
-                                           for row in rows])
-                out = self.at(target, self.mul(along.index, self.lines))
-                for j, column in enumerate(columns):  # in this order, what runs over is written again
-                    self.put(column, self.at(out, j * self.lines))
+        with self.loop("0", "%count", self.lines) as panels:
+            target = self.at("%to", self.mul(self.quotient(panels.index, self.lines), "%panel"))
+            with self.loop("0", str(self.lines), self.width) as groups:
+                line = self.least(groups.index, max(self.lines - self.width, 0))  # the last may overlap
+                self.group(self.add(panels.index, line), self.at(target, line))
         return self.function(name, PARAMS)
+
+    def group(self, first: str, target: str) -> None:
+        """As many lines as a vector has lanes, along all of k; lines past the last give any numbers."""
+        last = self.sub("%count", 1)
+        rows = [self.at("%from", self.mul(self.least(self.add(first, i), last), "%stride"))
+                for i in range(min(self.width, self.lines))]
+        with self.loop("0", "%k", self.width) as along:
+            mask = self.first_lanes(self.sub("%k", along.index))
+            columns = transpose(self, [self.fetch(self.at(row, along.index), self.width, mask) for row in rows])
+            out = self.at(target, self.mul(along.index, self.lines))
+            for j, column in enumerate(columns):  # in this order, what runs over is written again
+                self.put(column, self.at(out, j * self.lines))
 
 
 def transpose(b: Builder, rows: list[Value]) -> list[Value]:

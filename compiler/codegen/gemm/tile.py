@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.gemm.builder import Builder
+from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import DType
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
-          "i64 %cols", "i1 %more")
+          "i64 %columns", "i1 %more")
+FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class Tile:
     """One micro-kernel.
 
     by_rows  element (i, k) of A lies at i*as + k, else at k*as + i, as in packed panels
-    masked   only the first `cols` columns of B and C exist
+    masked   only the first `columns` columns of B and C exist
+    single   all of k comes at once: C holds nothing to add to
+    finish   what becomes of the sums, if they are not to be stored to C
     """
 
     dtype: DType
@@ -27,17 +30,21 @@ class Tile:
     width: int
     by_rows: bool
     masked: bool
+    single: bool
+    finish: Finish | None
 
     @property
     def name(self) -> str:
-        kind = ("r" if self.by_rows else "c") + ("m" if self.masked else "")
-        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs * self.width}{kind}"
+        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
+        finish = f".{self.finish.key}" if self.finish else ""
+        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
 
 
 def tile_function(module: Module, tile: Tile) -> str:
     """The name of the function of a tile, defined once; element (k, j) of B lies at k*bs + j.
 
-    `more` adds to what C holds, else C is overwritten; k may be 0.
+    `more` adds to what C holds, else C is overwritten; k may be 0. With a finish, C takes the sums only until
+    the `last` block of k, and the tile begins at [row, column].
     """
     if tile.name not in module.functions:
         module.functions[tile.name] = ""  # its place, before what it needs
@@ -45,26 +52,30 @@ def tile_function(module: Module, tile: Tile) -> str:
     return tile.name
 
 
-class _TileBuilder(Builder):
+class _TileBuilder(FinishingBuilder):
     def __init__(self, module: Module, tile: Tile) -> None:
-        super().__init__(module, tile.dtype, tile.width)
+        super().__init__(module, tile.dtype, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
 
     def text(self) -> str:
         tile = self.tile
         if tile.masked:
-            self.masks = [self.first_lanes(self.sub("%cols", j * tile.width)) for j in range(tile.vecs)]
-        rows = [self.at("%c", self.mul("%cs", i)) for i in range(tile.rows)]
-        targets = [[self.at(row, j * tile.width) for j in range(tile.vecs)] for row in rows]
-        for address in (address for row in targets for address in row):
-            self.prefetch(address)
-        sums = self.accumulate()
-        sums = self.add_to_memory(sums, targets)
-        for i, row in enumerate(targets):
-            for j, address in enumerate(row):
-                self.put(sums[i * tile.vecs + j], address, self.masks[j])
-        return self.function(tile.name, PARAMS)
+            self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
+        if tile.finish is None:
+            places = self.places("%c", "%cs")
+            for address, _ in places:
+                self.prefetch(address)
+            self.store_all(self.on_top(self.accumulate(), places), places)
+            return self.function(tile.name, PARAMS)
+        self.finished(self.accumulate(), tile.finish)
+        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS), tile.finish))
+
+    def places(self, base: str, stride: str) -> list[tuple[str, Value | None]]:
+        """Address and mask of each vector of the tile."""
+        rows = [self.at(base, self.mul(stride, i)) for i in range(self.tile.rows)]
+        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in rows
+                for j in range(self.tile.vecs)]
 
     def accumulate(self) -> list[Value]:
         tile = self.tile
@@ -80,10 +91,33 @@ class _TileBuilder(Builder):
                     loop.next.append(self.fma(one, v, loop.now[i * tile.vecs + j]))
         return loop.after
 
-    def add_to_memory(self, sums: list[Value], targets: list[list[str]]) -> list[Value]:
+    def on_top(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> list[Value]:
         """The sums, on top of what C holds if there is something."""
         tile = self.tile
-        places = [(address, mask) for row in targets for address, mask in zip(row, self.masks, strict=True)]
+        if tile.single:
+            return sums
         return self.replaced("%more", sums, lambda: [
             self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
             for (address, mask), s in zip(places, sums, strict=True)])
+
+    def store_all(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> None:
+        for s, (address, mask) in zip(sums, places, strict=True):
+            self.put(s, address, mask)
+
+    def finished(self, sums: list[Value], finish: Finish) -> None:
+        """Keep sums that are not finished in C; run the body on the others from the stack, in a loop:
+        unrolled over all registers of the tile it would be large, and slow to compile.
+        """
+        tile = self.tile
+        if not tile.single:
+            places = self.places("%c", "%cs")
+            sums = self.on_top(sums, places)
+            with self.when(self.em.raw("xor i1 %last, true")):
+                self.store_all(sums, places)
+        with self.when("%last"):
+            width = tile.vecs * tile.width
+            spilled = self.places("%sums", str(width))
+            self.store_all(sums, [(address, None) for address, _ in spilled])
+            columns = self.least("%columns", width) if tile.masked else str(width)
+            self.finish_rows("%sums", width, "%row", str(tile.rows), "%column", columns)
+        self.reserve("%sums", tile.rows * tile.vecs * tile.width)
