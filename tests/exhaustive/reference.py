@@ -20,6 +20,7 @@ def _softplus(x: Array) -> Array:
     return np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+BINARY = ("pow", "atan2")
 WIDE: dict[str, Callable[..., Array]] = {
     "sigmoid": scipy.special.expit, "softplus": _softplus, "rsqrt": lambda x: 1 / np.sqrt(x),
     "erf": scipy.special.erf, "erfc": scipy.special.erfc,
