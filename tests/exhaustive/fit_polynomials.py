@@ -24,6 +24,11 @@ Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
 
 from __future__ import annotations
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float.fromhex, text.split()))
+
 '''
 
 
@@ -247,14 +252,24 @@ def constants() -> dict[str, tuple[str, list[float]]]:
             turn = mp.ldexp(1, 28 * step) / (2 * mp.pi)
             kept = [mp.ldexp(mpf(p), -28 * step) for p in parts(turn - mp.floor(turn), 64, 2, 55)]
             out[f"TURN{step}"] = (f"1/(2 pi) without the bits above 2^-{28 * step}", [float(p) for p in kept])
+    out["TURNS_64"] = "1/(2 pi) without the bits above 2^-40k, four parts each; times 2^480 from k = 12 on", turns()
     return out
 
 
+def turns() -> list[float]:
+    """Four parts of 1/(2 pi) mod 2^-40k, k = 0 to 24; scaled where the last would be denormal."""
+    with mp.workdps(400):
+        rows = [mp.ldexp(mp.frac(mp.ldexp(1, 40 * k) / (2 * mp.pi)), (480 if k >= 12 else 0) - 40 * k)
+                for k in range(25)]
+        return [p for row in rows for p in parts(row, 64, 4)]
+
+
 def show(comment: str, name: str, values: list[float]) -> None:
-    print(f"\n# {comment}\n{name} = (")
-    for k in range(0, len(values), 2):
-        print("    " + " ".join(f'float.fromhex("{v.hex()}"),' for v in values[k:k + 2]))
-    print(")", flush=True)
+    """Four numbers a line; float32's without the zeros of float64."""
+    words = [v.hex().replace("0000000p", "p") for v in values]
+    lines = [" ".join(words[k:k + 4]) for k in range(0, len(words), 4)]
+    text = f'"{lines[0]}"' if len(lines) == 1 else '"""\n    ' + "\n    ".join(lines) + '"""'
+    print(f"\n# {comment}\n{name} = _numbers({text})", flush=True)
 
 
 def main() -> None:

@@ -6,8 +6,7 @@ but the `fma`s it has.
 
 Accuracy: about 1 unit in the last place at most; tests/test_maths.py has the figure of each. float32 erfc
 reaches 1.3, since its polynomial turns fastest at 0, and atan2 1.3 where the quotient's correction
-underflows. Special values are C99's. The trigonometric functions of float64 have a range, see
-trigonometry.py.
+underflows. Special values are C99's.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ MATHS: dict[tuple[str, DType], Expansion] = {
 
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
-    (fn.__name__, F32.dtype): (trigonometry.is_near, partial(fn, F32, near=True))
-    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan)}
+    (fn.__name__, f.dtype): (partial(trigonometry.is_near, f), partial(fn, f, near=True))
+    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan) for f in (F32, F64)}
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

@@ -1,8 +1,7 @@
 """sin, cos, tan and their inverses.
 
-An angle is x = n pi/2 + r, |r| <= pi/4. float32 is right for every x; up to NEAR_ANGLE a cheaper reduction
-serves, and `near` asks for it. float64 is right up to FAR_ANGLE; beyond it the result is NaN, since a wrong
-number would pass unnoticed.
+An angle is x = n pi/2 + r, |r| <= pi/4, for every x; up to `near_angle` a cheaper reduction serves, and
+`near` asks for it.
 """
 
 from __future__ import annotations
@@ -21,25 +20,27 @@ from graphflow.compiler.loops.maths.floats import (
     divide,
     fast_two_sum,
     magnitude,
+    multiply,
     root,
     signed,
     two_product,
     two_sum,
 )
 
-NEAR_ANGLE = 1e5
-FAR_ANGLE = 2.0**45
+
+def near_angle(f: Format) -> float:
+    return f.pick(1e5, 2.0**45)
 
 
-def is_near(x: Expr) -> Expr:
-    return magnitude(x) <= NEAR_ANGLE
+def is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= near_angle(f)
 
 
 def reduce(f: Format, x: Expr, near: bool) -> tuple[Expr, Pair]:
     """(a word with n in its low bits, r as a pair)."""
-    if f.wide:
-        return _subtract(f, select(magnitude(x) <= FAR_ANGLE, x, math.nan))
-    return _subtract(f, x) if near else _turns(x)
+    if near:
+        return _subtract(f, x)
+    return _wide_turns(x) if f.wide else _turns(x)
 
 
 def _subtract(f: Format, x: Expr) -> tuple[Expr, Pair]:
@@ -69,6 +70,53 @@ def _turns(x: Expr) -> tuple[Expr, Pair]:
     r = left * (2.0 * math.pi)
     high = E.cast(r, float32)
     return F32.round(E.cast(n, float32))[1], (high, E.cast(r - E.cast(high, float64), float32))
+
+
+def _window(x: Expr) -> tuple[Expr, list[Expr]]:
+    """(x, four parts of 1/(2 pi) without bits that give whole turns); one or both scaled by 2^480.
+
+    From 2^(52 + 40k) on x is a multiple of 2^40k, so the bits above 2^-40k give whole turns. The parts reach
+    2^-123 turns: the nearest that any x comes to a quarter is about 2^-62.
+    """
+    table = coefficients.TURNS_64
+    rows = [table[k:k + 4] for k in range(0, len(table), 4)]
+    parts = [E.const(c, float64) for c in rows[0]]
+    for k, row in enumerate(rows[1:], 1):
+        beyond = magnitude(x) >= 2.0**(52 + 40 * k)
+        parts = [select(beyond, c, p) for c, p in zip(row, parts, strict=True)]
+    return select(magnitude(x) >= 2.0**(52 + 40 * 12), x * 2.0**-480, x), parts
+
+
+def _accumulate(sums: list[Expr], value: Expr) -> list[Expr]:
+    """An unevaluated sum with a value added, leading part first."""
+    out = []
+    for s in sums:
+        s, value = two_sum(s, value)
+        out.append(s)
+    return out
+
+
+def _fraction(x: Expr) -> Expr:
+    return x - E.call("rint", x)
+
+
+def _wide_turns(x: Expr) -> tuple[Expr, Pair]:
+    """float64's angle by x/(2 pi) mod 1 as a sum of three; x itself below 1/2, where products may underflow."""
+    scaled, parts = _window(x)
+    products = [two_product(scaled, part) for part in parts]
+    (p0, e0), (p1, e1), (p2, e2), (p3, _) = products
+    sums = list(two_sum(_fraction(p0), _fraction(p1)))
+    for value in _fraction(e0), _fraction(p2), e1, e2 + p3:
+        sums = _accumulate([*sums, F64.number(0.0)][:3], value)
+    turn, *rest = sums
+    whole, word = F64.round(turn, 4.0)
+    h, l = two_sum(fma(whole, -0.25, turn), rest[0])
+    again, more = F64.round(h, 4.0)  # the sums' leading part may round to the other side
+    h, l = fast_two_sum(fma(again, -0.25, h), l + rest[1])
+    high, low, _ = F64.table("HALF_PI")
+    r, e = multiply((4.0 * h, 4.0 * l), (high, low))
+    small = magnitude(x) < 0.5
+    return select(small, 0, word + more), (select(small, x, r), select(small, 0.0, e))
 
 
 def _sine(f: Format, r: Pair) -> Pair:
