@@ -143,6 +143,7 @@ def fits() -> list[Fit]:
     """Every polynomial, f32 then f64."""
     ln2, pi, one = mp.log(2), mp.pi, mpf(1)
     quarter, half, third = (pi / 4 * mpf("1.01")) ** 2, ln2 / 2 * mpf("1.01"), one / 3
+    two_thirds = 2 * third
     s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
     out: list[Fit] = []
     for bits, t in (32, 28.0), (64, 58.0):
@@ -173,8 +174,11 @@ def fits() -> list[Fit]:
         add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1,
             lambda z: z)
         add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
+        add("CBRT", "cbrt(m)", mp.cbrt, two_thirds if bits == 32 else mp.sqrt(2) / 2,
+            2 * two_thirds if bits == 32 else mp.sqrt(2), lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 17)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
+    add_gamma(out)
     return out
 
 
@@ -189,6 +193,39 @@ def add_erfc(out: list[Fit], bits: int, target: float) -> None:
     out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2)",
                    lambda t: f(t) - 1 + t / 2,
                    mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target))
+
+
+def add_gamma(out: list[Fit]) -> None:
+    """lgamma about 2 and from 4.25 on, digamma on [1, 2] and from 2 on; float64's serve float32 too."""
+    euler, zero = mp.euler, digamma_zero()
+    middle = digamma_slope(mpf("1.5"))
+
+    def stirling(z: mpf) -> mpf:
+        x = 1 / mp.sqrt(z)
+        return (mp.loggamma(x) - (x - mpf("0.5")) * mp.log(x) + x - mp.log(2 * mp.pi) / 2) * x
+
+    def midpoint(u: mpf) -> mpf:
+        y = 1 / mp.sqrt(u)
+        return (mp.digamma(y + mpf("0.5")) - mp.log(y)) / u
+
+    out += [
+        Fit("LGAMMA_64", 64, "(lgamma(2 + d)/d - 1 + euler) / d", lambda d: (mp.loggamma(2 + d) / d - 1 + euler) / d,
+            mpf("-0.75"), mpf("0.25"), lambda d: d * d / mp.loggamma(2 + d), 58),
+        Fit("STIRLING_64", 64, "x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2", stirling, mpf(0),
+            1 / mpf("4.25") ** 2, lambda z: mp.sqrt(z) / mp.loggamma(1 / mp.sqrt(z)), 58),
+        Fit("DIGAMMA_64", 64, "(digamma(x)/(x - zero) - middle) / v, v = x - 3/2",
+            lambda v: (digamma_slope(v + mpf("1.5")) - middle) / v, mpf("-0.5"), mpf("0.5"),
+            lambda v: v / digamma_slope(v + mpf("1.5")), 58),
+        Fit("MIDPOINT_64", 64, "(digamma(y + 1/2) - log(y)) / u, u = 1/y^2", midpoint, mpf(0), mpf(4) / 9,
+            lambda u: u / mp.digamma(1 / mp.sqrt(u) + mpf("0.5")), 58)]
+
+
+def digamma_zero() -> mpf:
+    return mp.findroot(mp.digamma, mpf("1.4616321449683623"))
+
+
+def digamma_slope(x: mpf) -> mpf:
+    return mp.digamma(x) / (x - digamma_zero())
 
 
 def erfinv_ratio(w: mpf) -> mpf:
@@ -209,6 +246,14 @@ def add_erfinv(out: list[Fit], bits: int, target: float) -> None:
     """erfinv(x)/x less 0.875 + w/4 near 0 and less sqrt(w) beyond, w = -log(1 - x^2)."""
     pieces = {32: [("NEAR", 2.5, 0, 5), ("FAR", 3, mp.sqrt(5), 4.2)],
               64: [("NEAR", 3.125, 0, 6.25), ("FAR", 3.25, 2.5, 4), ("TAIL", 5, 4, 6.1)]}[bits]
+    centre, half = (mpf("0.1695"), mpf("0.0745")) if bits == 32 else (mpf("0.1015"), mpf("0.0675"))
+
+    def end(u: mpf) -> mpf:
+        return erfinv_ratio((u + centre) ** -2)
+
+    out.append(Fit(f"ERFINV_END_{bits}", bits,
+                   f"erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - {float(centre):g}",
+                   lambda u: end(u) - 1 / (u + centre), -half, half, lambda u: 1 / end(u), target))
     for name, middle, lo, hi in pieces:
         def ratio(u: mpf, middle: mpf = mpf(middle), near: bool = name == "NEAR") -> mpf:
             return erfinv_ratio(u + middle if near else (u + middle) ** 2)
@@ -246,7 +291,14 @@ def constants() -> dict[str, tuple[str, list[float]]]:
                 f"LOG2_E2_{bits}": ("2 / log 2", parts(2 / mp.log(2), bits, 2)),
                 f"THIRD_{bits}": ("1/3", parts(mpf(1) / 3, bits, 2)),
                 f"HALF_PI_{bits}": ("pi/2", parts(mp.pi / 2, bits, 3)),
-                f"PI_{bits}": ("pi", parts(mp.pi, bits, 2))}
+                f"PI_{bits}": ("pi", parts(mp.pi, bits, 2)),
+                f"ROOT2_{bits}": ("sqrt(2)", parts(mp.sqrt(2), bits, 2))}
+    zero = digamma_zero()
+    out |= {"INVERSE_PI_64": ("1/pi", parts(1 / mp.pi, 64, 2)),
+            "EULER_64": ("1 - euler", parts(1 - mp.euler, 64, 2)),
+            "STIRLING_BASE_64": ("(log(2 pi) - 1) / 2", parts((mp.log(2 * mp.pi) - 1) / 2, 64, 2)),
+            "DIGAMMA_ZERO_64": ("the positive zero of digamma", parts(zero, 64, 2)),
+            "DIGAMMA_MIDDLE_64": ("digamma(3/2) / (3/2 - zero)", parts(digamma_slope(mpf("1.5")), 64, 2))}
     with mp.workdps(120):
         for step in range(4):
             turn = mp.ldexp(1, 28 * step) / (2 * mp.pi)

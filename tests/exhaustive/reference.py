@@ -26,7 +26,8 @@ WIDE: dict[str, Callable[..., Array]] = {
     "erf": scipy.special.erf, "erfc": scipy.special.erfc,
     "erfinv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
-    "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power,
+    "acosh": np.arccosh, "cbrt": np.cbrt, "ndtri": scipy.special.ndtri, "lgamma": scipy.special.gammaln,
+    "digamma": scipy.special.digamma, "atanh": np.arctanh, "pow": np.power,
 } | {name: getattr(np, name) for name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "tanh", "sinh", "cosh", "sin", "cos", "tan")}
 
@@ -41,10 +42,21 @@ def _erfinv(x: mpf) -> mpf:
     return mp.sign(x) * y
 
 
+def _ndtri(p: mpf) -> mpf:
+    """Newton's from scipy's value, on the logarithm of the lesser tail."""
+    tail = min(p, 1 - p)
+    y = -mpf(float(scipy.special.ndtri(float(tail))))
+    for _ in range(3):
+        e = mp.erfc(y / mp.sqrt(2)) / 2
+        y += (mp.log(e) - mp.log(tail)) * e * mp.sqrt(2 * mp.pi) * mp.exp(y * y / 2)
+    return y if p > 0.5 else -y
+
+
 EXACT: dict[str, Callable[..., mpf]] = {
     "exp2": lambda x: mp.power(2, x), "log2": lambda x: mp.log(x) / mp.log(2), "pow": mp.power,
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "softplus": lambda x: mp.log1p(mp.exp(x)),
-    "rsqrt": lambda x: 1 / mp.sqrt(x), "erfinv": _erfinv,
+    "rsqrt": lambda x: 1 / mp.sqrt(x), "erfinv": _erfinv, "ndtri": _ndtri, "digamma": mp.digamma,
+    "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)), "lgamma": lambda x: mp.log(abs(mp.gamma(x))),
 } | {name: getattr(mp, name) for name in (
     "exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos", "atan",
     "atan2", "asinh", "acosh", "atanh", "erf", "erfc")}

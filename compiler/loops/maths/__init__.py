@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.maths import error_function, exponential, logarithm, power, trigonometry
+from graphflow.compiler.loops.maths import error_function, exponential, gamma, logarithm, power, trigonometry
 from graphflow.compiler.loops.maths.floats import F32, F64
 
 Expansion: TypeAlias = "Callable[..., Expr]"
@@ -27,8 +27,9 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
     exponential.sinh, exponential.cosh,
     logarithm.log, logarithm.log1p, logarithm.log2, logarithm.softplus, logarithm.asinh, logarithm.acosh,
     logarithm.atanh,
-    power.pow, power.rsqrt,
-    error_function.erf, error_function.erfc, error_function.erfinv,
+    power.pow, power.rsqrt, power.cbrt,
+    error_function.erf, error_function.erfc, error_function.erfinv, error_function.ndtri,
+    gamma.lgamma, gamma.digamma,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, trigonometry.asin, trigonometry.acos,
     trigonometry.atan, trigonometry.atan2,
 )
@@ -39,7 +40,9 @@ MATHS: dict[tuple[str, DType], Expansion] = {
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
     (fn.__name__, f.dtype): (partial(trigonometry.is_near, f), partial(fn, f, near=True))
-    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan) for f in (F32, F64)}
+    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan) for f in (F32, F64)} | {
+    (fn.__name__, f.dtype): (partial(gamma.is_near, f), partial(fn, f, near=True))
+    for fn in (gamma.lgamma, gamma.digamma) for f in (F32, F64)}
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

@@ -31,6 +31,9 @@ HALF_PI_32 = _numbers("0x1.921fb6p+0 -0x1.777a5cp-25 -0x1.ee59dap-50")
 # pi
 PI_32 = _numbers("0x1.921fb6p+1 -0x1.777a5cp-24")
 
+# sqrt(2)
+ROOT2_32 = _numbers("0x1.6a09e6p+0 0x1.9fcef4p-26")
+
 # log 2
 LN2_64 = _numbers("0x1.62e42fefa39efp-1 0x1.abc9e3b39803fp-56")
 
@@ -51,6 +54,24 @@ HALF_PI_64 = _numbers("0x1.921fb54442d18p+0 0x1.1a62633145c07p-54 -0x1.f1976b7ed
 
 # pi
 PI_64 = _numbers("0x1.921fb54442d18p+1 0x1.1a62633145c07p-53")
+
+# sqrt(2)
+ROOT2_64 = _numbers("0x1.6a09e667f3bcdp+0 -0x1.bdd3413b26456p-54")
+
+# 1/pi
+INVERSE_PI_64 = _numbers("0x1.45f306dc9c883p-2 -0x1.6b01ec5417056p-56")
+
+# 1 - euler
+EULER_64 = _numbers("0x1.b0ee6072093cep-2 0x1.6cb90701fbfabp-58")
+
+# (log(2 pi) - 1) / 2
+STIRLING_BASE_64 = _numbers("0x1.acfe390c97d69p-2 0x1.3494bc9001442p-56")
+
+# the positive zero of digamma
+DIGAMMA_ZERO_64 = _numbers("0x1.762d86356be3fp+0 0x1.b86a722197829p-54")
+
+# digamma(3/2) / (3/2 - zero)
+DIGAMMA_MIDDLE_64 = _numbers("0x1.e6f0cbb873616p-1 0x1.8f70c7a125e6ap-55")
 
 # 1/(2 pi) without the bits above 2^-0
 TURN0 = _numbers("0x1.45f306dc9c882p-3 0x1.4a7f09d5f47d5p-56")
@@ -138,11 +159,22 @@ ERF_32 = _numbers("""
     0x1.06eba8p-3 -0x1.812740p-2 0x1.ce2d50p-4 -0x1.b7fe90p-6
     0x1.542e10p-8 -0x1.a50b10p-11 0x1.4c345ep-14""")
 
+# cbrt(m) on [0.66667, 1.3333]; error 2^-22.4
+CBRT_32 = _numbers("""
+    0x1.8ffcf4p-2 0x1.3eb754p+0 -0x1.4f35c4p+0 0x1.22dcf2p+0
+    -0x1.4720e6p-1 0x1.a3dc3cp-3 -0x1.d2349cp-6""")
+
 # exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
 ERFC_32 = _numbers("""
     0x1.619c72p-6 -0x1.7f4e1cp-3 0x1.1e2dd8p-2 -0x1.2a8824p-5
     -0x1.6058a2p-6 0x1.a873e6p-8 0x1.9157bap-9 -0x1.b588e4p-11
     -0x1.36bed6p-11 0x1.a07734p-15 0x1.2986e8p-14""")
+
+# erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - 0.1695 on [-0.0745, 0.0745]; error 2^-30.3
+ERFINV_END_32 = _numbers("""
+    -0x1.20e166p-3 -0x1.59ace0p-2 0x1.6f9feep+0 -0x1.7f9758p+1
+    0x1.08990ap+3 -0x1.d4f19ep+4 0x1.cf1adep+6 -0x1.447b20p+9
+    0x1.80e49ep+11""")
 
 # erfinv(x)/x - 0.875 - w/4, w = -log(1 - x^2), u = w - 2.5 on [-2.5, 2.5]; error 2^-28.4
 ERFINV_NEAR_32 = _numbers("""
@@ -210,6 +242,11 @@ ERF_64 = _numbers("""
     0x1.ba824c2151ba5p-20 -0x1.64732188cebf5p-23 0x1.181d35b47cf56p-26 -0x1.e4ccddacf135ep-30
     0x1.687e149ae6ff8p-33""")
 
+# cbrt(m) on [0.70711, 1.4142]; error 2^-19.6
+CBRT_64 = _numbers("""
+    0x1.afcf7b632cfd6p-2 0x1.0e56f3947cfcbp+0 -0x1.ac111a8f1eafbp-1 0x1.059d107168fd3p-1
+    -0x1.6fbaf701c166bp-3 0x1.b9a03c5ea8fa0p-6""")
+
 # exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2) on [-1, 0.86667]; error 2^-55.4
 ERFC_64 = _numbers("""
     0x1.619c6d4b1dd7cp-6 -0x1.7f4e19d53bfe2p-3 0x1.1e2deea6b1165p-2 -0x1.2a88e6107d804p-5
@@ -219,6 +256,17 @@ ERFC_64 = _numbers("""
     0x1.0d83e5e9f8bbap-19 0x1.477ecafbe750dp-28 -0x1.391597e5bd31dp-21 -0x1.6281288e28d21p-22
     0x1.a1e9b11a50207p-27 0x1.fca329d02548ap-24 0x1.8531de4f0acf1p-25 -0x1.25cd78d556d15p-26
     -0x1.cdb732293c13dp-27 0x1.2ed97c8e3b207p-32 0x1.3c619fe82d1dap-30""")
+
+# erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - 0.1015 on [-0.0675, 0.0675]; error 2^-58.2
+ERFINV_END_64 = _numbers("""
+    -0x1.c3b5c69a8570dp-4 -0x1.2de06712c81cdp-1 0x1.37a00d016047bp+1 -0x1.02f7d6e4c71cfp+3
+    0x1.3bf90a84e2b93p+5 -0x1.d780d0c48e2dep+7 0x1.83a9759eed111p+10 -0x1.54d85cb0ff9fcp+13
+    0x1.3ab4b7047776dp+16 -0x1.2d5d8ce780376p+19 0x1.28c6fa16d97d9p+22 -0x1.2afe35f104f8bp+25
+    0x1.3462fc71bb564p+28 -0x1.41491c17031dfp+31 0x1.3cae13b4619dap+34 -0x1.526dc5272dee6p+37
+    0x1.27312f0e63701p+41 -0x1.3f046c1a9f4c5p+44 -0x1.d13ba8f593850p+47 0x1.f7117d582245cp+50
+    0x1.cb73719d4a470p+56 -0x1.fb4633fe27c99p+59 -0x1.5cf19cd1cca15p+64 0x1.8539460e52f25p+67
+    0x1.9ea0832b75fadp+71 -0x1.d2fce07347215p+74 -0x1.14acba4c1e47cp+78 0x1.3a07bdb4d3665p+81
+    0x1.7f5ca43012a74p+83 -0x1.b62ecb84b9e27p+86""")
 
 # erfinv(x)/x - 0.875 - w/4, w = -log(1 - x^2), u = w - 3.125 on [-3.125, 3.125]; error 2^-57.7
 ERFINV_NEAR_64 = _numbers("""
@@ -246,3 +294,34 @@ ERFINV_TAIL_64 = _numbers("""
     0x1.ebe3389366d8ep-23 -0x1.2236a37dac0dep-24 0x1.f286eedbd0c28p-26 -0x1.0576852243d5fp-26
     0x1.0cc69c5a5d619p-27 -0x1.e492c1d32d376p-29 0x1.6977606af0daep-30 -0x1.ab1236182aa66p-32
     0x1.344ffff3e62dep-34 0x1.45cde2c2066e6p-36 -0x1.68d0c35d3b219p-36 0x1.664a0805a057ep-38""")
+
+# (lgamma(2 + d)/d - 1 + euler) / d on [-0.75, 0.25]; error 2^-54.0
+LGAMMA_64 = _numbers("""
+    0x1.4a34cc4a60fa6p-2 -0x1.13e001a557610p-4 0x1.51322ac7d863cp-6 -0x1.e404fc21864cdp-8
+    0x1.7add6ead7a5fep-9 -0x1.38ac5c37fbd66p-10 0x1.0b36af7fdefe5p-11 -0x1.d3fd3e571514cp-13
+    0x1.a127f9a270abap-14 -0x1.78e1d41ca1ba9p-15 0x1.57e9d54901810p-16 -0x1.3cb0f2633d509p-17
+    0x1.2bbdcfac02fa0p-18 -0x1.ea9467635c66ap-20 0x1.d311567f79186p-21 -0x1.d386ad2a8e6a5p-20
+    -0x1.5fb63232192fep-19 -0x1.b7573b23e5723p-19 -0x1.fa690c2ec416cp-20 -0x1.2b970455ea5e1p-21""")
+
+# x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2 on [0, 0.055363]; error 2^-59.1
+STIRLING_64 = _numbers("""
+    0x1.55555555553ccp-4 -0x1.6c16c16603527p-9 0x1.a019f03e9d2b1p-11 -0x1.380d400ec8028p-11
+    0x1.b8073358a9783p-11 -0x1.e1d720da87e8ep-10 0x1.3b0149db50c57p-8 -0x1.25f8eece3e130p-7""")
+
+# (digamma(x)/(x - zero) - middle) / v, v = x - 3/2 on [-0.5, 0.5]; error 2^-56.4
+DIGAMMA_64 = _numbers("""
+    -0x1.b1cb63005ee98p-2 0x1.eca189b8e6f74p-3 -0x1.2feeeb98a78fbp-3 0x1.8512e5903863dp-4
+    -0x1.fb44202a22601p-5 0x1.4de9aa17cbdc0p-5 -0x1.b9f8b11c0d2e2p-6 0x1.256471638d1fcp-6
+    -0x1.863563f5679f4p-7 0x1.03c0b0cd5be23p-7 -0x1.5a06a575503c0p-8 0x1.cd1f7eafcb325p-9
+    -0x1.336dc7d149713p-9 0x1.99dc9598e7a1ap-10 -0x1.0fb3125953687p-10 0x1.69eb2a7d1709ep-11
+    -0x1.fd9564b0a2b81p-12 0x1.55a51ea73ce22p-12 -0x1.2f925e7a8adf2p-13 0x1.87b8a2a2ad10ap-14
+    -0x1.75d79f6830acfp-13 0x1.fbf454e2f7b87p-14""")
+
+# (digamma(y + 1/2) - log(y)) / u, u = 1/y^2 on [0, 0.44444]; error 2^-57.6
+MIDPOINT_64 = _numbers("""
+    0x1.5555555554e11p-5 -0x1.ddddddd7e4ad3p-8 0x1.f7df76b7217a8p-9 -0x1.0eedc445375bep-8
+    0x1.ef47e64ea77f0p-8 -0x1.57578267143c3p-6 0x1.47bd46cb832c9p-4 -0x1.80a01b2f59a78p-2
+    0x1.e927d1f72be5fp+0 -0x1.2eae43bf1530fp+3 0x1.52b89d0645866p+5 -0x1.479ed469ce2e5p+7
+    0x1.0a36d09e3413fp+9 -0x1.641752f7e73dcp+10 0x1.80ee8b19e089dp+11 -0x1.498659d78406ap+12
+    0x1.b32ae3cacac82p+12 -0x1.aa9c742fbdd15p+12 0x1.23e4e04af17d9p+12 -0x1.f112d8b83f4a7p+10
+    0x1.8c2be2b9c600ap+8""")

@@ -1,4 +1,4 @@
-"""Powers: pow and 1/sqrt."""
+"""Powers: pow, 1/sqrt and the cube root."""
 
 from __future__ import annotations
 
@@ -77,3 +77,22 @@ def rsqrt(f: Format, x: Expr) -> Expr:
     t, e = two_product(x, y)
     error = fma(-t, y, 1.0) - e * y
     return select(magnitude(error) < 1.0, fma(0.5 * y, error, y), y)
+
+
+def cbrt(f: Format, x: Expr) -> Expr:
+    """2^q cbrt(m) with m from 1/2 to 4: a polynomial, Halley's step in float64, and one of Newton in pairs."""
+    a = magnitude(x)
+    m, k = split_any(f, a)
+    q, word = f.round(k, 1.0 / 3.0)
+    left = fma(q, -3.0, k)  # -1, 0 or 1
+    up, down = left > 0.0, left < 0.0
+    y = f.polynomial("CBRT", m) * select(up, f.number(2.0**(1 / 3)), select(down, f.number(0.5**(1 / 3)), 1.0))
+    m = m * select(up, f.number(2.0), select(down, f.number(0.5), 1.0))
+    if f.wide:
+        cube = y * y * y
+        y = fma(y, (m - cube) / fma(2.0, cube, m), y)
+    square, e = two_product(y, y)
+    cube, e3 = two_product(square, y)
+    error = (m - cube) - fma(e, y, e3)
+    root3 = fma(error, (1.0 / 3.0) / square, y) * f.power_of_two(word)
+    return signed(select((a > 0.0) & (a < math.inf), root3, a), x)

@@ -119,12 +119,12 @@ def _wide_turns(x: Expr) -> tuple[Expr, Pair]:
     return select(small, 0, word + more), (select(small, x, r), select(small, 0.0, e))
 
 
-def _sine(f: Format, r: Pair) -> Pair:
+def sine(f: Format, r: Pair) -> Pair:
     z = r[0] * r[0]
     return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
-def _cosine(f: Format, r: Pair) -> Pair:
+def cosine(f: Format, r: Pair) -> Pair:
     z, e = two_product(r[0], r[0])
     h, l = fast_two_sum(1.0, -0.5 * z)
     return h, fma(z * z, f.polynomial("COS", z), fma(-r[0], r[1], fma(e, -0.5, l)))
@@ -132,7 +132,7 @@ def _cosine(f: Format, r: Pair) -> Pair:
 
 def _wave(f: Format, n: Expr, r: Pair) -> Expr:
     """sin(n pi/2 + r)."""
-    (s, s_low), (c, c_low) = _sine(f, r), _cosine(f, r)
+    (s, s_low), (c, c_low) = sine(f, r), cosine(f, r)
     even = E.eq(n & 1, 0)
     value = select(even, s, c) + select(even, s_low, c_low)
     return f.of_bits(f.bits(value) ^ ((n & 2) << (f.width - 2)))
@@ -151,7 +151,7 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """sin/cos, or -cos/sin in the odd quadrants."""
     n, r = reduce(f, x, near)
-    s, c = fast_two_sum(*_sine(f, r)), fast_two_sum(*_cosine(f, r))
+    s, c = fast_two_sum(*sine(f, r)), fast_two_sum(*cosine(f, r))
     odd = E.eq(n & 1, 1)
     q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
                      (select(odd, s[0], c[0]), select(odd, s[1], c[1])))
