@@ -81,7 +81,7 @@ def _ndtri(p: float) -> float:
     y = math.sqrt(-math.log(tail * (2 - tail))) * 0.9
     for _ in range(20):
         scaled = _scaled_erfc(y)
-        y += (math.log(scaled / tail) - y * y) * scaled * math.sqrt(math.pi) / 2
+        y += (math.log(scaled) - math.log(tail) - y * y) * scaled * math.sqrt(math.pi) / 2
     return math.copysign(math.sqrt(2) * y, p - 0.5)
 
 
@@ -96,7 +96,7 @@ def _scaled_erfc(y: float) -> float:
 
 
 def _lgamma(x: float) -> float:
-    return math.inf if x <= 0 and x == math.floor(x) else math.lgamma(x)
+    return math.inf if math.isinf(x) or (x <= 0 and x.is_integer()) else math.lgamma(x)
 
 
 def _digamma(x: float) -> float:
@@ -111,7 +111,9 @@ def _digamma(x: float) -> float:
         total -= 1 / x
         x += 1
     z = 1 / (x * x)
-    series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z * (1 / 132 - z * (691 / 32760 - z / 12))))))
+    series = 0.0
+    for c in (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12):  # B2j / 2j
+        series = z * (c + series)
     return total + math.log(x) - 0.5 / x - series
 
 

@@ -7,6 +7,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     broadcasting,
     core,
     elementwise,
+    gamma,
     gathering,
     indexing,
     joining,

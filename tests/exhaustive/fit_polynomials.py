@@ -197,8 +197,7 @@ def add_erfc(out: list[Fit], bits: int, target: float) -> None:
 
 def add_gamma(out: list[Fit]) -> None:
     """lgamma about 2 and from 4.25 on, digamma on [1, 2] and from 2 on; float64's serve float32 too."""
-    euler, zero = mp.euler, digamma_zero()
-    middle = digamma_slope(mpf("1.5"))
+    half, middle, curve = mpf("0.5"), digamma_slope(mpf("1.5")), (mp.zeta(2) - 1) / 2
 
     def stirling(z: mpf) -> mpf:
         x = 1 / mp.sqrt(z)
@@ -209,12 +208,13 @@ def add_gamma(out: list[Fit]) -> None:
         return (mp.digamma(y + mpf("0.5")) - mp.log(y)) / u
 
     out += [
-        Fit("LGAMMA_64", 64, "(lgamma(2 + d)/d - 1 + euler) / d", lambda d: (mp.loggamma(2 + d) / d - 1 + euler) / d,
-            mpf("-0.75"), mpf("0.25"), lambda d: d * d / mp.loggamma(2 + d), 58),
-        Fit("STIRLING_64", 64, "x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2", stirling, mpf(0),
-            1 / mpf("4.25") ** 2, lambda z: mp.sqrt(z) / mp.loggamma(1 / mp.sqrt(z)), 58),
+        Fit("LGAMMA_64", 64, "((lgamma(2 + d)/d - 1 + euler)/d - (zeta(2) - 1)/2) / d",
+            lambda d: ((mp.loggamma(2 + d) / d - 1 + mp.euler) / d - curve) / d, mpf("-0.75"), mpf("0.25"),
+            lambda d: d**3 / mp.loggamma(2 + d), 58),
+        Fit("STIRLING_64", 64, "x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2", stirling,
+            mpf(0), 1 / mpf("4.25") ** 2, lambda z: mp.sqrt(z) / mp.loggamma(1 / mp.sqrt(z)), 58),
         Fit("DIGAMMA_64", 64, "(digamma(x)/(x - zero) - middle) / v, v = x - 3/2",
-            lambda v: (digamma_slope(v + mpf("1.5")) - middle) / v, mpf("-0.5"), mpf("0.5"),
+            lambda v: (digamma_slope(v + mpf("1.5")) - middle) / v, -half, half,
             lambda v: v / digamma_slope(v + mpf("1.5")), 58),
         Fit("MIDPOINT_64", 64, "(digamma(y + 1/2) - log(y)) / u, u = 1/y^2", midpoint, mpf(0), mpf(4) / 9,
             lambda u: u / mp.digamma(1 / mp.sqrt(u) + mpf("0.5")), 58)]
@@ -296,6 +296,7 @@ def constants() -> dict[str, tuple[str, list[float]]]:
     zero = digamma_zero()
     out |= {"INVERSE_PI_64": ("1/pi", parts(1 / mp.pi, 64, 2)),
             "EULER_64": ("1 - euler", parts(1 - mp.euler, 64, 2)),
+            "CURVE_64": ("(zeta(2) - 1) / 2", parts((mp.zeta(2) - 1) / 2, 64, 2)),
             "STIRLING_BASE_64": ("(log(2 pi) - 1) / 2", parts((mp.log(2 * mp.pi) - 1) / 2, 64, 2)),
             "DIGAMMA_ZERO_64": ("the positive zero of digamma", parts(zero, 64, 2)),
             "DIGAMMA_MIDDLE_64": ("digamma(3/2) / (3/2 - zero)", parts(digamma_slope(mpf("1.5")), 64, 2))}
@@ -304,7 +305,7 @@ def constants() -> dict[str, tuple[str, list[float]]]:
             turn = mp.ldexp(1, 28 * step) / (2 * mp.pi)
             kept = [mp.ldexp(mpf(p), -28 * step) for p in parts(turn - mp.floor(turn), 64, 2, 55)]
             out[f"TURN{step}"] = (f"1/(2 pi) without the bits above 2^-{28 * step}", [float(p) for p in kept])
-    out["TURNS_64"] = "1/(2 pi) without the bits above 2^-40k, four parts each; times 2^480 from k = 12 on", turns()
+    out["TURNS_64"] = "1/(2 pi) without the bits above 2^-40k, in four; times 2^480 from k = 12 on", turns()
     return out
 
 

@@ -1,6 +1,6 @@
 """The largest error of every float32 function over all 2^32 inputs, or every n-th.
 
-    python tests/exhaustive/maths_f32.py [--stride N] [--processes N] [function ...]
+    cd tests; python -m exhaustive.maths_f32 [--stride N] [--processes N] [function ...]
 
 The reference is the float64 function of the same name, which tests/test_maths.py holds to mpmath; function,
 reference and error are one native loop, 5 to 25 seconds a function and core. `exact` says whether the special
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from native import Array, Native
-from reference import BINARY, WIDE, special_values
+from exhaustive.native import Native
+from exhaustive.reference import BINARY, WIDE, special_values
 
 from graphflow.compiler.ir.dtypes import float32, float64, uint64
 from graphflow.compiler.loops import expr as E
@@ -30,11 +30,15 @@ UNARY = tuple(name for name in WIDE if name not in BINARY)
 
 
 def error_expression(name: str, x: Expr) -> Expr:
-    """The error of a float32 function in units in the last place of the exact result.
+    """The error of a float32 function, by the float64 one."""
+    return error_of(E.call(name, x), E.call(name, E.cast(x, float64)))
+
+
+def error_of(result: Expr, exact: Expr) -> Expr:
+    """The error of a float32 in units in the last place of the exact float64.
 
     Infinity stands for 2^128. A wrong NaN or a wrong sign of zero is an infinite error.
     """
-    result, exact = E.call(name, x), E.call(name, E.cast(x, float64))
     got, want = (select(E.call("abs", v) > 2.0**128, E.call("copysign", E.const(2.0**128, float64), v), v)
                  for v in (E.cast(result, float64), exact))
     exponent = E.bitcast(want, uint64) & (0x7FF << 52)

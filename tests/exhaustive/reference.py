@@ -13,11 +13,20 @@ import numpy as np
 import scipy.special
 from mpmath import mp, mpf
 
+from graphflow.compiler.loops import numeric
+
 Array = np.ndarray[Any, Any]
 
 
 def _softplus(x: Array) -> Array:
     return np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _digamma(x: Array) -> Array:
+    """scipy's, reflected here, since its own loses digits near the poles."""
+    d = x - np.rint(x)
+    left = scipy.special.digamma(1 - x) - np.pi / np.tan(np.pi * np.where(d == 0, np.nan, d))
+    return np.where(x < 0, left, scipy.special.digamma(x))
 
 
 BINARY = ("pow", "atan2")
@@ -26,8 +35,9 @@ WIDE: dict[str, Callable[..., Array]] = {
     "erf": scipy.special.erf, "erfc": scipy.special.erfc,
     "erfinv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
-    "acosh": np.arccosh, "cbrt": np.cbrt, "ndtri": scipy.special.ndtri, "lgamma": scipy.special.gammaln,
-    "digamma": scipy.special.digamma, "atanh": np.arctanh, "pow": np.power,
+    "acosh": np.arccosh, "cbrt": np.cbrt,
+    "ndtri": scipy.special.ndtri, "lgamma": numeric.lgamma,
+    "digamma": _digamma, "atanh": np.arctanh, "pow": np.power,
 } | {name: getattr(np, name) for name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "tanh", "sinh", "cosh", "sin", "cos", "tan")}
 

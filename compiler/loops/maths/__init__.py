@@ -37,12 +37,14 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
 MATHS: dict[tuple[str, DType], Expansion] = {
     (fn.__name__, f.dtype): partial(fn, f) for fn in _FUNCTIONS for f in (F32, F64)}
 
+_NEAR: tuple[tuple[Expansion, tuple[Expansion, ...]], ...] = (
+    (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan)),
+    (gamma.is_near, (gamma.lgamma, gamma.digamma)),
+)
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
-    (fn.__name__, f.dtype): (partial(trigonometry.is_near, f), partial(fn, f, near=True))
-    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan) for f in (F32, F64)} | {
-    (fn.__name__, f.dtype): (partial(gamma.is_near, f), partial(fn, f, near=True))
-    for fn in (gamma.lgamma, gamma.digamma) for f in (F32, F64)}
+    (fn.__name__, f.dtype): (partial(is_near, f), partial(fn, f, near=True))
+    for is_near, fns in _NEAR for fn in fns for f in (F32, F64)}
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

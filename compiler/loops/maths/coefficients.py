@@ -64,6 +64,9 @@ INVERSE_PI_64 = _numbers("0x1.45f306dc9c883p-2 -0x1.6b01ec5417056p-56")
 # 1 - euler
 EULER_64 = _numbers("0x1.b0ee6072093cep-2 0x1.6cb90701fbfabp-58")
 
+# (zeta(2) - 1) / 2
+CURVE_64 = _numbers("0x1.4a34cc4a60fa6p-2 0x1.1873d8912200cp-56")
+
 # (log(2 pi) - 1) / 2
 STIRLING_BASE_64 = _numbers("0x1.acfe390c97d69p-2 0x1.3494bc9001442p-56")
 
@@ -85,7 +88,7 @@ TURN2 = _numbers("0x1.29fc2757d1f53p-58 0x1.377036d8a5665p-112")
 # 1/(2 pi) without the bits above 2^-84
 TURN3 = _numbers("0x1.7d1f534ddc0dbp-86 0x1.8a5664f10e410p-140")
 
-# 1/(2 pi) without the bits above 2^-40k, four parts each; times 2^480 from k = 12 on
+# 1/(2 pi) without the bits above 2^-40k, in four; times 2^480 from k = 12 on
 TURNS_64 = _numbers("""
     0x1.45f306dc9c883p-3 -0x1.6b01ec5417056p-57 -0x1.6447e493ad4cep-111 0x1.e21c820ff28b2p-165
     0x1.220a94fe13abfp-41 -0x1.c1596447e493bp-95 0x1.5993c439041fep-150 0x1.458eaf7aef158p-204
@@ -295,13 +298,13 @@ ERFINV_TAIL_64 = _numbers("""
     0x1.0cc69c5a5d619p-27 -0x1.e492c1d32d376p-29 0x1.6977606af0daep-30 -0x1.ab1236182aa66p-32
     0x1.344ffff3e62dep-34 0x1.45cde2c2066e6p-36 -0x1.68d0c35d3b219p-36 0x1.664a0805a057ep-38""")
 
-# (lgamma(2 + d)/d - 1 + euler) / d on [-0.75, 0.25]; error 2^-54.0
+# ((lgamma(2 + d)/d - 1 + euler)/d - (zeta(2) - 1)/2) / d on [-0.75, 0.25]; error 2^-58.1
 LGAMMA_64 = _numbers("""
-    0x1.4a34cc4a60fa6p-2 -0x1.13e001a557610p-4 0x1.51322ac7d863cp-6 -0x1.e404fc21864cdp-8
-    0x1.7add6ead7a5fep-9 -0x1.38ac5c37fbd66p-10 0x1.0b36af7fdefe5p-11 -0x1.d3fd3e571514cp-13
-    0x1.a127f9a270abap-14 -0x1.78e1d41ca1ba9p-15 0x1.57e9d54901810p-16 -0x1.3cb0f2633d509p-17
-    0x1.2bbdcfac02fa0p-18 -0x1.ea9467635c66ap-20 0x1.d311567f79186p-21 -0x1.d386ad2a8e6a5p-20
-    -0x1.5fb63232192fep-19 -0x1.b7573b23e5723p-19 -0x1.fa690c2ec416cp-20 -0x1.2b970455ea5e1p-21""")
+    -0x1.13e001a55760dp-4 0x1.51322ac7d8562p-6 -0x1.e404fc2188358p-8 0x1.7add6ead913a2p-9
+    -0x1.38ac5c360ffa5p-10 0x1.0b36af7b1d62ap-11 -0x1.d3fd402333e1dp-13 0x1.a127f50dd9871p-14
+    -0x1.78e1736ff9db1p-15 0x1.57ec5b811ba9ep-16 -0x1.3cb54a2524387p-17 0x1.2b5adae46a209p-18
+    -0x1.ed0cdf2006cbdp-20 0x1.d7b39cc2afda0p-21 -0x1.c51b6f4fda106p-20 -0x1.539ab7d969bf1p-19
+    -0x1.acb7cf7303bb8p-19 -0x1.f07d9b498add1p-20 -0x1.27ad32823a706p-21""")
 
 # x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2 on [0, 0.055363]; error 2^-59.1
 STIRLING_64 = _numbers("""

@@ -55,8 +55,9 @@ def erf(f: Format, x: Expr) -> Expr:
 
 def erfinv(f: Format, x: Expr) -> Expr:
     a = magnitude(x)
-    h, l = _inverse(f, a * f.pick(2.0**40, 2.0**80), f.number(0.0), fma(-a, a, 1.0))
-    value = (h + l) * f.pick(2.0**-40, 2.0**-80)  # scaled, so that parts of denormals count
+    scale = f.pick(2.0**40, 2.0**80)  # so that parts of denormals count
+    h, l = _inverse(f, a * scale, f.number(0.0), fma(-a, a, 1.0))
+    value = (h + l) * (1.0 / scale)
     outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
     return signed(select(a < 1.0, value, outside), x)
 
@@ -65,8 +66,9 @@ def ndtri(f: Format, x: Expr) -> Expr:
     """The quantile of the normal distribution: sqrt(2) erfinv(2x - 1), where 1 - (2x - 1)^2 = 4x (1 - x)."""
     a, low = two_sum(2.0 * x, f.number(-1.0))
     p = _inverse(f, a, low, 4.0 * x * (1.0 - x), end=True)
-    h, l = multiply(p, f.table("ROOT2"))
-    edge = select(E.eq(x, 0.0), f.number(-math.inf), select(E.eq(x, 1.0), f.number(math.inf), math.nan))
+    h, l = multiply(p, f.pair("ROOT2"))
+    infinity = f.number(math.inf)
+    edge = select(E.eq(x, 0.0), -infinity, select(E.eq(x, 1.0), infinity, math.nan))
     return select((x > 0.0) & (x < 1.0), h + l, edge)
 
 

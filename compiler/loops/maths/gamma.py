@@ -1,7 +1,7 @@
 """lgamma and digamma, in float64 for float32 too: their zeros leave no bits to spare.
 
-Left of 0 both reflect, by the sine and tangent of pi x. There the zeros of lgamma and digamma are irrational and
-the error is absolute, about 1e-16 of the terms: nothing float32 can see.
+Left of 0 both reflect, by the sine and tangent of pi x. There the zeros are irrational, one to an interval,
+and the error is absolute: about 1e-16 of the terms, which float32 does not see.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from graphflow.compiler.loops.maths.floats import (
     fast_two_sum,
     magnitude,
     multiply,
+    signed,
     two_product,
     two_sum,
 )
@@ -81,12 +82,15 @@ def _lgamma_positive(x: Expr) -> Pair:
 
 
 def _base(x: Expr, low: Expr, below: Expr, inside: Expr, third: Expr) -> Pair:
-    """lgamma(2 + d) = d (1 - euler + d q(d)), 2 + d what x is moved to."""
-    d = x - select(low, F64.number(0.0),
-                   select(below, F64.number(1.0), select(inside, F64.number(2.0), select(third, 3.0, F64.number(4.0)))))
-    high, low_part = F64.table("EULER")
-    p, e = two_product(d, high)
-    return p, fma(d, fma(d, F64.polynomial("LGAMMA", d), low_part), e)
+    """lgamma(2 + d) = d (1 - euler + d ((zeta(2) - 1)/2 + d q(d))), 2 + d what x is moved to."""
+    two, four = F64.number(2.0), F64.number(4.0)
+    down = select(inside, two, select(third, 3.0, four))
+    d = x - select(low, 0.0, select(below, 1.0, down))
+    slope, curve = F64.table("EULER"), F64.table("CURVE")
+    p, e = two_product(d, curve[0])
+    h, l = fast_two_sum(slope[0], p)
+    l = fma(d, fma(d, F64.polynomial("LGAMMA", d), curve[1]), l + (e + slope[1]))
+    return multiply((h, l), (d, 0.0))
 
 
 def _fraction(a: Expr) -> Expr:
@@ -96,7 +100,7 @@ def _fraction(a: Expr) -> Expr:
 def _lgamma_left(a: Expr, right: Pair) -> Expr:
     """lgamma(-a) = -lgamma(a) - log(a |sin(pi a)| / pi)"""
     sine, _ = _half_turns(a)
-    argument = multiply(multiply(sine, F64.table("INVERSE_PI")), (a, 0.0))
+    argument = multiply(multiply(sine, F64.pair("INVERSE_PI")), (a, 0.0))
     h, l = _log(fast_two_sum(*argument))
     s, e = two_sum(h, right[0])
     return -(s + (e + (l + right[1])))
@@ -106,8 +110,9 @@ def _half_turns(a: Expr) -> tuple[Pair, Pair]:
     """(|sin(pi a)|, cos(pi a) with the sign of the tangent), as pairs."""
     d = _fraction(a)
     n, word = F64.round(d, 2.0)
-    r = fast_two_sum(*multiply((fma(n, -0.5, d), F64.number(0.0)), F64.table("PI")))
-    (s, s_low), (c, c_low) = (fast_two_sum(*fn(F64, r)) for fn in (trigonometry.sine, trigonometry.cosine))
+    r = fast_two_sum(*multiply((fma(n, -0.5, d), F64.number(0.0)), F64.pair("PI")))
+    s, s_low = fast_two_sum(*trigonometry.sine(F64, r))
+    c, c_low = fast_two_sum(*trigonometry.cosine(F64, r))
     even = E.eq(word & 1, 0)
     h, l = select(even, s, c), select(even, s_low, c_low)
     sign = select(h < 0.0, F64.number(-1.0), 1.0)
@@ -124,17 +129,18 @@ def digamma(f: Format, x: Expr, near: bool = False) -> Expr:
     h, l = _digamma_positive(select(left, 1.0 - wide, wide))
     sine, cosine = _half_turns(magnitude(wide))
     q, rest = divide(cosine, sine)
-    p, e = multiply((q, rest), F64.table("PI"))
+    p, e = multiply((q, rest), F64.pair("PI"))
     s, lost = two_sum(p, h)
     tiny = magnitude(wide) < 2.0**-60
     value = select(left, select(tiny, -1.0 / wide, s + (lost + (e + l))), _sum((h, l)))
     pole = left & E.eq(_fraction(wide), 0.0)
     value = select(pole, F64.number(math.nan), value)
-    return E.cast(select(E.eq(wide, 0.0), E.call("copysign", F64.number(math.inf), -wide), value), f.dtype)
+    value = select(E.eq(wide, 0.0), signed(F64.number(math.inf), -wide), value)
+    return E.cast(value, f.dtype)
 
 
 def _digamma_positive(x: Expr) -> Pair:
-    """(x - zero) (middle + v p(v)) on [1, 2), less 1/x below 1; log(y) + q(1/y^2)/y^2, y = x - 1/2, beyond."""
+    """(x - zero) (middle + v p(v)), less 1/x below 1; log(y) + q(1/y^2)/y^2 from 2 on, y = x - 1/2."""
     below, beyond = x < 1.0, x >= 2.0
     inverse = 1.0 / x
     rest = select(x > 2.0**-1000, fma(-inverse, x, 1.0) * inverse, 0.0)
@@ -151,4 +157,5 @@ def _digamma_positive(x: Expr) -> Pair:
     log, log_rest = _log((y, F64.number(0.0)))
     u = 1.0 / (y * y)
     far = fma(u, F64.polynomial("MIDPOINT", u), log_rest)
-    return select(beyond, log, h), select(beyond, far, l + lost - select(below, rest, 0.0))
+    h = select(x < math.inf, select(beyond, log, h), x)
+    return h, select(beyond, far, l + lost - select(below, rest, 0.0))

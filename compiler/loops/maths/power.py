@@ -80,14 +80,15 @@ def rsqrt(f: Format, x: Expr) -> Expr:
 
 
 def cbrt(f: Format, x: Expr) -> Expr:
-    """2^q cbrt(m) with m from 1/2 to 4: a polynomial, Halley's step in float64, and one of Newton in pairs."""
+    """2^q cbrt(m), m from 1/3 to 3: a polynomial, Halley's step in float64, and one of Newton in pairs."""
     a = magnitude(x)
     m, k = split_any(f, a)
     q, word = f.round(k, 1.0 / 3.0)
     left = fma(q, -3.0, k)  # -1, 0 or 1
     up, down = left > 0.0, left < 0.0
-    y = f.polynomial("CBRT", m) * select(up, f.number(2.0**(1 / 3)), select(down, f.number(0.5**(1 / 3)), 1.0))
-    m = m * select(up, f.number(2.0), select(down, f.number(0.5), 1.0))
+    down_root = f.number(0.5**(1 / 3))
+    y = f.polynomial("CBRT", m) * select(up, 2.0**(1 / 3), select(down, down_root, 1.0))
+    m = m * select(up, 2.0, select(down, f.number(0.5), 1.0))
     if f.wide:
         cube = y * y * y
         y = fma(y, (m - cube) / fma(2.0, cube, m), y)

@@ -101,7 +101,7 @@ def _fraction(x: Expr) -> Expr:
 
 
 def _wide_turns(x: Expr) -> tuple[Expr, Pair]:
-    """float64's angle by x/(2 pi) mod 1 as a sum of three; x itself below 1/2, where products may underflow."""
+    """float64's angle by x/(2 pi) mod 1 as a sum of three; x below 1/2, where products may underflow."""
     scaled, parts = _window(x)
     products = [two_product(scaled, part) for part in parts]
     (p0, e0), (p1, e1), (p2, e2), (p3, _) = products
