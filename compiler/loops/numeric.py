@@ -96,7 +96,8 @@ def _scaled_erfc(y: float) -> float:
 
 
 def _lgamma(x: float) -> float:
-    return math.inf if math.isinf(x) or (x <= 0 and x.is_integer()) else math.lgamma(x)
+    pole = x <= 0 and x.is_integer()
+    return math.inf if pole or x > 2.5563481638716906e305 else math.lgamma(x)
 
 
 def _digamma(x: float) -> float:

@@ -183,16 +183,16 @@ def fits() -> list[Fit]:
 
 
 def add_erfc(out: list[Fit], bits: int, target: float) -> None:
-    """exp(x^2) erfc(x) (x + 2) - 1 + t/2 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
+    """exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
     top = mpf("10.5") if bits == 32 else mpf(28)
 
     def f(t: mpf) -> mpf:
         x = 2 * (1 + t) / (1 - t)
         return mp.exp(x * x) * mp.erfc(x) * (x + 2)
 
-    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2)",
-                   lambda t: f(t) - 1 + t / 2,
-                   mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target))
+    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2)",
+                   lambda t: f(t) - (5 - 3 * t) / 4,
+                   mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target + 1))
 
 
 def add_gamma(out: list[Fit]) -> None:

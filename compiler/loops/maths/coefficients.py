@@ -167,11 +167,11 @@ CBRT_32 = _numbers("""
     0x1.8ffcf4p-2 0x1.3eb754p+0 -0x1.4f35c4p+0 0x1.22dcf2p+0
     -0x1.4720e6p-1 0x1.a3dc3cp-3 -0x1.d2349cp-6""")
 
-# exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
+# exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
 ERFC_32 = _numbers("""
-    0x1.619c72p-6 -0x1.7f4e1cp-3 0x1.1e2dd8p-2 -0x1.2a8824p-5
-    -0x1.6058a2p-6 0x1.a873e6p-8 0x1.9157bap-9 -0x1.b588e4p-11
-    -0x1.36bed6p-11 0x1.a07734p-15 0x1.2986e8p-14""")
+    -0x1.d3cc72p-3 0x1.0163ccp-4 0x1.1e2decp-2 -0x1.2a8890p-5
+    -0x1.606c20p-6 0x1.a8834ap-8 0x1.948f7cp-9 -0x1.b3b56ap-11
+    -0x1.534f60p-11 0x1.c2093ap-16 0x1.dfd2f0p-14 0x1.d2b954p-16""")
 
 # erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - 0.1695 on [-0.0745, 0.0745]; error 2^-30.3
 ERFINV_END_32 = _numbers("""
@@ -250,15 +250,15 @@ CBRT_64 = _numbers("""
     0x1.afcf7b632cfd6p-2 0x1.0e56f3947cfcbp+0 -0x1.ac111a8f1eafbp-1 0x1.059d107168fd3p-1
     -0x1.6fbaf701c166bp-3 0x1.b9a03c5ea8fa0p-6""")
 
-# exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2) on [-1, 0.86667]; error 2^-55.4
+# exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.86667]; error 2^-56.1
 ERFC_64 = _numbers("""
-    0x1.619c6d4b1dd7cp-6 -0x1.7f4e19d53bfe2p-3 0x1.1e2deea6b1165p-2 -0x1.2a88e6107d804p-5
-    -0x1.606e415525c60p-6 0x1.a89eaff89e08fp-8 0x1.9517bb6d41ee8p-9 -0x1.b6fbf9b4984d6p-11
-    -0x1.5ba4379fc10c2p-11 0x1.2054212c9ab09p-15 0x1.2efa148546c6ap-13 0x1.1e7607fa10684p-15
-    -0x1.6bfe062b36788p-16 -0x1.0e7592cde85bdp-16 -0x1.2ebbbe6a7cda8p-20 0x1.e8ef0ce3454eep-19
-    0x1.0d83e5e9f8bbap-19 0x1.477ecafbe750dp-28 -0x1.391597e5bd31dp-21 -0x1.6281288e28d21p-22
-    0x1.a1e9b11a50207p-27 0x1.fca329d02548ap-24 0x1.8531de4f0acf1p-25 -0x1.25cd78d556d15p-26
-    -0x1.cdb732293c13dp-27 0x1.2ed97c8e3b207p-32 0x1.3c619fe82d1dap-30""")
+    -0x1.d3cc72569c451p-3 0x1.0163cc558803ap-4 0x1.1e2deea6b1175p-2 -0x1.2a88e6107d64dp-5
+    -0x1.606e41552a413p-6 0x1.a89eaff87d8c2p-8 0x1.9517bb7129c6fp-9 -0x1.b6fbf9a207557p-11
+    -0x1.5ba438814e306p-11 0x1.205414ac0dca8p-15 0x1.2efa32bfd8339p-13 0x1.1e76602274b1bp-15
+    -0x1.6c03392d98c26p-16 -0x1.0e78ef9f56ba6p-16 -0x1.2d88ba16c1556p-20 0x1.e94c61f50dae2p-19
+    0x1.0bff9242146fep-19 -0x1.0eb3c6d000a8bp-29 -0x1.2e86b47ecafabp-21 -0x1.55d1a3520f859p-22
+    -0x1.79c0c8f6d5a7cp-27 0x1.bf58fd39c34cap-24 0x1.0e57f398d4991p-24 -0x1.918e5ff3ca03fp-28
+    -0x1.6d9b19d2115aep-26 -0x1.532a792535414p-28 0x1.72dea4b273ac2p-29 0x1.268294203cba6p-30""")
 
 # erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - 0.1015 on [-0.0675, 0.0675]; error 2^-58.2
 ERFINV_END_64 = _numbers("""

@@ -32,9 +32,14 @@ def erfc_positive(f: Format, x: Expr) -> Expr:
     d, c = two_sum(x, f.number(2.0))
     inverse = 1.0 / d
     rest = (fma(-inverse, d, 1.0) - inverse * c) * inverse
-    t = fma(rest, -4.0, fma(inverse, -4.0, 1.0))
-    h, l = two_sum(f.number(0.5), 2.0 * inverse)  # 1 - t/2
-    scaled = fast_two_sum(h, l + fma(rest, 2.0, f.polynomial("ERFC", t)))
+    four = 4.0 * inverse
+    t = 1.0 - four
+    left = fma(rest, -4.0, (1.0 - t) - four)
+    _, slope, bend, *_ = f.table("ERFC")
+    lost = fma(left, fma(t, 2.0 * bend, slope), rest * 3.0)
+    line = fma(inverse, 3.0, 0.5)  # 5/4 - 3t/4
+    h, l = fast_two_sum(line, f.polynomial("ERFC", t))
+    scaled = h, l + (lost + fma(inverse, 3.0, 0.5 - line))
     h, l = multiply(multiply(scaled, (inverse, rest)), power)
     p, q = f.powers_of_two(word)
     return (h + l) * p * q

@@ -16,6 +16,7 @@ from graphflow.compiler.loops.maths.floats import (
     magnitude,
     multiply,
     signed,
+    two_product,
     two_sum,
 )
 
@@ -77,7 +78,9 @@ def expm1(f: Format, x: Expr) -> Expr:
     scale = f.power_of_two(word - 1)
     base, lost = two_sum(scale, f.number(-0.5))
     h, l = fast_two_sum(base, scale * r)
-    whole = 2.0 * (h + fma(scale, curve(f, r) + low, l + lost))
+    square, e = two_product(r, r)
+    rest = fma(square, f.polynomial("EXP", r), fma(e, 0.5, low))
+    whole = 2.0 * (h + fma(scale, rest, l + lost))
     return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
 
 

@@ -151,7 +151,10 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """sin/cos, or -cos/sin in the odd quadrants."""
     n, r = reduce(f, x, near)
-    s, c = fast_two_sum(*sine(f, r)), fast_two_sum(*cosine(f, r))
+    _, lost = two_product(r[0], r[0])
+    high, low = sine(f, r)
+    s = fast_two_sum(high, fma(r[0] * lost, -1.0 / 6.0, low))  # the square's rounding error tells here
+    c = fast_two_sum(*cosine(f, r))
     odd = E.eq(n & 1, 1)
     q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
                      (select(odd, s[0], c[0]), select(odd, s[1], c[1])))
@@ -218,6 +221,8 @@ def atan2(f: Format, y: Expr, x: Expr) -> Expr:
     edge = E.eq(large, 0.0) | E.eq(large, math.inf)
     small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small)
     large = select(edge, 1.0, large)
+    scale = select(large < f.pick(2.0**-64, 2.0**-800), f.number(f.pick(2.0**64, 2.0**200)), 1.0)
+    small, large = small * scale, large * scale  # so that the quotient's correction does not underflow
     q = small / large
     h, l = _arc_tangent(f, (q, fma(-q, large, small) / large), over)
     left = f.bits(x) >= f.sign
