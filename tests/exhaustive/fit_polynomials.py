@@ -156,6 +156,8 @@ def fits() -> list[Fit]:
         if bits == 32:
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
+            add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
+                third, lambda v: v * v / mp.log1p(v) * ln2)
             add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,

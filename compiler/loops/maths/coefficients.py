@@ -127,6 +127,12 @@ LOG_32 = _numbers("""
     0x1.24f498p-3 -0x1.f38a3cp-4 0x1.b87d86p-4 -0x1.0710a2p-3
     0x1.ebd2bap-4""")
 
+# (log2(1 + v) - v / log(2)) / v^2 on [-0.33333, 0.33333]; error 2^-28.1
+LOG2_32 = _numbers("""
+    -0x1.715478p-1 0x1.ec70a0p-2 -0x1.71525ap-2 0x1.27752ep-2
+    -0x1.ed317ap-3 0x1.a6c614p-3 -0x1.63b55ep-3 0x1.3ac1c6p-3
+    -0x1.8ea036p-3 0x1.73b6b4p-3""")
+
 # erf(u + 2.5) - 1 on [-1.5, 1.5]; error 2^-28.2
 ERF_FAR_32 = _numbers("""
     -0x1.aab86ep-12 0x1.1d82e4p-9 -0x1.64e388p-8 0x1.119eb0p-7

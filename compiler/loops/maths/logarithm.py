@@ -82,18 +82,35 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
     return select(x > 0.0, select(x < math.inf, inside, x), outside)
 
 
-def log(f: Format, x: Expr) -> Expr:
-    m, k = split_any(f, x)
-    h, l = log_pair(f, k, m - 1.0)
-    return positive_only(f, x, h + l)
+def is_normal(f: Format, x: Expr) -> Expr:
+    """Positive, finite and no denormal."""
+    least = 1 << f.fraction
+    return f.bits(x) - least < (2 * f.bias + 1) * least - least
 
 
-def log2(f: Format, x: Expr) -> Expr:
-    m, k = split_any(f, x)
+def log(f: Format, x: Expr, near: bool = False) -> Expr:
+    m, k = split(f, x)[:2] if near else split_any(f, x)
+    v = m - 1.0
+    if f.wide:
+        h, l = log_pair(f, k, v)
+    else:  # without the rounding error of v^2
+        high, rest = f.table("LN2_SHORT")
+        h, l = fast_two_sum(k * high, v)
+        l = l + fma(k, rest, v * v * fma(v, f.polynomial("LOG", v), -0.5))
+    return h + l if near else positive_only(f, x, h + l)
+
+
+def log2(f: Format, x: Expr, near: bool = False) -> Expr:
+    m, k = split(f, x)[:2] if near else split_any(f, x)
+    v = m - 1.0
     high, low = f.table("LOG2_E")
-    p, e = multiply(near_pair(f, m - 1.0), (high, low))
+    if f.wide:
+        p, e = multiply(near_pair(f, v), (high, low))
+    else:
+        p, e = two_product(v, high)
+        e = fma(v, low, fma(v * v, f.polynomial("LOG2", v), e))
     h, l = fast_two_sum(k, p)
-    return positive_only(f, x, h + (l + e))
+    return h + (l + e) if near else positive_only(f, x, h + (l + e))
 
 
 def log1p(f: Format, x: Expr) -> Expr:
