@@ -40,6 +40,7 @@ MATHS: dict[tuple[str, DType], Expansion] = {
 _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...]], ...] = (
     (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan)),
     (logarithm.is_normal, (logarithm.log, logarithm.log2)),
+    (exponential.is_small, (exponential.exp,)),
     (gamma.is_near, (gamma.lgamma, gamma.digamma)),
 )
 

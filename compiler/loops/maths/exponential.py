@@ -47,7 +47,20 @@ def exp_pair(f: Format, r: Expr) -> Pair:
     return fast_two_sum(h, l + curve(f, r))
 
 
-def exp(f: Format, x: Expr) -> Expr:
+def is_small(f: Format, x: Expr) -> Expr:
+    """Whether exp(x) is a normal number."""
+    return magnitude(x) <= f.pick(87.0, 708.0)
+
+
+def times_power(f: Format, x: Expr, n: Expr) -> Expr:
+    """x 2^n, n of `round`, where x and the result are normal."""
+    return f.of_bits(f.bits(x) + (n << f.fraction))
+
+
+def exp(f: Format, x: Expr, near: bool = False) -> Expr:
+    if near:
+        word, r = reduce(f, x)
+        return times_power(f, 1.0 + fma(r * r, f.polynomial("EXP", r), r), word)
     word, r = reduce(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
     a, b = f.powers_of_two(word)
     return (1.0 + fma(r * r, f.polynomial("EXP", r), r)) * a * b
