@@ -156,6 +156,10 @@ def fits() -> list[Fit]:
         if bits == 32:
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
+            add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
+                lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
+            add("EXP_SHORT", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
+                lambda r: r * r / mp.exp(r), 25)
             add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
                 third, lambda v: v * v / mp.log1p(v) * ln2)
             add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)

@@ -127,6 +127,16 @@ LOG_32 = _numbers("""
     0x1.24f498p-3 -0x1.f38a3cp-4 0x1.b87d86p-4 -0x1.0710a2p-3
     0x1.ebd2bap-4""")
 
+# (tanh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-27.6
+TANH_32 = _numbers("""
+    -0x1.55553cp-2 0x1.110be4p-3 -0x1.b96238p-5 0x1.600988p-6
+    -0x1.045f56p-7 0x1.2d9d62p-9 -0x1.77c49ep-12""")
+
+# (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-27.7
+EXP_SHORT_32 = _numbers("""
+    0x1.fffffcp-2 0x1.55548ap-3 0x1.555916p-5 0x1.123fc6p-7
+    0x1.6a1a60p-10""")
+
 # (log2(1 + v) - v / log(2)) / v^2 on [-0.33333, 0.33333]; error 2^-28.1
 LOG2_32 = _numbers("""
     -0x1.715478p-1 0x1.ec70a0p-2 -0x1.71525ap-2 0x1.27752ep-2

@@ -98,7 +98,18 @@ def expm1(f: Format, x: Expr) -> Expr:
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """-t / (2 + t), t = expm1(-2|x|) as a pair."""
+    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond, to fewer bits: 2/(...) is below 1/4.
+
+    float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
+    """
+    if not f.wide:
+        a, z = magnitude(x), x * x
+        double = at_most(a + a, 20.0)
+        n, word = f.round(double, f.table("LOG2_E")[0])
+        r = fma(n, -f.table("LN2")[0], double)
+        whole = 1.0 + fma(r * r, f.polynomial("EXP_SHORT", r), r)
+        far = 1.0 - 2.0 / fma(f.power_of_two(word), whole, 1.0)
+        return signed(select(a < 1.0, fma(a * z, f.polynomial("TANH", z), a), far), x)
     word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
     scale = f.power_of_two(word)
     base, lost = fast_two_sum(-1.0, scale)
