@@ -162,13 +162,19 @@ def fits() -> list[Fit]:
                 lambda r: r * r / mp.exp(r), 25)
             add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
                 third, lambda v: v * v / mp.log1p(v) * ln2)
-            add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)
+            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75, lambda u: one)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)
-        add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2",
-            root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4), 0, s2, lambda z: z * z,
-            40 if bits == 32 else 70)
+        add("EXP2", "(2^r - 1) / r", lambda r: (mp.power(2, r) - 1) / r, -one / 2, one / 2,
+            lambda r: r / mp.power(2, r))
+        if bits == 64:
+            add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2",
+                root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4), 0, s2, lambda z: z * z, 70)
+            add("POW_LOG2", "log2(1 + v) / v, for float32", lambda v: mp.log1p(v) / v / ln2, -third, third,
+                lambda v: v * ln2 / mp.log1p(v), 36)
+            add("POW_EXP2", "2^r, for float32", lambda r: mp.power(2, r), mpf("-0.5"), mpf("0.5"),
+                lambda r: mp.power(2, -r), 29)
         add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
             lambda z: z)
         add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,

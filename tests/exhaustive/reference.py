@@ -22,6 +22,12 @@ def _softplus(x: Array) -> Array:
     return np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _lgamma(x: Array) -> Array:
+    """scipy's, but for the ends of the range."""
+    edge = np.isinf(x) | (np.abs(x) < 1e-300)
+    return np.where(edge, numeric.lgamma(x), scipy.special.gammaln(x))
+
+
 def _digamma(x: Array) -> Array:
     """scipy's, reflected here, since its own loses digits near the poles."""
     d = x - np.rint(x)
@@ -36,7 +42,7 @@ WIDE: dict[str, Callable[..., Array]] = {
     "erfinv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
     "acosh": np.arccosh, "cbrt": np.cbrt,
-    "ndtri": scipy.special.ndtri, "lgamma": numeric.lgamma,
+    "ndtri": scipy.special.ndtri, "lgamma": _lgamma,
     "digamma": _digamma, "atanh": np.arctanh, "pow": np.power,
 } | {name: getattr(np, name) for name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "tanh", "sinh", "cosh", "sin", "cos", "tan")}

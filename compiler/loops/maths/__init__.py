@@ -40,7 +40,9 @@ MATHS: dict[tuple[str, DType], Expansion] = {
 _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...]], ...] = (
     (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan)),
     (logarithm.is_normal, (logarithm.log, logarithm.log2)),
+    (logarithm.log1p_is_normal, (logarithm.log1p,)),
     (exponential.is_small, (exponential.exp,)),
+    (exponential.exp2_is_small, (exponential.exp2,)),
     (gamma.is_near, (gamma.lgamma, gamma.digamma)),
 )
 

@@ -143,15 +143,17 @@ LOG2_32 = _numbers("""
     -0x1.ed317ap-3 0x1.a6c614p-3 -0x1.63b55ep-3 0x1.3ac1c6p-3
     -0x1.8ea036p-3 0x1.73b6b4p-3""")
 
-# erf(u + 2.5) - 1 on [-1.5, 1.5]; error 2^-28.2
+# erf(u + 2.25) - 1 on [-1.25, 1.75]; error 2^-27.0
 ERF_FAR_32 = _numbers("""
-    -0x1.aab86ep-12 0x1.1d82e4p-9 -0x1.64e388p-8 0x1.119eb0p-7
-    -0x1.1a8b7ep-7 0x1.90daecp-8 -0x1.6eb028p-9 0x1.1d8608p-11
-    0x1.0f6024p-12 -0x1.09d010p-12 0x1.53f15ep-14 0x1.05eab8p-17
-    -0x1.076cd6p-16 0x1.ce8fb8p-19 0x1.dc9708p-21 -0x1.76eb36p-22""")
+    -0x1.7f7138p-10 0x1.d41450p-8 -0x1.074b80p-6 0x1.63eef4p-6
+    -0x1.38a816p-6 0x1.5d4030p-7 -0x1.7ce24cp-9 -0x1.604810p-11
+    0x1.06f4c2p-10 -0x1.81b866p-12 -0x1.0df634p-16 0x1.0fca94p-14
+    -0x1.44fca0p-16 -0x1.060162p-19 0x1.26e404p-19 -0x1.76eb36p-22""")
 
-# (atanh(s)/s - 1 - z/3) / z^2, z = s^2 on [0, 0.029437]; error 2^-43.7
-POW_32 = _numbers("0x1.999998p-3 0x1.2493b6p-3 0x1.c63da8p-4 0x1.9083cep-4")
+# (2^r - 1) / r on [-0.5, 0.5]; error 2^-27.3
+EXP2_32 = _numbers("""
+    0x1.62e430p-1 0x1.ebfbdep-3 0x1.c6af76p-5 0x1.3b2b9cp-7
+    0x1.5f11fcp-10 0x1.4353aap-13""")
 
 # (sin(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-32.5
 SIN_32 = _numbers("-0x1.555556p-3 0x1.111174p-7 -0x1.a058e4p-13 0x1.7bf148p-19")
@@ -218,10 +220,28 @@ LOG_64 = _numbers("""
     0x1.5555555555592p-1 0x1.999999997ff18p-2 0x1.24924941e17cap-2 0x1.c71c5214170e7p-3
     0x1.74663cff17c02p-3 0x1.39a1e66c304ccp-3 0x1.2f03d7b2a884cp-3""")
 
+# (2^r - 1) / r on [-0.5, 0.5]; error 2^-55.7
+EXP2_64 = _numbers("""
+    0x1.62e42fefa39efp-1 0x1.ebfbdff82c59cp-3 0x1.c6b08d704a0d5p-5 0x1.3b2ab6fba1252p-7
+    0x1.5d87fe78b3842p-10 0x1.4309130be8276p-13 0x1.ffcbfbfbcddfcp-17 0x1.62bfcd8e6abb8p-20
+    0x1.b525ef5648dc0p-24 0x1.e6138df02e164p-28 0x1.e87389b785584p-32""")
+
 # (atanh(s)/s - 1 - z/3) / z^2, z = s^2 on [0, 0.029437]; error 2^-73.5
 POW_64 = _numbers("""
     0x1.9999999999996p-3 0x1.2492492492f51p-3 0x1.c71c71c5968f1p-4 0x1.745d182956f6bp-4
     0x1.3b1364c922e40p-4 0x1.11206f3442e50p-4 0x1.de3d6f9f84981p-5 0x1.eac5c57f09e1ep-5""")
+
+# log2(1 + v) / v, for float32 on [-0.33333, 0.33333]; error 2^-38.5
+POW_LOG2_64 = _numbers("""
+    0x1.71547652bc347p+0 -0x1.71547652ecd47p-1 0x1.ec709d8d1d579p-2 -0x1.715475c679466p-2
+    0x1.2776e354dcc74p-2 -0x1.ec7108d210f3dp-3 0x1.a60acf745182dp-3 -0x1.714296f091488p-3
+    0x1.4987624f1a131p-3 -0x1.28faf65303d57p-3 0x1.f9bc6c3e81e94p-4 -0x1.c9bfa25da4ccbp-4
+    0x1.43361adbb4ecbp-3 -0x1.343c9dc74a66bp-3""")
+
+# 2^r, for float32 on [-0.5, 0.5]; error 2^-29.0
+POW_EXP2_64 = _numbers("""
+    0x1.0000000260f51p+0 0x1.62e430c7eaa02p-1 0x1.ebfbdadd88058p-3 0x1.c6aed4b7871d6p-5
+    0x1.3b2dbb448b713p-7 0x1.5f456b183f814p-10 0x1.41d37c8ec0613p-13""")
 
 # (sin(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-63.2
 SIN_64 = _numbers("""

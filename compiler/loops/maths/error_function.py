@@ -51,10 +51,10 @@ def erfc(f: Format, x: Expr) -> Expr:
 
 
 def erf(f: Format, x: Expr) -> Expr:
-    """An odd polynomial up to 1; beyond, a polynomial about 2.5 (f32) or 1 - erfc (f64)."""
+    """An odd polynomial up to 1; beyond, a polynomial about 2 (f32) or 1 - erfc (f64)."""
     a = magnitude(x)
     near = fma(x, f.polynomial("ERF", x * x), x)
-    far = 1.0 - erfc_positive(f, a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.5)
+    far = 1.0 - erfc_positive(f, a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
     return select(a < 1.0, near, signed(far, x))
 
 

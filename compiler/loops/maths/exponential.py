@@ -75,14 +75,20 @@ def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
     return (h + (l + (curve(f, t) + fma(e, t, e)))) * a * b
 
 
-def exp2(f: Format, x: Expr) -> Expr:
-    x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
+def exp2_is_small(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.bias - 2.0
+
+
+def exp2(f: Format, x: Expr, near: bool = False) -> Expr:
+    if not near:
+        x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
     n, word = f.round(x)
     r = x - n
-    high, low = f.table("LN2")
-    t = r * high
+    power = fma(r, f.polynomial("EXP2", r), 1.0)
+    if near:
+        return times_power(f, power, word)
     a, b = f.powers_of_two(word)
-    return (1.0 + (t + fma(r, low, fma(r, high, -t) + curve(f, t)))) * a * b
+    return power * a * b
 
 
 def expm1(f: Format, x: Expr) -> Expr:
