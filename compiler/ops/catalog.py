@@ -8,6 +8,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     broadcasting,
     core,
     elementwise,
+    gamma,
     gathering,
     indexing,
     joining,
