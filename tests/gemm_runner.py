@@ -27,7 +27,10 @@ MACHINE = Target(512, threads=1)
 
 @dataclass(frozen=True)
 class Case:
-    """What to compile. Sizes of None are run-time integers; `body` may use buffers beyond p0 to p3, a, b, out, scratch."""
+    """What to compile. Sizes of None are run-time integers.
+
+    The kernel's buffers are p0 = a, p1 = b, p2 = out, p3 = scratch, and for the body those in `more`.
+    """
 
     dtype: DType
     m: int | None
@@ -102,7 +105,7 @@ class Runner:
         return out
 
     def run(self, addresses: Sequence[int], sizes: dict[str, int], parts: Sequence[int] = ()) -> None:
-        """Buffers a, b, out and further ones; `parts` are the ends of successive calls, all at once if none."""
+        """Buffers a, b, out and those in `more`; `parts` are the ends of calls, if not one."""
         numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:], *(sizes[s] for s in self.symbols)]
         count = self.product.parts
         block = np.array([*numbers, 0, count, 1], np.int64)

@@ -36,12 +36,17 @@ class Blocking:
 
     @property
     def a_room(self) -> int:
-        """Elements for a packed block of A: packing may write a vector's lanes of lines past its end."""
-        return _rounded((self.tiles * self.depth + self.width) * self.rows) if self.pack_a else 0
+        """Elements for a packed block of A."""
+        return self._room(self.tiles, self.rows) if self.pack_a else 0
 
     @property
     def b_room(self) -> int:
-        return _rounded((self.panels * self.depth + self.width) * self.columns) if self.pack_b else 0
+        """Elements for a packed block of B."""
+        return self._room(self.panels, self.columns) if self.pack_b else 0
+
+    def _room(self, count: int, lines: int) -> int:
+        """Packing goes on to the next multiple of the width along k, and stores whole vectors of lines."""
+        return _rounded((count * self.depth + self.width) * lines + self.width)
 
     @property
     def scratch(self) -> int:

@@ -83,9 +83,9 @@ class _TransposeBuilder(_PackBuilder):
                 for i in range(min(self.width, self.lines))]
         with self.loop("0", "%k", self.width) as along:
             mask = self.first_lanes(self.sub("%k", along.index))
-            columns = transpose(self, [self.fetch(self.at(row, along.index), self.width, mask) for row in rows])
+            block = [self.fetch(self.at(row, along.index), self.width, mask) for row in rows]
             out = self.at(target, self.mul(along.index, self.lines))
-            for j, column in enumerate(columns):  # in this order, what runs over is written again
+            for j, column in enumerate(transpose(self, block)):  # what runs over is written again
                 self.put(column, self.at(out, j * self.lines))
 
 
