@@ -14,9 +14,11 @@ from graphflow.compiler.ops import (  # noqa: F401
     logic,
     mathematics,
     nn,
+    pooling,
     random,
     reductions,
     scans,
     sequences,
     shapes,
+    windows,
 )
