@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     broadcasting,
+    convolution,
     core,
     elementwise,
     gathering,

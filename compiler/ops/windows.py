@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir import dims as D
-from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import bool_
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
@@ -60,9 +60,12 @@ class Slide:
     def position(self, i: Dim, u: Dim) -> Dim:
         return i * self.stride + u * self.dilation - self.before
 
-    def holder(self, at: Dim, q: Dim) -> tuple[Dim, Dim, Dim]:
-        """Candidate q of the windows that hold an element: (window, element of it, 0 if it is there)."""
-        if self.dilation == 1:
+    def holder(self, at: Dim, q: Dim, by_element: bool = False) -> tuple[Dim, Dim, Dim]:
+        """Candidate q of the windows that hold an element: (window, element of it, 0 if it is there).
+
+        By element, candidate q is the window of which it is element q.
+        """
+        if self.dilation == 1 and not by_element:
             first, rest = D.divide(at + self.before, self.stride)
             return first - q, rest + q * self.stride, 0
         window, rest = D.divide(at + self.before - q * self.dilation, self.stride)
@@ -100,6 +103,8 @@ def check_geometry(op: Operation, rank: int) -> None:
     """The attributes hold a number of 1 or more, and a pair of 0 or more, for each of `rank` spatial axes."""
     for key in ("strides", "dilations", *(("size",) if "size" in op.attrs else ())):
         value = op.attrs[key]
+        if isinstance(value, tuple) and any(isinstance(v, Poly) for v in value):
+            raise shape_error(op, f"(C3): {key} {value} is unknown while the graph is compiled")
         if not isinstance(value, tuple) or len(value) != rank or any(
                 not isinstance(v, int) or v < 1 for v in value):
             raise shape_error(op, f"(C3): {key} {value} must hold a number of 1 or more for each of the {rank} "
@@ -274,9 +279,10 @@ windows: OpDef = OpDef(
 # The way back: for each element, the windows that hold it
 
 def _covering_type(op: Operation) -> TensorType:
+    check_geometry(op, len(op.size))
     t = op.operands[0]
     dims = t.type.dims
-    covers = map(most_holders, op.size, op.strides, op.dilations)
+    covers = op.size if op.by_element else map(most_holders, op.size, op.strides, op.dilations)
     ends = (None, None) if dims is None else (dims[0], dims[-1])
     return TensorType(t.dtype, (ends[0], *open_dims(op.shape), *covers, ends[1]))
 
@@ -285,9 +291,9 @@ def _covering_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Exp
     rank = len(op.size)
     holders, tests = [], []
     for s, h, q in zip(slides(op.shape, op.size, op.attrs), at[1:1 + rank], at[1 + rank:-1], strict=True):
-        window, element, rest = s.holder(h, q)
-        holders.append((window, element))
-        tests += _holder_tests(s, window, element, rest)
+        holder = s.holder(h, q, op.by_element)
+        holders.append(holder[:2])
+        tests += _holder_tests(s, *holder, s.size if op.by_element else s.covers)
     inside = let(all_of(tests)) if tests else None
     where = (at[0], *(i for i, _ in holders))
     element_of = tuple(u for _, u in holders)
@@ -300,25 +306,32 @@ def _covering_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Exp
     return E.select(hit, load(0, (*where, at[-1]), inside), E.const(0, op.out.dtype))
 
 
-def _holder_tests(s: Slide, window: Dim, element: Dim, rest: Dim) -> list[E.Expr]:
+def _holder_tests(s: Slide, window: Dim, element: Dim, rest: Dim, candidates: int) -> list[E.Expr]:
     """What must hold for a candidate to be a window that holds the element; what is certain is left out."""
     tests = []
     if rest != 0:
         tests.append(E.eq(E.index(rest), 0))
-    if s.dilation == 1 and s.covers * s.stride != s.size:
+    if rest == 0 and candidates * s.stride != s.size:
         tests.append(E.index(element) < E.index(s.size))
-    if s.covers > 1:
+    if candidates > 1:
         tests.append(E.index(window) >= 0)
-    if s.covers > 1 or not D.is_nonnegative(s.count * s.stride - s.before - s.extent):
+    if candidates > 1 or not D.is_nonnegative(s.count * s.stride - s.before - s.extent):
         tests.append(E.index(window) < E.index(s.count))
     return tests
 
 
-def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, shape: Any, size: Any, **attrs: Any) -> Any:
+def _holder_table(s: Slide, by_element: bool) -> Array:
+    """`holder` for every element and candidate: [extent, candidates, 3]"""
+    candidates = s.size if by_element else s.covers
+    rows = [[s.holder(h, q, by_element) for q in range(candidates)] for h in range(int(s.extent))]
+    return np.array(rows, np.int64).reshape(int(s.extent), candidates, 3)
+
+
+def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, by_element: bool, shape: Any, size: Any,
+                    **attrs: Any) -> Any:
     found = slides(shape, size, attrs)
     rank = len(found)
-    tables = [np.array([[s.holder(h, q) for q in range(s.covers)] for h in range(int(s.extent))], np.int64)
-              .reshape(int(s.extent), s.covers, 3) for s in found]
+    tables = [_holder_table(s, by_element) for s in found]
     inside: Any = np.ones((1,) * (2 * rank), bool)
     index, element = [], []
     for k, (s, table) in enumerate(zip(found, tables, strict=True)):
@@ -346,14 +359,16 @@ _COVER_SAMPLES = (
     *calls(((1, 2, 2, 2), (2, 2), (2, 2), "VALID", (1, 1)), shape=(5, 4)),
     *calls(((1, 3, 3, 2), np.arange(18, dtype=np.int32).reshape(1, 3, 3, 2) % 9, (3, 3), (2, 2), "SAME", (1, 1)),
             shape=(5, 6)),
+    *calls(((1, 3, 3, 2), (3, 2), (2, 1), "SAME", (1, 2)), by_element=True, shape=(5, 3)),
     *calls(((2, 3, 3, 1), (3,), (2,), ((1, 2),), (2,)), whole=True, shape=(7,)))
 
 covering = OpDef(
-    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False}, dim_attrs=("shape",), mixed=True,
+    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False, "by_element": False}, dim_attrs=("shape",), mixed=True,
     lower=Indexed(_covering_element, cheap=True), numpy=_covering_numpy, samples=_COVER_SAMPLES,
     doc="For each element, a value of each window that may hold it, 0 where none does: [batch, counts..., c] -> "
         "[batch, shape..., candidates..., c]. With `whole` the operand has the window's axes as well; with a "
-        "second operand, of numbers, a window counts only for the element that it chose.")
+        "second operand, of numbers, a window counts only for the element that it chose. The candidates are the "
+        "windows that come into question, or by element, those that hold it as element 0, 1, ...")
 
 
 def summed(op: Operation, *values: Tensor, whole: bool = False) -> Tensor:
