@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphflow import random
+from graphflow import convolutions, pooling, random
 from graphflow.arrays import concat, embedding_lookup, shape, squeeze, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
@@ -13,6 +13,7 @@ from graphflow.compiler.ir.dtypes import float16, float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
+from graphflow.convolutions import *  # noqa: F403
 from graphflow.math import (
     cast,
     log_sigmoid,
@@ -22,9 +23,11 @@ from graphflow.math import (
     softplus,
     tanh,
 )
+from graphflow.pooling import *  # noqa: F403
 from graphflow.renamed import either, plain_axis
 
 __all__ = [
+    *convolutions.__all__, *pooling.__all__,
     "batch_normalization", "bias_add", "crelu", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
     "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer",
     "selu",

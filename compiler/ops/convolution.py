@@ -1,8 +1,8 @@
 """Convolution over any number of spatial axes, channels last, and its two gradients.
 
-The three records are bilinear in their operands, and each is a gradient of the other two, so that derivatives of
-every order stay among them. They keep their identity through the graph passes (`late`); what they expand to is
-products of matrices whose rows are windows:
+The three records are bilinear in their operands, and each is a gradient of the other two, so that
+derivatives of every order stay among them. They keep their identity through the graph passes (`late`);
+what they expand to is products of matrices whose rows are windows:
 
     convolution               patches(x) @ filters
     convolution_input_grad    fold(g @ filters^T)
@@ -34,6 +34,7 @@ from graphflow.compiler.ops.windows import (
     cropped,
     fold_windows,
     kernel_axes,
+    number,
     pad_array,
     padded_zeros,
     parts,
@@ -49,14 +50,15 @@ _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
 # Types
 
 def _check(op: Operation, **ranks: int) -> DType:
-    """One number dtype; batch or filter dims and channels around the spatial axes; attributes that fit them."""
+    """One number dtype; so many axes besides the spatial ones; attributes that fit them."""
     check_kind(op, "number")
     spatial = len(op.strides) if isinstance(op.strides, tuple) else 0
     check_geometry(op, spatial)
     for name, extra in ranks.items():
         rank = getattr(op, name).type.rank
         if rank is not None and rank != spatial + extra:
-            raise shape_error(op, f"(C1): {name} must have rank {spatial + extra}, for {spatial} spatial axes")
+            raise shape_error(op,
+                              f"(C1): {name} must have rank {spatial + extra}, for {spatial} spatial axes")
     if not isinstance(op.groups, int) or op.groups < 1:
         raise shape_error(op, f"(C6): groups must be a number of 1 or more, not {op.groups}")
     return same_dtype(op)
@@ -148,14 +150,14 @@ def _ungrouped(x: Any, dims: Any) -> Any:
 
 def _computing(*arrays: Any) -> Any:
     """Half types are summed as float32."""
-    wide = np.float32 if arrays[0].dtype.itemsize == 2 and arrays[0].dtype.kind not in "iu" else arrays[0].dtype
-    return [a.astype(wide) for a in arrays]
+    half = arrays[0].dtype.itemsize == 2 and arrays[0].dtype.kind not in "iu"
+    return [a.astype(np.float32) if half else a for a in arrays]
 
 
 def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
     x, filters = _computing(x, filters)
     found = slides(x.shape[1:-1], filters.shape[:-2], attrs)
-    dims = (x.shape[0], *(int(s.count) for s in found))
+    dims = (x.shape[0], *(number(s.count) for s in found))
     padded, result = pad_array(x, found), np.zeros((*dims, filters.shape[-1]), x.dtype)
     if result.size and x.size:
         for u, cut in parts(found):
@@ -335,12 +337,14 @@ def _spatial(t: Tensor, start: int, stop: int) -> tuple[Dim, ...]:
 
 
 def _input_grad_of(op: Operation, g: Tensor, filters: Tensor, x: Tensor) -> Tensor:
-    result: Tensor = convolution_input_grad(g, filters, shape=_spatial(x, 1, len(op.strides) + 1), **_geometry(op))
+    result: Tensor = convolution_input_grad(g, filters, shape=_spatial(x, 1, len(op.strides) + 1),
+                                            **_geometry(op))
     return result
 
 
 def _filter_grad_of(op: Operation, x: Tensor, g: Tensor, filters: Tensor) -> Tensor:
-    result: Tensor = convolution_filter_grad(x, g, shape=_spatial(filters, 0, len(op.strides)), **_geometry(op))
+    result: Tensor = convolution_filter_grad(x, g, shape=_spatial(filters, 0, len(op.strides)),
+                                             **_geometry(op))
     return result
 
 
@@ -350,13 +354,22 @@ def _call(op: Operation, x: Tensor, filters: Tensor) -> Tensor:
 
 
 _CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, padding, dilations, groups
-    ((2, 5, 6, 3), (3, 3, 3, 4), (1, 1), "VALID", (1, 1), 1), ((1, 6, 5, 2), (3, 2, 2, 3), (2, 2), "SAME", (1, 1), 1),
-    ((2, 4, 3, 5), (1, 1, 5, 2), (1, 1), "SAME", (1, 1), 1), ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID", (1, 1), 1),
-    ((1, 7, 7, 2), (3, 3, 2, 2), (1, 1), "SAME", (2, 3), 1), ((1, 6, 6, 1), (2, 3, 1, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 1),
-    ((2, 7, 2), (3, 2, 3), (2,), "SAME", (1,), 1), ((1, 3, 4, 3, 2), (2, 2, 2, 2, 2), (1, 2, 1), "SAME", (1, 1, 1), 1),
-    ((1, 4, 4, 6), (2, 2, 3, 4), (1, 1), "SAME", (1, 1), 2), ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME", (1, 1), 3),
-    ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2), ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1), "SAME", (1, 1), 18),
-    ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1), ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME", (1, 1), 1),
+    ((2, 5, 6, 3), (3, 3, 3, 4), (1, 1), "VALID", (1, 1), 1), ((1, 6, 5, 2), (3, 2, 2, 3), (2, 2), "SAME",
+                                                               (1, 1), 1),
+    ((2, 4, 3, 5), (1, 1, 5, 2), (1, 1), "SAME", (1, 1), 1), ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID",
+                                                              (1, 1), 1),
+    ((1, 7, 7, 2), (3, 3, 2, 2), (1, 1), "SAME", (2, 3), 1), ((1, 6, 6, 1), (2, 3, 1, 2), (2, 1), ((1, 0),
+                                                                                                   (2,
+                                                                                                    1)),
+                                                              (1, 2), 1),
+    ((2, 7, 2), (3, 2, 3), (2,), "SAME", (1,), 1), ((1, 3, 4, 3, 2), (2, 2, 2, 2, 2), (1, 2, 1), "SAME",
+                                                    (1, 1, 1), 1),
+    ((1, 4, 4, 6), (2, 2, 3, 4), (1, 1), "SAME", (1, 1), 2), ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME",
+                                                              (1, 1), 3),
+    ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2), ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1),
+                                                               "SAME", (1, 1), 18),
+    ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1), ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME",
+                                                              (1, 1), 1),
     ((1, 3, 3, 2), (2, 2, 2, 0), (1, 1), "SAME", (1, 1), 1))
 
 
@@ -365,7 +378,7 @@ def _samples(make: Any) -> tuple[Sample, ...]:
     found = []
     for x, filters, strides, padding, dilations, groups in _CASES:
         attrs = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
-        counts = [int(s.count) for s in slides(x[1:-1], filters[:-2], attrs)]
+        counts = [number(s.count) for s in slides(x[1:-1], filters[:-2], attrs)]
         operands, shape = make(x, filters, (x[0], *counts, filters[-1]))
         found.append(Sample(operands, attrs if shape is None else {**attrs, "shape": shape}))
     return tuple(found)
@@ -375,10 +388,11 @@ convolution: OpDef = OpDef(
     "convolution", "x filters", infer=_convolution_type, attrs=_GEOMETRY, expand=_convolution, late=True,
     numpy=_convolution_numpy, tf_name="Conv2D",
     grad=lambda op, g: (_input_grad_of(op, g, op.filters, op.x), _filter_grad_of(op, op.x, g, op.filters)),
-    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation - before.., c] * filters[u.., c, o], the "
+    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation - before.., c] * filters[u.., c, o], "
         "channels in and out being cut into `groups`: filters are [spatial..., in / groups, out].",
     samples=(*_samples(lambda x, filters, out: ((x, filters), None)),
-             Sample(((1, 4, 4, 2), (2, 2, 2, 3)), {"strides": (1, 1), "dilations": (1, 1)}, dtype=int32, smooth=False),
+             Sample(((1, 4, 4, 2), (2, 2, 2, 3)), {"strides": (1, 1), "dilations": (1, 1)}, dtype=int32,
+                    smooth=False),
              Sample(((1, 4, 4, 2), (2, 2, 2, 3)), {"strides": (1, 1), "dilations": (1, 1)}, dtype=float16,
                     smooth=False)))
 
@@ -386,7 +400,7 @@ convolution_input_grad: OpDef = OpDef(
     "convolution_input_grad", "g filters", infer=_input_grad_type, attrs=_BACK, dim_attrs=("shape",),
     expand=_input_grad, late=True, numpy=_input_grad_numpy, tf_name="Conv2DBackpropInput",
     grad=lambda op, r: (_call(op, r, op.filters), _filter_grad_of(op, r, op.g, op.filters)),
-    doc="The gradient of `convolution` to x, of the spatial dims `shape`; also called transposed convolution.",
+    doc="The gradient of `convolution` to x, of the spatial dims `shape`; a transposed convolution.",
     samples=_samples(lambda x, filters, out: ((out, filters), x[1:-1])))
 
 convolution_filter_grad: OpDef = OpDef(

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import int32
+from graphflow.compiler.ir.dtypes import int32, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -19,7 +19,7 @@ from graphflow.compiler.loops.forms import Indexed, Let, Load
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.logic import equal, where_v2, zero_unless
 from graphflow.compiler.ops.reductions import reduce_max, reduce_min, reduce_sum
-from graphflow.compiler.ops.rules import check_kind, equal_dims, same_dtype
+from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import expand_dims
 from graphflow.compiler.ops.windows import (
@@ -95,9 +95,11 @@ _TOPS = np.array([2, 2, 3, 3], np.float32).reshape(1, 2, 2, 1)
 first_in_window = OpDef(
     "first_in_window", "x y", infer=_first_type, attrs=GEOMETRY, expand=_first, numpy=_first_numpy,
     grad=lambda op, g: (None, None),
-    doc="The number of the first element of each window of x that equals y; the window's size where none does.",
-    samples=calls((_TIED, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)), (_TIED, _TOPS, (2, 2), (2, 2), "SAME", (1, 1)),
-                  ((1, 4, 2), (1, 2, 2), (2,), (2,), "VALID", (1,)), ((0, 4, 2), (0, 2, 2), (2,), (2,), "SAME", (1,))))
+    doc="The number of the first element of each window of x that equals y, or the window's size.",
+    samples=calls((_TIED, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)), (_TIED, _TOPS, (2, 2), (2, 2), "SAME",
+                                                                    (1, 1)),
+                  ((1, 4, 2), (1, 2, 2), (2,), (2,), "VALID", (1,)), ((0, 4, 2), (0, 2, 2), (2,), (2,),
+                                                                      "SAME", (1,))))
 
 
 def _place_type(op: Operation) -> TensorType:
@@ -146,7 +148,8 @@ place_in_windows: OpDef = OpDef(
              *calls(((1, 3, 3, 1), _ALL_NINE, (3, 3), (2, 2), "SAME", (1, 1)), shape=(5, 6)),
              *calls(((1, 3, 3, 1), _ALL_NINE % 4, (2, 2), (1, 1), ((1, 1), (1, 1)), (2, 2)), shape=(3, 3))))
 pick_in_windows: OpDef = OpDef(
-    "pick_in_windows", "x chosen", infer=_pick_type, attrs=GEOMETRY, mixed=True, expand=_pick, numpy=_pick_numpy,
+    "pick_in_windows", "x chosen", infer=_pick_type, attrs=GEOMETRY, mixed=True, expand=_pick,
+    numpy=_pick_numpy,
     grad=lambda op, g: (place_in_windows(g, op.chosen, **back_attrs(op, op.x)), None),
     tf_name="MaxPoolGradGrad", doc="The element of each window that has the number chosen for it.",
     samples=calls(((1, 5, 4, 1), _CORNERS, (2, 2), (2, 2), "VALID", (1, 1)),
@@ -172,7 +175,8 @@ def _max_pool(op: Operation) -> Tensor:
 def _max_pool_numpy(x: Any, size: Any, **attrs: Any) -> Any:
     lowest = _lowest(x.dtype)
     values = windows_numpy(x, size, lowest, **attrs)
-    return np.max(values, axis=kernel_axes(len(size)), initial=np.asarray(lowest, x.dtype)[()])
+    maximum: Any = np.max
+    return maximum(values, axis=kernel_axes(len(size)), initial=np.asarray(lowest, x.dtype)[()])
 
 
 def _max_pool_grad(op: Operation, g: Tensor) -> Tensor:
@@ -192,7 +196,8 @@ _NAN_POOL = Sample((np.array([1, np.nan, 3, -np.inf], np.float32).reshape(1, 4, 
 max_pool = OpDef(
     "max_pool", "x", infer=_pool_type("number"), attrs=GEOMETRY, expand=_max_pool, numpy=_max_pool_numpy,
     grad=_max_pool_grad, tf_name="MaxPool",
-    samples=(*calls(*_POOLS), _NAN_POOL, Sample(((1, 4, 1),), {"size": (3,), "strides": (1,), "padding": "SAME",
+    samples=(*calls(*_POOLS), _NAN_POOL, Sample(((1, 4, 1),), {"size": (3,), "strides": (1,),
+                                                               "padding": "SAME",
                                                              "dilations": (1,)}, dtype=int32, smooth=False)))
 
 
@@ -251,3 +256,44 @@ def _avg_pool_grad(op: Operation, g: Tensor) -> Tensor:
 
 avg_pool = OpDef("avg_pool", "x", infer=_pool_type("float"), attrs=GEOMETRY, expand=_avg_pool,
                  numpy=_avg_pool_numpy, grad=_avg_pool_grad, tf_name="AvgPool", samples=calls(*_POOLS))
+
+
+# Where in the image the chosen elements are
+
+def _position_type(op: Operation) -> TensorType:
+    check_kind(op, "int")
+    spatial_dims(op, op.chosen)
+    return TensorType(op.dtype, op.chosen.type.dims)
+
+
+def _position_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
+    """Row-major in [spatial..., channels]; the number of the element is taken apart from its last axis on."""
+    left, index = E.cast(load(0, at), int64), []
+    found = slides(open_dims(op.shape), op.size, op.attrs)
+    for s, i in zip(reversed(found), reversed(at[1:-1]), strict=True):
+        u, left = E.call("floormod", left, s.size), E.call("floordiv", left, s.size)
+        index.append(u * s.dilation + E.index(s.position(i, 0)))
+    total = E.index(at[0] if op.with_batch else 0)
+    for s, position in zip(found, reversed(index), strict=True):
+        total = total * E.index(s.extent) + position
+    return E.cast(total * E.index(op.chosen.type.known_dims[-1]) + E.index(at[-1]), op.dtype)
+
+
+def _position_numpy(chosen: Any, shape: Any, size: Any, dtype: Any, with_batch: bool, **attrs: Any) -> Any:
+    found = slides(shape, size, attrs)
+    grid = np.indices(chosen.shape)
+    elements = np.unravel_index(np.minimum(chosen, int(np.prod(size)) - 1), size)
+    index = [s.position(i, u) for s, i, u in zip(found, grid[1:-1], elements, strict=True)]
+    total = grid[0] if with_batch else 0
+    for n, position in zip((*shape, chosen.shape[-1]), (*index, grid[-1]), strict=True):
+        total = total * n + position
+    return np.asarray(total, dtype.numpy)
+
+
+chosen_position = OpDef(
+    "chosen_position", "chosen", infer=_position_type, dim_attrs=("shape",), numpy=_position_numpy,
+    attrs={**BACK, "dtype": int64, "with_batch": False}, lower=Indexed(_position_element),
+    doc="The row-major position in [shape..., channels] of the element of each window that has a number.",
+    samples=(*calls((_CORNERS, (2, 2), (2, 2), "VALID", (1, 1)), shape=(5, 4)),
+             *calls((_ALL_NINE, (3, 3), (2, 2), "SAME", (1, 1)), shape=(5, 6), with_batch=True, dtype=int32),
+             *calls((np.array([[[1, 0], [2, 2]]], np.int32), (3,), (1,), "VALID", (2,)), shape=(6,))))

@@ -107,14 +107,16 @@ def check_geometry(op: Operation, rank: int) -> None:
             raise shape_error(op, f"(C3): {key} {value} is unknown while the graph is compiled")
         if not isinstance(value, tuple) or len(value) != rank or any(
                 not isinstance(v, int) or v < 1 for v in value):
-            raise shape_error(op, f"(C3): {key} {value} must hold a number of 1 or more for each of the {rank} "
+            raise shape_error(op,
+                              f"(C3): {key} {value} must hold a number of 1 or more for each of the {rank} "
                                   f"spatial axes")
     padding = op.padding
     if padding in ("SAME", "VALID"):
         return
     if not isinstance(padding, tuple) or len(padding) != rank or any(
             len(pair) != 2 or min(pair) < 0 for pair in padding):
-        raise shape_error(op, f'(C4): padding {padding!r} must be "SAME", "VALID" or a pair of numbers of 0 or '
+        raise shape_error(op,
+                          f'(C4): padding {padding!r} must be "SAME", "VALID" or a pair of numbers of 0 or '
                               f"more for each of the {rank} spatial axes")
 
 
@@ -158,24 +160,30 @@ def parts(found: Sequence[Slide]) -> Iterator[tuple[tuple[int, ...], tuple[slice
     """Each element of a window, with where all windows have it in the padded array."""
     for u in np.ndindex(*(s.size for s in found)):
         starts = [v * s.dilation for v, s in zip(u, found, strict=True)]
-        cut = tuple(slice(b, b + (int(s.count) - 1) * s.stride + 1 if s.count else b, s.stride)
+        cut = tuple(slice(b, b + (number(s.count) - 1) * s.stride + 1 if s.count else b, s.stride)
                     for b, s in zip(starts, found, strict=True))
         yield u, (slice(None), *cut)
 
 
+def number(d: Any) -> int:
+    """A dim as the int that it is once there are arrays."""
+    return int(d)
+
+
 def pad_array(x: Array, found: Sequence[Slide], fill: Any = 0) -> Array:
-    pairs = [(int(s.before), int(s.after)) for s in found]
+    pairs = [(number(s.before), number(s.after)) for s in found]
     return np.pad(x, [(0, 0), *pairs, (0, 0)], constant_values=np.asarray(fill, x.dtype))
 
 
 def padded_zeros(batch: int, found: Sequence[Slide], channels: int, dtype: Any) -> Array:
-    extents = [int(s.extent + s.before + s.after) for s in found]
+    extents = [number(s.extent + s.before + s.after) for s in found]
     return np.zeros((batch, *extents, channels), dtype)
 
 
 def cropped(x: Array, found: Sequence[Slide]) -> Array:
-    cut = tuple(slice(int(s.before), int(s.before + s.extent)) for s in found)
-    return x[(slice(None), *cut)]
+    cut = [slice(number(s.before), number(s.before + s.extent)) for s in found]
+    key = (slice(None), *cut)
+    return x[key]
 
 
 # windows: gathered
@@ -233,11 +241,16 @@ def all_of(tests: Sequence[E.Expr]) -> E.Expr:
 
 def windows_numpy(x: Any, size: Any, fill: Any, **attrs: Any) -> Any:
     found = slides(x.shape[1:-1], size, attrs)
-    padded, counts = pad_array(x, found, fill), [int(s.count) for s in found]
+    padded, counts = pad_array(x, found, fill), [number(s.count) for s in found]
     result = np.empty((x.shape[0], *counts, *size, x.shape[-1]), x.dtype)
     for u, cut in parts(found):
-        result[(slice(None), *(slice(None),) * len(size), *u)] = padded[cut]
+        result[element_of_all(u)] = padded[cut]
     return result
+
+
+def element_of_all(u: tuple[int, ...]) -> Any:
+    """The key of one element of each of the `windows`."""
+    return (slice(None),) * (1 + len(u)) + u
 
 
 def geometry(op: Operation) -> dict[str, Any]:
@@ -282,7 +295,7 @@ def _covering_type(op: Operation) -> TensorType:
     check_geometry(op, len(op.size))
     t = op.operands[0]
     dims = t.type.dims
-    covers = op.size if op.by_element else map(most_holders, op.size, op.strides, op.dilations)
+    covers: Any = op.size if op.by_element else map(most_holders, op.size, op.strides, op.dilations)
     ends = (None, None) if dims is None else (dims[0], dims[-1])
     return TensorType(t.dtype, (ends[0], *open_dims(op.shape), *covers, ends[1]))
 
@@ -323,8 +336,8 @@ def _holder_tests(s: Slide, window: Dim, element: Dim, rest: Dim, candidates: in
 def _holder_table(s: Slide, by_element: bool) -> Array:
     """`holder` for every element and candidate: [extent, candidates, 3]"""
     candidates = s.size if by_element else s.covers
-    rows = [[s.holder(h, q, by_element) for q in range(candidates)] for h in range(int(s.extent))]
-    return np.array(rows, np.int64).reshape(int(s.extent), candidates, 3)
+    rows = [[s.holder(h, q, by_element) for q in range(candidates)] for h in range(number(s.extent))]
+    return np.array(rows, np.int64).reshape(number(s.extent), candidates, 3)
 
 
 def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, by_element: bool, shape: Any, size: Any,
@@ -338,37 +351,38 @@ def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, by_element:
         lay = [1] * (2 * rank)
         lay[k], lay[rank + k] = table.shape[:2]
         i, u, rest = (table[..., j].reshape(lay) for j in range(3))
-        ok = (rest == 0) & (i >= 0) & (i < int(s.count)) & (u < s.size)
+        ok = (rest == 0) & (i >= 0) & (i < number(s.count)) & (u < s.size)
         inside = inside & ok
         index.append(np.where(ok, i, 0))
         element.append(np.where(ok, u, 0))
     if 0 in values.shape:
         return np.zeros((values.shape[0], *inside.shape, values.shape[-1]), values.dtype)
     at = (slice(None), *index)
-    taken = values[(*at, *element)] if whole else values[at]
+    taken = values[at + tuple(element)] if whole else values[at]
+    inside = inside[None, ..., None]
     if chosen is not None:
-        number = np.ravel_multi_index(np.broadcast_arrays(*element), size)
-        inside = inside[None, ..., None] & (chosen[at] == number[None, ..., None])
-    else:
-        inside = inside[None, ..., None]
+        numbers = np.ravel_multi_index(np.broadcast_arrays(*element), size)
+        inside = inside & (chosen[at] == numbers[None, ..., None])
     return np.where(inside, taken, np.zeros((), values.dtype))
 
 
+_CHOICES = np.arange(18, dtype=np.int32).reshape(1, 3, 3, 2) % 9
 _COVER_SAMPLES = (
     *calls(((2, 4, 3, 2, 2, 3), (2, 2), (1, 1), "VALID", (1, 1)), whole=True, shape=(5, 4)),
     *calls(((1, 2, 2, 2), (2, 2), (2, 2), "VALID", (1, 1)), shape=(5, 4)),
-    *calls(((1, 3, 3, 2), np.arange(18, dtype=np.int32).reshape(1, 3, 3, 2) % 9, (3, 3), (2, 2), "SAME", (1, 1)),
-            shape=(5, 6)),
+    *calls(((1, 3, 3, 2), _CHOICES, (3, 3), (2, 2), "SAME", (1, 1)), shape=(5, 6)),
     *calls(((1, 3, 3, 2), (3, 2), (2, 1), "SAME", (1, 2)), by_element=True, shape=(5, 3)),
     *calls(((2, 3, 3, 1), (3,), (2,), ((1, 2),), (2,)), whole=True, shape=(7,)))
 
 covering = OpDef(
-    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False, "by_element": False}, dim_attrs=("shape",), mixed=True,
+    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False, "by_element": False},
+    dim_attrs=("shape",), mixed=True,
     lower=Indexed(_covering_element, cheap=True), numpy=_covering_numpy, samples=_COVER_SAMPLES,
-    doc="For each element, a value of each window that may hold it, 0 where none does: [batch, counts..., c] -> "
-        "[batch, shape..., candidates..., c]. With `whole` the operand has the window's axes as well; with a "
-        "second operand, of numbers, a window counts only for the element that it chose. The candidates are the "
-        "windows that come into question, or by element, those that hold it as element 0, 1, ...")
+    doc="For each element, a value of each window that may hold it, 0 where none does: "
+        "[batch, counts..., c] -> [batch, shape..., candidates..., c]. With `whole` the operand has the "
+        "window's axes as well; with a second operand, of numbers, a window counts only for the element that "
+        "it chose. Candidates are the windows that come into question, or by element, those that hold it as "
+        "element 0, 1, ...")
 
 
 def summed(op: Operation, *values: Tensor, whole: bool = False) -> Tensor:
@@ -383,7 +397,8 @@ def back_type(op: Operation, t: Tensor, extra: int) -> TensorType:
     spatial = spatial_dims(op, t, extra)
     shape = open_dims(op.shape)
     if len(shape) != len(op.size):
-        raise shape_error(op, f"(C2): shape {list(op.shape)} must hold the {len(op.size)} spatial dims of the result")
+        raise shape_error(op,
+                          f"(C2): shape {list(op.shape)} must hold {len(op.size)} spatial dims")
     if spatial is None:
         return TensorType(t.dtype, (None, *shape, None))
     counts = window_counts(op, shape, op.size)
@@ -397,7 +412,7 @@ def _fold_numpy(g: Any, shape: Any, size: Any, **attrs: Any) -> Any:
     found = slides(shape, size, attrs)
     result = padded_zeros(g.shape[0], found, g.shape[-1], g.dtype)
     for u, cut in parts(found):
-        result[cut] += g[(slice(None), *(slice(None),) * len(size), *u)]
+        result[cut] += g[element_of_all(u)]
     return cropped(result, found)
 
 
@@ -429,7 +444,7 @@ def _spread_numpy(g: Any, shape: Any, size: Any, **attrs: Any) -> Any:
 spread_windows: OpDef = OpDef(
     "spread_windows", "g", infer=lambda op: back_type(op, op.g, 0), attrs=BACK, dim_attrs=("shape",),
     expand=lambda op: summed(op, op.g), numpy=_spread_numpy, grad=_sum_windows,
-    doc="The sum, for each element, of one value of each window that holds it: the way back of a sum of windows.",
+    doc="The sum, for each element, of one value of each window that holds it: the way back of their sums.",
     samples=(*calls(((2, 4, 3, 3), (2, 2), (1, 1), "VALID", (1, 1)), shape=(5, 4)),
              *calls(((1, 3, 3, 2), (3, 3), (2, 2), "SAME", (1, 1)), shape=(5, 6)),
              *calls(((1, 2, 2, 3), (2, 2), (2, 2), "VALID", (1, 1)), shape=(4, 5)),
