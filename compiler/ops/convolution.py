@@ -25,7 +25,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.reductions import reduce_sum
-from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, same_dtype
+from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
 from graphflow.compiler.ops.windows import (
@@ -110,7 +110,7 @@ def _input_grad_type(op: Operation) -> TensorType:
     rank = len(op.strides)
     g, filters, shape = _dims(op.g, 2 + rank), _dims(op.filters, 2 + rank), _shape_attr(op, rank)
     _decide(op, filters[:rank])
-    equal_dims(op, [(*window_counts(op, shape, filters[:rank]), filters[-1]), g[1:]])
+    _must_give(op, g, (g[0], *window_counts(op, shape, filters[:rank]), filters[-1]))
     narrow = filters[-2]
     return TensorType(dtype, (g[0], *shape, None if narrow is None else narrow * op.groups))
 
@@ -120,7 +120,7 @@ def _filter_grad_type(op: Operation) -> TensorType:
     rank = len(op.strides)
     x, g, shape = _dims(op.x, 2 + rank), _dims(op.g, 2 + rank), _shape_attr(op, rank)
     _decide(op, shape)
-    equal_dims(op, [(x[0], *window_counts(op, x[1:-1], shape)), g[:-1]])
+    _must_give(op, g, (x[0], *window_counts(op, x[1:-1], shape), g[-1]))
     if op.groups > 1:
         _decide(op, (x[-1], g[-1]))
     wide = x[-1]
@@ -128,6 +128,16 @@ def _filter_grad_type(op: Operation) -> TensorType:
         _channels(op, wide, None, g[-1])
         raise shape_error(op, f"(C2): {wide} input channels are not {op.groups} groups")
     return TensorType(dtype, (*shape, None if wide is None else wide // op.groups, g[-1]))
+
+
+def _must_give(op: Operation, g: Any, wanted: Any) -> None:
+    """g is of the shape that the convolution it comes from gives."""
+    try:
+        for d, w in zip(g, wanted, strict=True):
+            op.graph.rules.equal(d, w)
+    except ValueError:
+        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {list(wanted)}, "
+                              f"but g is {list(g)}") from None
 
 
 def _shape_attr(op: Operation, rank: int) -> Any:

@@ -207,9 +207,9 @@ def _held(s: Slide, i: Dim) -> Dim:
     """How many elements of window i are not padding."""
     start = i * s.stride - s.before
     if s.dilation == 1:
-        return D.minimum(start + s.size, s.extent) - D.maximum(start, 0)
+        return D.maximum(D.minimum(start + s.size, s.extent) - D.maximum(start, 0), 0)
     past = D.minimum((s.extent - start + s.dilation - 1) // s.dilation, s.size)
-    return past - (D.maximum(-start, 0) + s.dilation - 1) // s.dilation
+    return D.maximum(past - (D.maximum(-start, 0) + s.dilation - 1) // s.dilation, 0)
 
 
 def _counts_type(op: Operation) -> TensorType:
