@@ -23,12 +23,14 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
 from graphflow.compiler.ops.windows import (
+    Slide,
     check_geometry,
     covering,
     cropped,
@@ -45,6 +47,7 @@ from graphflow.compiler.ops.windows import (
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
+_FEW_CHANNELS = 16  # less than a vector
 
 
 # Types
@@ -242,8 +245,18 @@ def _patches(op: Operation, x: Tensor, size: Any) -> Tensor:
     """A row for each window: [rows, window elements and channels]."""
     if _is_pointwise(op, size):
         return _split(x, op.groups, len(size) + 1)
-    found = windows(x, size=size, **_window_attrs(op))
-    return _split(found, op.groups, len(size) + 1)
+    attrs, channels = {"size": size, **_window_attrs(op)}, x.type.known_dims[-1]
+    if isinstance(channels, int) and channels < _FEW_CHANNELS:
+        x, attrs["padding"] = _padded(x, slides(x.type.known_dims[1:-1], size, attrs)), "VALID"
+    return _split(windows(x, **attrs), op.groups, len(size) + 1)
+
+
+def _padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
+    """x with zeros around: a row of a window is then one run in memory, with no tests for the edge in it."""
+    if not any(s.padded for s in found):
+        return x
+    result: Tensor = pad(x, paddings=((0, 0), *((s.before, s.after) for s in found), (0, 0)))
+    return result
 
 
 def _window_attrs(op: Operation) -> dict[str, Any]:
