@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workloads", type=_names(GROUPS), default=list(GROUPS), help="names, with commas")
     parser.add_argument("--peers", type=_names(FRAMEWORKS), default=[f for f in FRAMEWORKS if f != OURS],
                         help="frameworks beside graphflow; '' for none")
@@ -80,14 +80,15 @@ def _cores(text: str) -> list[int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"numbers with commas, as in 0,1; not {text!r}") from None
     if not set(cores) <= os.sched_getaffinity(0):
-        raise argparse.ArgumentTypeError(f"this process may use {sorted(os.sched_getaffinity(0))}, not {text}")
+        raise argparse.ArgumentTypeError(f"there are {sorted(os.sched_getaffinity(0))}, not {text}")
     return cores
 
 
 def _interpreter(text: str) -> tuple[str, str]:
     key, _, python = text.partition("=")
     if key not in FRAMEWORKS or not os.access(python, os.X_OK):
-        raise argparse.ArgumentTypeError(f"KEY=PYTHON: a key of {', '.join(FRAMEWORKS)} and a program; not {text!r}")
+        keys = ", ".join(FRAMEWORKS)
+        raise argparse.ArgumentTypeError(f"KEY=PYTHON: a key of {keys} and a program; not {text!r}")
     return key, python
 
 
@@ -100,20 +101,22 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _measure(settings: Settings, console: Console) -> Results:
     """With a bar on a terminal, and a line for each result everywhere."""
-    columns = BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(), TextColumn("{task.description}")
+    columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(),
+               TextColumn("{task.description}"))
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=1.0)
 
-        def say(text: str, done: float) -> None:
+        def say(text: str, done: float, kept: bool) -> None:
             progress.update(task, completed=done, description=text)
-            if text.count(":") > 1 or ": " in text and not console.is_terminal:
+            if kept:
                 console.print(text, highlight=False)
         return run(settings, say)
 
 
 def _list(console: Console) -> None:
     for group, members in GROUPS.items():
-        console.print(f"{group:20} {members[0].title}" + (f" and {len(members) - 1} more" if members[1:] else ""))
+        more = f" and {len(members) - 1} more" if members[1:] else ""
+        console.print(f"{group:20} {members[0].title}{more}")
     console.print("frameworks: " + ", ".join(FRAMEWORKS))
 
 

@@ -17,7 +17,7 @@ NAMES = {w.name: w for w in WORKLOADS}
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one workload in one framework; seconds and bytes. The median of a row is that of its rounds' medians."""
+    """Of one workload in one framework, in seconds and bytes; `step` is the median of the rounds' medians."""
 
     row: Row
     step: float
@@ -65,7 +65,7 @@ def speedup(entries: dict[str, Figures | Row], peer: str = "") -> float | None:
 
 
 def geometric_mean(results: Results, peer: str = "", dense: bool = True) -> tuple[float, int] | None:
-    """Of the speedups, and of how many groups; a group's workloads count as one. `dense`: with products' too."""
+    """Of the speedups, and of how many groups, whose workloads count as one. `dense`: with products' too."""
     groups: dict[str, list[float]] = {}
     for name, entries in by_workload(results).items():
         ratio = speedup(entries, peer)

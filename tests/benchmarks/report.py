@@ -9,6 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -25,14 +26,17 @@ from tests.benchmarks.figures import (
 )
 from tests.benchmarks.runner import Results, Row, Settings, rows_as_data
 
+COLUMNS = ("workload", "framework", "step", "p10, p90", "ours is", "cold", "warm", "memory", "GB/s",
+           "GFLOP/s", "share", "error")
+
 
 def show(results: Results, console: Console) -> None:
     """Every workload in every framework, then the geometric means."""
-    table = Table(title="Benchmarks: a step, the first call, memory", caption=_machine(results))
-    for name in ("workload", "framework"):
-        table.add_column(name, no_wrap=True)
-    for name in ("step", "p10-p90", "ours is", "cold", "warm", "memory", "GB/s", "GFLOP/s", "share", "error"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table(title="Benchmarks: a step, the first call, memory", caption=_machine(results),
+                  box=box.SIMPLE)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
+    notes: dict[str, list[str]] = {}
     for workload, entries in by_workload(results).items():
         fastest = best_peer(entries)
         for k, (framework, entry) in enumerate(entries.items()):
@@ -41,9 +45,11 @@ def show(results: Results, console: Console) -> None:
                 table.add_row(title, framework, *_cells(entry, entries, fastest, results),
                               end_section=k == len(entries) - 1)
             else:
-                table.add_row(title, framework, f"[dim]{entry.problem or 'nothing measured'}[/]",
-                              end_section=k == len(entries) - 1)
+                table.add_row(title, framework, "-", end_section=k == len(entries) - 1)
+                notes.setdefault(f"{framework}: {entry.problem or 'nothing measured'}", []).append(workload)
     console.print(table)
+    for problem, workloads in notes.items():
+        console.print(f"{problem} ({', '.join(workloads)})", highlight=False, markup=False)
     console.print(_means(results))
 
 
@@ -54,7 +60,8 @@ def _cells(f: Figures, entries: dict[str, Any], fastest: Figures | None, results
         against = f"[bold]{against}[/]"
     error = f.row.error if f.row.error is not None else math.nan
     wrong = not error <= NAMES[f.row.workload].tolerance
-    return [duration(f.step), f"{duration(f.p10)}-{duration(f.p90)}", against, duration(f.cold), duration(f.warm),
+    spread = f"{100 * (f.p10 / f.step - 1):+.0f} {100 * (f.p90 / f.step - 1):+.0f} %"
+    return [duration(f.step), spread, against, duration(f.cold), duration(f.warm),
             f"{f.memory / 2 ** 20:,.0f} MiB", _figure(f.row.bytes / f.step / 1e9),
             _figure(f.row.flops / f.step / 1e9), f"{100 * share(f, results.peaks):.0f} %",
             f"[red]{error:.0e}[/]" if wrong else f"{error:.0e}"]
@@ -78,16 +85,19 @@ def _machine(results: Results) -> str:
     peaks = results.peaks
     versions = ", ".join(f"{k} {v}" for k, v in results.versions.items())
     return (f"{versions}. Limits measured: copies {peaks['bandwidth'] / 1e9:.0f} GB/s, float32 products "
-            f"{peaks['flops'] / 1e9:.0f} GFLOP/s. 'ours is': how many times faster than the framework of the row; "
-            f"in graphflow's row, than the best peer. 'share': of the machine's limit for bytes that must move "
-            f"or operations. 'memory': the process's peak, workloads of a group together")
+            f"{peaks['flops'] / 1e9:.0f} GFLOP/s. p10, p90: of the samples, from the median. ours is: how "
+            f"many times faster than the framework of the row; in graphflow's, than the best peer. cold, "
+            f"warm: building and the first call, with empty and with filled caches. memory: the process's peak, "
+            f"workloads of a group together. share: of the machine's limit for bytes that must move or "
+            f"operations. error: the largest, relative to the largest value, against float64")
 
 
 def save(results: Results, settings: Settings, path: Path) -> None:
     """All that was measured, as JSON."""
     machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.platform(),
                "cores": list(settings.cores), "load": os.getloadavg()}
-    data = {"machine": machine, "peaks": results.peaks, "versions": results.versions, "absent": results.absent,
+    data = {"machine": machine, "peaks": results.peaks, "versions": results.versions,
+            "absent": results.absent,
             "workloads": {r.workload: NAMES[r.workload].title for r in results.rows},
             "rows": list(rows_as_data(results.rows))}
     path.write_text(json.dumps(data, indent=1) + "\n")

@@ -20,6 +20,7 @@ from tests.benchmarks.workloads import GROUPS
 ROOT = Path(__file__).resolve().parents[2]
 THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
                  "NPROC")  # the last is XLA's
+Say = Callable[[str, float, bool], None]
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,18 @@ class Failed(Exception):
     """A process that gave no result, with the last thing that it said."""
 
 
-def run(settings: Settings, say: Callable[[str, float], None]) -> Results:
-    """Measure; `say` gets a line and the share done, as soon as there is something to say."""
+def run(settings: Settings, say: Say) -> Results:
+    """Measure, saying what is done, how much of the whole that is, and whether the line is a result."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        say("measuring what the machine can do", 0.0)
+        say("measuring what the machine can do", 0.0, False)
         peaks = _process(settings, None, {"framework": "peaks"}, Path(folder))[0]
         versions, absent = _probe(settings, Path(folder))
         for key, reason in absent.items():
-            say(f"{key}: {reason}", 0.0)
+            say(f"{key}: {reason}", 0.0, True)
         rows: list[Row] = []
         for k, group in enumerate(settings.groups):
             rows += _group(settings, group, list(versions), Path(folder),
-                           lambda text, part, k=k: say(text, (k + part) / len(settings.groups)))
+                           lambda text, part, kept, k=k: say(text, (k + part) / len(settings.groups), kept))
         return Results(rows, versions, absent, peaks)
 
 
@@ -117,9 +118,9 @@ def _probe(settings: Settings, folder: Path) -> tuple[dict[str, str], dict[str, 
 
 
 def _group(settings: Settings, group: str, frameworks: Sequence[str], folder: Path,
-           say: Callable[[str, float], None]) -> list[Row]:
+           say: Say) -> list[Row]:
     """All rounds of one group; the frameworks take turns, each round beginning with another."""
-    say(f"{group}: reference", 0.0)
+    say(f"{group}: reference", 0.0, False)
     _process(settings, None, {"framework": "reference", "group": group, "folder": str(folder)}, folder)
     rows = {(w.name, f): Row(w.name, f, _cannot(w, FRAMEWORKS[f])) for f in frameworks for w in GROUPS[group]}
     turns = [(r, f) for r in range(settings.cold + settings.rounds) for f in _rotated(frameworks, r)]
@@ -128,11 +129,10 @@ def _group(settings: Settings, group: str, frameworks: Sequence[str], folder: Pa
         if all(row.problem for row in mine.values()):
             continue
         cold = number < settings.cold
-        say(f"{group}: {framework}, {'cold' if cold else 'round'} {number + 1 - (0 if cold else settings.cold)}",
-            k / len(turns))
+        say(f"{group}: {framework}, process {number + 1}", k / len(turns), False)
         _turn(settings, FRAMEWORKS[framework], group, cold, folder, mine)
     for (name, key), row in rows.items():
-        say(f"{name}: {key}: " + (row.problem or _said(row)), 1.0)
+        say(f"{name}: {key}: " + (row.problem or _said(row)), 1.0, True)
     return list(rows.values())
 
 
@@ -157,8 +157,9 @@ def _process(settings: Settings, framework: Framework | None, task: dict[str, An
     command = [settings.python(framework), "-m", "tests.benchmarks.worker",
                json.dumps({**task, "cores": list(settings.cores)})]
     try:
-        done = subprocess.run(command, cwd=ROOT, env=_environment(settings, cache), capture_output=True, text=True,
-                              timeout=settings.timeout, preexec_fn=lambda: os.sched_setaffinity(0, settings.cores))
+        done = subprocess.run(command, cwd=ROOT, env=_environment(settings, cache), capture_output=True,
+                              text=True, timeout=settings.timeout,
+                              preexec_fn=lambda: os.sched_setaffinity(0, settings.cores))
     except subprocess.TimeoutExpired as e:
         raise Failed(f"no result after {settings.timeout:.0f} s") from e
     except OSError as e:

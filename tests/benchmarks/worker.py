@@ -25,7 +25,9 @@ from tests.benchmarks.frameworks import FRAMEWORKS, Framework, reference
 from tests.benchmarks.workload import Arrays, Workload, make_inputs
 from tests.benchmarks.workloads import GROUPS
 
-RATE = 1e-3     # of the steps that are checked
+# Learning rates of the steps that are checked: large enough to move the loss, small enough for rounding to
+# stay small; Adam's first step is as large as the rate wherever a gradient is not exactly zero.
+RATES = {"sgd": 0.5, "adam": 1e-4}
 SAMPLE = 2e-4   # seconds: a sample lasts at least this long, and one call
 SAMPLES = 2000
 
@@ -62,6 +64,10 @@ def _lines(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"workload": workload.name, "import": seconds, **_one(workload, framework, task)}
 
 
+def rate(workload: Workload) -> float:
+    return RATES.get(workload.mode, 0.0)
+
+
 def version(package: str) -> str:
     """Of a framework; TensorFlow's CPU build is distributed under another name."""
     for name in (package, package + "-cpu"):
@@ -79,7 +85,7 @@ def _one(workload: Workload, framework: Framework, task: dict[str, Any]) -> dict
     build = framework.build()
     start = time.perf_counter()
     try:
-        step = build(workload, params, data, RATE if check else 0.0, len(task["cores"]))
+        step = build(workload, params, data, rate(workload) if check else 0.0, len(task["cores"]))
         result = step()
     except (AttributeError, NotImplementedError) as e:
         if framework.package != "graphflow":
@@ -149,7 +155,7 @@ def relative_error(got: np.ndarray, want: np.ndarray) -> float:
 
 def _refer(workload: Workload, folder: str) -> dict[str, Any]:
     params, data = make_inputs(workload)
-    steps = reference.outputs(workload, params, data, RATE)
+    steps = reference.outputs(workload, params, data, rate(workload))
     named = {f"{s}_{k}": a for s, arrays in enumerate(steps) for k, a in enumerate(arrays)}
     np.savez(_path(folder, workload.name), **named)
     return {"workload": workload.name, "steps": len(steps)}
@@ -167,9 +173,9 @@ def _path(folder: str, name: str) -> str:
 
 def check(workload: Workload, params: Arrays, data: Arrays, framework: Framework) -> float:
     """The error of a framework's first steps against the reference, in this process."""
-    step = framework.build()(workload, params, data, RATE, 1)
+    step = framework.build()(workload, params, data, rate(workload), 1)
     steps = [_arrays(step()) for _ in range(workload.checked_steps)]
-    return _error(steps, reference.outputs(workload, params, data, RATE))
+    return _error(steps, reference.outputs(workload, params, data, rate(workload)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a workload is: seeded inputs, one function per framework, a float64 reference, and the work it must do.
+"""What a workload is: seeded inputs, one function per framework, a float64 reference, the work it must do.
 
-Frameworks differ in how they differentiate, update and compile; that is in `frameworks/`, once for each. A workload
-says only what is computed: `tf1(tf, p, d)` (graphflow and TensorFlow alike), `jax(p, d)`, `torch(p, d)`,
-`pytensor(p, d)` and `reference(p, d)` are the same function of parameters `p` and data `d`. A framework whose
-function a workload lacks is skipped, with the reason in `skips`.
+Frameworks differ in how they differentiate, update and compile; that is in `frameworks/`, once for each. A
+workload says only what is computed: `tf1(tf, p, d)` (graphflow and TensorFlow alike), `jax(p, d)`,
+`torch(p, d)`, `pytensor(p, d)` and `reference(p, d)` are the same function of parameters `p` and data `d`. A
+framework whose function a workload lacks is skipped, with the reason in `skips`.
 """
 
 from __future__ import annotations

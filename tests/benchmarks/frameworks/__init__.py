@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Framework:
-    """`method` is a workload's function for it; `builder` is module:function; `venv` names its interpreter."""
+    """`method`: a workload's function for it; `builder`: module:function; `venv`: whose interpreter."""
 
     key: str
     package: str

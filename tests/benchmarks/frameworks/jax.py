@@ -54,8 +54,9 @@ def _training(jax: Any, workload: Workload, loss: Any, p: Any, d: Any, rate: flo
     zeros = jax.tree.map(jax.numpy.zeros_like, p)
     # a copy: donation must not take the arrays that were put from numpy's memory
     own = jax.tree.map(jax.numpy.array, p)
-    state = (own, zeros, jax.tree.map(jax.numpy.array, zeros), np.float32(0)) if workload.mode == "adam" else own
-    box, speed = [state], np.float32(rate)
+    slots = zeros, jax.tree.map(jax.numpy.array, zeros)
+    box = [(own, *slots, np.float32(0)) if workload.mode == "adam" else own]
+    speed = np.float32(rate)
 
     def step() -> Any:
         value, box[0] = compiled(box[0], d, speed)

@@ -15,7 +15,8 @@ def graphflow(workload: Workload, params: Arrays, data: Arrays, rate: float, cor
     return _build(tf, workload, params, data, rate, cores)
 
 
-def tensorflow(workload: Workload, params: Arrays, data: Arrays, rate: float, cores: int) -> Callable[[], Any]:
+def tensorflow(workload: Workload, params: Arrays, data: Arrays, rate: float,
+               cores: int) -> Callable[[], Any]:
     import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
@@ -27,7 +28,8 @@ def _build(tf: Any, workload: Workload, params: Arrays, data: Arrays, rate: floa
     config = tf.ConfigProto(intra_op_parallelism_threads=cores, inter_op_parallelism_threads=1)
     with tf.Graph().as_default():
         session = tf.Session(config=config)
-        variables = {k: tf.get_variable(k, v.shape, v.dtype, tf.zeros_initializer()) for k, v in params.items()}
+        zeros = tf.zeros_initializer()
+        variables = {k: tf.get_variable(k, v.shape, v.dtype, zeros) for k, v in params.items()}
         inputs = {k: tf.placeholder(v.dtype, v.shape, k) for k, v in data.items()}
         value = workload.tf1(tf, Values(variables), Values(inputs))
         feeds = dict(zip(inputs.values(), data.values(), strict=True))

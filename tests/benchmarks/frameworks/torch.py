@@ -1,4 +1,4 @@
-"""PyTorch, eager and compiled: no gradients kept where none are wanted, the fused Adam, images channels last."""
+"""PyTorch, eager and compiled: inference mode where nothing is learnt, fused Adam, images channels last."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _build(workload: Workload, params: Arrays, data: Arrays, rate: float, cores:
         return workload.torch(Values(p), Values(d))
 
     if compiled:
+        torch._dynamo.reset()  # beyond 8 functions of the same code it would quietly stop compiling
         function = torch.compile(function, dynamic=False)
     if workload.mode == "forward":
         def forward() -> Any:
@@ -42,7 +43,8 @@ def _build(workload: Workload, params: Arrays, data: Arrays, rate: float, cores:
     return _learning(torch, workload, function, p, d, rate)
 
 
-def _learning(torch: Any, workload: Workload, function: Any, p: Any, d: Any, rate: float) -> Callable[[], Any]:
+def _learning(torch: Any, workload: Workload, function: Any, p: Any, d: Any,
+              rate: float) -> Callable[[], Any]:
     if workload.mode == "gradient":
         def gradient() -> Any:
             value = function(p, d)

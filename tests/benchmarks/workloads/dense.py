@@ -84,7 +84,8 @@ class Mlp(Workload):
         params: Arrays = {}
         for k, (a, b) in enumerate(pairwise(self.sizes)):
             params |= {f"w{k}": weights(rng, a, b), f"b{k}": np.zeros(b, np.float32)}
-        return params, {"x": normal(rng, self.batch, self.sizes[0]), "y": labels(rng, self.batch, self.sizes[-1])}
+        x = normal(rng, self.batch, self.sizes[0])
+        return params, {"x": x, "y": labels(rng, self.batch, self.sizes[-1])}
 
     def flops(self) -> float:
         products = [a * b for a, b in pairwise(self.sizes)]

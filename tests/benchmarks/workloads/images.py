@@ -34,11 +34,13 @@ class LeNet(Workload):
 
     def arrays(self, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         a, b = self.channels
-        shapes = {"1": (5, 5, 1, a), "2": (5, 5, a, b), "3": (self.features, self.units), "4": (self.units, 10)}
+        shapes = {"1": (5, 5, 1, a), "2": (5, 5, a, b), "3": (self.features, self.units),
+                  "4": (self.units, 10)}
         params: Arrays = {}
         for k, shape in shapes.items():
             params |= {f"w{k}": weights(rng, *shape), f"b{k}": np.zeros(shape[-1], np.float32)}
-        return params, {"x": normal(rng, self.batch, self.side, self.side, 1), "y": labels(rng, self.batch, 10)}
+        x = normal(rng, self.batch, self.side, self.side, 1)
+        return params, {"x": x, "y": labels(rng, self.batch, 10)}
 
     def flops(self) -> float:
         a, b = self.channels
@@ -121,9 +123,11 @@ class ResNet(Workload):
             for b in range(2):
                 stride = 2 if s and not b else 1
                 side = -(-side // stride)
-                found |= {f"s{s}b{b}c1": (3, before, width, stride, side), f"s{s}b{b}c2": (3, width, width, 1, side)}
+                block = f"s{s}b{b}"
+                found[block + "c1"] = 3, before, width, stride, side
+                found[block + "c2"] = 3, width, width, 1, side
                 if stride == 2:
-                    found[f"s{s}b{b}skip"] = (1, before, width, 2, side)
+                    found[block + "skip"] = 1, before, width, 2, side
                 before = width
         return found
 
@@ -133,7 +137,8 @@ class ResNet(Workload):
             gain = np.float32(0.3 if name.endswith("c2") else 1)  # residual sums must not grow
             params[name] = weights(rng, size, size, before, after) * gain
             params[name + "_bias"] = normal(rng, after, scale=0.1)
-        params["out"], params["out_bias"] = weights(rng, self.widths[-1], self.classes), normal(rng, self.classes)
+        params["out"] = weights(rng, self.widths[-1], self.classes)
+        params["out_bias"] = normal(rng, self.classes)
         return params, {"x": normal(rng, self.batch, self.side, self.side, 3)}
 
     def flops(self) -> float:
@@ -162,9 +167,13 @@ class ResNet(Workload):
         return (x.mean((1, 2)) @ filters.out + filters.out_bias).value
 
     def tf1(self, tf: Any, p: Values, d: Values) -> Any:
-        x = self.forward(
-            p, d.x, lambda x, w, b, s: tf.nn.conv2d(x, w, strides=[1, s, s, 1], padding="SAME") + b, tf.nn.relu,
-            lambda x: tf.nn.max_pool(x, ksize=[1, 3, 3, 1], strides=[1, 2, 2, 1], padding="SAME"))
+        def conv(x: Any, w: Any, b: Any, stride: int) -> Any:
+            return tf.nn.conv2d(x, w, strides=[1, stride, stride, 1], padding="SAME") + b
+
+        def pool(x: Any) -> Any:
+            return tf.nn.max_pool(x, ksize=[1, 3, 3, 1], strides=[1, 2, 2, 1], padding="SAME")
+
+        x = self.forward(p, d.x, conv, tf.nn.relu, pool)
         return tf.matmul(tf.reduce_mean(x, [1, 2]), p.out) + p.out_bias
 
     def jax(self, p: Values, d: Values) -> Any:

@@ -114,7 +114,8 @@ class BlackScholes(Workload):
 
     def arrays(self, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         spot, strike = (rng.uniform(50, 150, self.count).astype(np.float32) for _ in range(2))
-        return {}, {"spot": spot, "strike": strike, "years": rng.uniform(0.2, 2, self.count).astype(np.float32)}
+        years = rng.uniform(0.2, 2, self.count).astype(np.float32)
+        return {}, {"spot": spot, "strike": strike, "years": years}
 
     def moved(self, p: Arrays, d: Arrays) -> float:
         return 20.0 * self.count
@@ -124,7 +125,8 @@ class BlackScholes(Workload):
 
     def prices(self, d: Values, log: Any, exp: Any, sqrt: Any, erf: Any, number: Any = float) -> Any:
         """Call and put, in any framework. Source: Black and Scholes 1973"""
-        half, root_half, growth = number(0.5), number(ROOT_HALF), number(self.rate + 0.5 * self.volatility ** 2)
+        half, root_half = number(0.5), number(ROOT_HALF)
+        growth = number(self.rate + 0.5 * self.volatility ** 2)
 
         def normal_cdf(x: Any) -> Any:
             return (erf(x * root_half) + number(1)) * half

@@ -28,15 +28,18 @@ class Lstm(Workload):
     def arrays(self, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         bias = np.zeros(4 * self.units, np.float32)
         bias[self.units:2 * self.units] = 1  # forget gates start open
-        params = {"wx": weights(rng, self.inputs, 4 * self.units), "wh": weights(rng, self.units, 4 * self.units),
-                  "b": bias, "wo": weights(rng, self.units, 10), "bo": np.zeros(10, np.float32)}
-        return params, {"x": normal(rng, self.steps, self.batch, self.inputs), "y": labels(rng, self.batch, 10)}
+        params = {"wx": weights(rng, self.inputs, 4 * self.units), "b": bias,
+                  "wh": weights(rng, self.units, 4 * self.units),
+                  "wo": weights(rng, self.units, 10), "bo": np.zeros(10, np.float32)}
+        x = normal(rng, self.steps, self.batch, self.inputs)
+        return params, {"x": x, "y": labels(rng, self.batch, 10)}
 
     def flops(self) -> float:
         cell = 2 * (self.inputs + self.units) * 4 * self.units + 14 * self.units
         return 3.0 * self.steps * self.batch * cell
 
-    def last(self, p: Values, projected: Any, zero: Any, split: Any, sigmoid: Any, tanh: Any, matmul: Any) -> Any:
+    def last(self, p: Values, projected: Any, zero: Any, split: Any, sigmoid: Any, tanh: Any,
+             matmul: Any) -> Any:
         """The hidden state after all steps, in any framework; gates in the order i, f, g, o."""
         h = c = zero
         for t in range(self.steps):
