@@ -29,6 +29,14 @@ from tests.benchmarks.runner import Results, Row, Settings, rows_as_data
 COLUMNS = ("workload", "framework", "step", "p10, p90", "ours is", "cold", "warm", "memory", "GB/s",
            "GFLOP/s", "share", "error")
 
+LEGEND = """\
+p10, p90    of the samples, from the median
+ours is     how many times faster than the framework of the row; in our row, than the fastest peer
+cold, warm  building and the first call, with caches on disk empty and filled; importing is not in it
+memory      the peak of the process; workloads of a group share one
+GB/s        of bytes that must move, inputs read and results written once; share is of the machine's limit
+error       the largest against float64, relative to the largest value"""
+
 
 def show(results: Results, console: Console) -> None:
     """Every workload in every framework, then the geometric means."""
@@ -48,6 +56,7 @@ def show(results: Results, console: Console) -> None:
                 table.add_row(title, framework, "-", end_section=k == len(entries) - 1)
                 notes.setdefault(f"{framework}: {entry.problem or 'nothing measured'}", []).append(workload)
     console.print(table)
+    console.print(LEGEND, highlight=False)
     for problem, workloads in notes.items():
         console.print(f"{problem} ({', '.join(workloads)})", highlight=False, markup=False)
     console.print(_means(results))
@@ -85,11 +94,7 @@ def _machine(results: Results) -> str:
     peaks = results.peaks
     versions = ", ".join(f"{k} {v}" for k, v in results.versions.items())
     return (f"{versions}. Limits measured: copies {peaks['bandwidth'] / 1e9:.0f} GB/s, float32 products "
-            f"{peaks['flops'] / 1e9:.0f} GFLOP/s. p10, p90: of the samples, from the median. ours is: how "
-            f"many times faster than the framework of the row; in graphflow's, than the best peer. cold, "
-            f"warm: building and the first call, with empty and with filled caches. memory: the process's peak, "
-            f"workloads of a group together. share: of the machine's limit for bytes that must move or "
-            f"operations. error: the largest, relative to the largest value, against float64")
+            f"{peaks['flops'] / 1e9:.0f} GFLOP/s.")
 
 
 def save(results: Results, settings: Settings, path: Path) -> None:

@@ -1,7 +1,8 @@
-"""PyTorch, eager and compiled: inference mode where nothing is learnt, fused Adam, images channels last."""
+"""PyTorch, eager and compiled: no gradients where nothing is learnt, fused Adam, images channels last."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,17 +30,13 @@ def _build(workload: Workload, params: Arrays, data: Arrays, rate: float, cores:
     p = {k: _parameter(torch, v, workload.images).requires_grad_(learn) for k, v in params.items()}
     d = {k: _datum(torch, v, workload.images) for k, v in data.items()}
 
-    def function(p: Any, d: Any) -> Any:
-        return workload.torch(Values(p), Values(d))
-
+    torch.set_grad_enabled(learn)
+    function, p, d = workload.torch, Values(p), Values(d)
     if compiled:
         torch._dynamo.reset()  # beyond 8 functions of the same code it would quietly stop compiling
         function = torch.compile(function, dynamic=False)
-    if workload.mode == "forward":
-        def forward() -> Any:
-            with torch.inference_mode():
-                return function(p, d)
-        return forward
+    if not learn:
+        return functools.partial(function, p, d)
     return _learning(torch, workload, function, p, d, rate)
 
 
