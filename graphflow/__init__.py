@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from graphflow import app, compat, errors, flags, initializers, logging, math, nn, random, train
+from graphflow import app, compat, errors, flags, image, initializers, logging, math, nn, random, train
 from graphflow.arrays import (
     boolean_mask,
     broadcast_static_shape,
@@ -109,6 +109,15 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.differentiation import gradients
+from graphflow.image import (
+    batch_to_space,
+    batch_to_space_nd,
+    depth_to_space,
+    extract_image_patches,
+    space_to_batch,
+    space_to_batch_nd,
+    space_to_depth,
+)
 from graphflow.initializers import (
     constant_initializer,
     glorot_normal_initializer,
@@ -302,7 +311,9 @@ __all__ = [
     "truncated_normal", "truncated_normal_initializer", "tuple", "uint16", "uint32", "uint64", "uint8",
     "uniform_unit_scaling_initializer", "unpack", "unsorted_segment_sum", "unstack", "variable_op_scope",
     "variable_scope", "variables_initializer", "variance_scaling_initializer", "where", "zeros",
-    "zeros_initializer", "zeros_like"
+    "zeros_initializer", "zeros_like",
+    "batch_to_space", "batch_to_space_nd", "depth_to_space", "extract_image_patches", "image",
+    "space_to_batch", "space_to_batch_nd", "space_to_depth",
 ]
 
 
