@@ -106,7 +106,8 @@ class Runner:
 
     def run(self, addresses: Sequence[int], sizes: dict[str, int], parts: Sequence[int] = ()) -> None:
         """Buffers a, b, out and those in `more`; `parts` are the ends of calls, if not one."""
-        numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:], *(sizes[s] for s in self.symbols)]
+        numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:],
+                   *(sizes[s] for s in self.symbols)]
         count = self.product.parts
         block = np.array([*numbers, 0, count, 1], np.int64)
         if not self.parallel:
