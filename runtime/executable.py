@@ -115,7 +115,8 @@ class Executable:
         for pair in broken(list(program.required), values):
             text = f"{program.required[pair]}: {pair[0]} must equal {pair[1]}, with {_dims_text(values)}"
             raise InvalidArgumentError(None, None, text)
-        plan = Plan(program, native, values, self._engine.store, self._engine.next_key)
+        plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
+                    self._engine.threads)
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)

@@ -15,6 +15,7 @@ from graphflow.compiler.errors import UnsupportedError
 
 _METH_FASTCALL = 0x80
 _names = itertools.count()
+_KEPT: list[Any] = []  # code that is called as long as the process lives
 
 
 class _MethodDef(ctypes.Structure):
@@ -48,16 +49,31 @@ class NativeFunction:
 
 def compile_ir(ir: str, entry: str) -> NativeFunction:
     """Compile a module whose function `entry` has the signature of a Python builtin."""
+    _check_array_layout()
+    library, (address,) = _load(ir, (entry,))
+    return NativeFunction(address, library)
+
+
+def function_addresses(ir: str, names: Sequence[str]) -> list[int]:
+    """Compile a module and give the addresses of these functions; the code stays for the process's life."""
+    library, addresses = _load(ir, names)
+    _KEPT.append(library)
+    return addresses
+
+
+def _load(ir: str, names: Sequence[str]) -> tuple[Any, list[int]]:
+    """The library and the functions' addresses; in it their names are unique."""
     from llvmlite import binding
     from numba.core.compiler_lock import global_compiler_lock
 
-    _check_array_layout()
-    name = f"graphflow_{entry}_{next(_names)}"
+    number = next(_names)
+    for name in names:
+        ir = ir.replace(f"@{name}(", f"@graphflow_{name}_{number}(")
     with global_compiler_lock:
-        library = _codegen().create_library(name)
-        library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
+        library = _codegen().create_library(f"graphflow_{names[0]}_{number}")
+        library.add_llvm_module(binding.parse_assembly(ir))
         library.finalize()
-        return NativeFunction(library.get_pointer_to_function(name), library)
+        return library, [library.get_pointer_to_function(f"graphflow_{n}_{number}") for n in names]
 
 
 @functools.lru_cache(maxsize=1)
