@@ -6,50 +6,95 @@ import ctypes
 import functools
 import glob
 import os
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.codegen.gemm_limit import (
-    GET,
-    LIMITED,
-    SET,
-    STATE,
-    STATE_WORDS,
-    gemm_limit_ir,
-    routine_name,
-)
-
+Run = Callable[[Sequence[Any]], list[Any]]
 _PREFIXES = ("scipy_cblas_{}gemm64_", "cblas_{}gemm64_")
 
 
-@functools.lru_cache(maxsize=64)
-def gemm_addresses(threads: int = 0) -> tuple[int, int]:
-    """Addresses of f32 and f64 routines with the signature of cblas_?gemm and 64-bit integers.
-
-    They use at most so many threads (0: as many as the library is set to), and leave its setting as it was.
-    """
+@functools.lru_cache(maxsize=1)
+def gemm_addresses() -> tuple[int, int]:
+    """Addresses of f32 and f64 routines with the signature of cblas_?gemm and 64-bit integers."""
     library = _openblas()
-    if library is None:
-        return _compiled_gemm("float32"), _compiled_gemm("float64")
-    setting = _thread_functions(library)
-    if not threads or setting is None:
+    if library is not None:
         return _address(library, _gemm(library, "s")), _address(library, _gemm(library, "d"))
-    return _limited_gemm(library, setting, threads)
+    return _compiled_gemm("float32"), _compiled_gemm("float64")
 
 
-def _limited_gemm(library: Any, setting: tuple[str, str], threads: int) -> tuple[int, int]:
-    from llvmlite import binding
+def limited(run: Run, threads: int) -> Run:
+    """The run with matrix products on at most so many threads.
 
-    from graphflow.runtime.jit import function_addresses
+    The library has one setting for the whole process, and it is the user's: of runs that overlap the first
+    saves it, the last puts it back.
+    """
+    setting = _thread_setting()
+    if setting is None:
+        return run
+    get, put = setting
 
-    for name, address in ((GET, _address(library, setting[0])), (SET, _address(library, setting[1])),
-                          (STATE, ctypes.addressof(_STATE)),
-                          (routine_name("float"), _address(library, _gemm(library, "s"))),
-                          (routine_name("double"), _address(library, _gemm(library, "d")))):
-        binding.add_symbol(name, address)
-    single, double = function_addresses(gemm_limit_ir(threads), LIMITED)
-    return single, double
+    def call(arrays: Sequence[Any]) -> list[Any]:
+        _limit(get, put, threads)
+        try:
+            return run(arrays)
+        finally:
+            _restore(put)
+
+    return call
+
+
+class _Limit:
+    """Of the process: how many limited runs are under way, and the setting from before them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+        self.saved = 0
+
+
+_LIMIT = _Limit()
+
+
+def _limit(get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
+    with _LIMIT.lock:
+        if not _LIMIT.runs:
+            _LIMIT.saved = get()
+            put(min(_LIMIT.saved, threads))
+        _LIMIT.runs += 1
+
+
+def _restore(put: Callable[[int], None]) -> None:
+    with _LIMIT.lock:
+        _LIMIT.runs -= 1
+        if not _LIMIT.runs:
+            put(_LIMIT.saved)
+
+
+def _after_fork() -> None:
+    """Other threads may have been in limited runs when this process was forked: none is now."""
+    runs, saved = _LIMIT.runs, _LIMIT.saved
+    _LIMIT.__init__()  # type: ignore[misc]  # its lock may be held by a thread that is not here
+    setting = _thread_setting() if runs else None
+    if setting is not None:
+        setting[1](saved)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_setting() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """The library's functions that get and set how many threads it uses."""
+    library = _openblas()
+    for p in ("scipy_", ""):
+        get, put = f"{p}openblas_get_num_threads64_", f"{p}openblas_set_num_threads64_"
+        if hasattr(library, get) and hasattr(library, put):
+            return getattr(library, get), getattr(library, put)
+    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -70,33 +115,10 @@ def _gemm(library: Any, kind: str) -> str:
     return next((p.format(kind) for p in _PREFIXES if hasattr(library, p.format(kind))), "")
 
 
-def _thread_functions(library: Any) -> tuple[str, str] | None:
-    """The names of the functions that get and set how many threads it uses."""
-    pairs = ((f"{p}openblas_get_num_threads64_", f"{p}openblas_set_num_threads64_") for p in ("scipy_", ""))
-    return next((p for p in pairs if all(hasattr(library, name) for name in p)), None)
-
-
 def _address(library: Any, name: str) -> int:
     address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
     assert address is not None
     return address
-
-
-_STATE = (ctypes.c_int32 * STATE_WORDS)()
-
-
-def _after_fork() -> None:
-    """Other threads may have been in a limited product when this process was forked: none is now."""
-    _, users, saved = _STATE
-    _STATE[:] = [0] * STATE_WORDS
-    library = _openblas() if users else None
-    setting = _thread_functions(library)
-    if setting is not None:
-        getattr(library, setting[1])(saved)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 _COMPILED: list[Any] = []  # the callbacks must outlive every program

@@ -58,9 +58,8 @@ class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
-                 next_key: Callable[[], Sequence[int]], threads: int = 0) -> None:
+                 next_key: Callable[[], Sequence[int]]) -> None:
         self.program = program
-        self.threads = threads
         self.store = store
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
@@ -129,7 +128,7 @@ class Plan:
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
         frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
-        frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses(self.threads)
+        frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers
         return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
