@@ -37,53 +37,48 @@ def limited(run: Run, threads: int) -> Run:
     get, put = setting
 
     def call(arrays: Sequence[Any]) -> list[Any]:
-        _limit(get, put, threads)
+        _LIMIT.enter(get, put, threads)
         try:
             return run(arrays)
         finally:
-            _restore(put)
+            _LIMIT.leave(put)
 
     return call
 
 
 class _Limit:
-    """Of the process: how many limited runs are under way, and the setting from before them."""
+    """How many limited runs are under way in this process, and the setting from before them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.runs = 0
         self.saved = 0
 
+    def enter(self, get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
+        with self.lock:
+            if not self.runs:
+                self.saved = get()
+                put(min(self.saved, threads))
+            self.runs += 1
+
+    def leave(self, put: Callable[[int], None]) -> None:
+        with self.lock:
+            self.runs -= 1
+            if not self.runs:
+                put(self.saved)
+
+    def forked(self) -> None:
+        """In a child process: the threads that were in limited runs, or held the lock, are not here."""
+        self.lock = threading.Lock()
+        setting = _thread_setting() if self.runs else None
+        self.runs = 0
+        if setting is not None:
+            setting[1](self.saved)
+
 
 _LIMIT = _Limit()
-
-
-def _limit(get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
-    with _LIMIT.lock:
-        if not _LIMIT.runs:
-            _LIMIT.saved = get()
-            put(min(_LIMIT.saved, threads))
-        _LIMIT.runs += 1
-
-
-def _restore(put: Callable[[int], None]) -> None:
-    with _LIMIT.lock:
-        _LIMIT.runs -= 1
-        if not _LIMIT.runs:
-            put(_LIMIT.saved)
-
-
-def _after_fork() -> None:
-    """Other threads may have been in limited runs when this process was forked: none is now."""
-    runs, saved = _LIMIT.runs, _LIMIT.saved
-    _LIMIT.__init__()  # type: ignore[misc]  # its lock may be held by a thread that is not here
-    setting = _thread_setting() if runs else None
-    if setting is not None:
-        setting[1](saved)
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_LIMIT.forked)
 
 
 @functools.lru_cache(maxsize=1)

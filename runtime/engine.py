@@ -29,13 +29,13 @@ _WORD = 0xFFFFFFFF
 class Engine:
     """Compiles the signatures of one graph against one store of variables; several threads may use it.
 
-    threads  how many a run may use; 0 for one per core
+    threads  how many a run may use; 0 is one per core
     """
 
     def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
         self.graph = graph
         self.store = store
-        self.threads = session_threads(threads) if threads else 0
+        self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
         self._entropy = secrets.randbits(64)

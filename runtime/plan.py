@@ -13,6 +13,8 @@ from graphflow.compiler.codegen.frame import (
     ERROR_INDEX,
     GEMM_F32,
     GEMM_F64,
+    PARALLEL_FOR,
+    POOL,
     RELEASE_LOCK,
     block_size,
     block_starts,
@@ -23,7 +25,8 @@ from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
 from graphflow.compiler.passes.plan_memory import place
 from graphflow.compiler.program import Call, Program, Symbol
-from graphflow.runtime.blas import gemm_addresses
+from graphflow.runtime.blas import gemm_addresses, limited
+from graphflow.runtime.threads import pool_addresses, usable_cores
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -62,6 +65,7 @@ class Plan:
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
                  next_key: Callable[[], Sequence[int]], threads: int = 1) -> None:
         self.program = program
+        self.threads = threads
         self.store = store
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
@@ -82,6 +86,8 @@ class Plan:
         self.work = sum(_work(c, values) for c in program.calls)
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
+        if threads < usable_cores() and any(c.kind == "product" for c in program.calls):
+            self.run = limited(self.run, threads)
 
     def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
         """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""
@@ -130,6 +136,8 @@ class Plan:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
         frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
+        if self._blocks.in_parts:
+            frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers
         return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
@@ -172,6 +180,7 @@ class _Blocks:
     def __init__(self, program: Program, values: Mapping[Atom, int], threads: int) -> None:
         starts = block_starts(program.calls)
         self.end = starts[-1]
+        self.in_parts = False
         buffer_slots: list[int] = []
         buffers: list[int] = []
         integer_slots: list[int] = []
@@ -182,7 +191,9 @@ class _Blocks:
             integers += [values[a] for a in c.symbols]
             integers.append(c.first_check)
             if c.nest.parallel:
-                integers += _parts(c, values, threads)
+                count, length = _parts(c, values, threads)
+                self.in_parts |= length < count
+                integers += [count, length]
             integer_slots += range(start + len(c.buffers), start + block_size(c))
         self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)
         self.integer_slots, self.integers = np.array(integer_slots, np.int64), np.array(integers, np.int64)

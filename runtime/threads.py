@@ -70,9 +70,8 @@ def session_threads(asked: int) -> int:
     return min(asked or usable_cores(), usable_cores())
 
 
-def session_pool(asked: int) -> tuple[int, int]:
-    """Handle and address of `parallel_for` for a session's programs; two nulls where one thread is enough."""
-    threads = session_threads(asked)
+def pool_addresses(threads: int) -> tuple[int, int]:
+    """What the frame of a program holds: a handle and the address of `parallel_for`; nulls for one thread."""
     return (shared_pool().handle(threads), shared_pool().parallel_for) if threads > 1 else (0, 0)
 
 

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphflow as tf
-from graphflow.runtime import threads
-from graphflow.runtime.blas import _openblas, _thread_functions
+from graphflow.runtime import plan, threads
+from graphflow.runtime.blas import _thread_setting
 from graphflow.runtime.jit import function_addresses
-from graphflow.runtime.threads import Pool, session_pool, session_threads
+from graphflow.runtime.threads import Pool, pool_addresses, session_threads
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the pool has POSIX threads only")
 
@@ -315,7 +315,7 @@ def test_workers_leave_signals_to_python(pool):
 def test_how_many_threads_a_session_has(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 8)
     assert [session_threads(n) for n in (0, 1, 3, 8, 100)] == [8, 1, 3, 8, 8]
-    assert session_pool(1) == (0, 0)
+    assert pool_addresses(1) == (0, 0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="intra_op_parallelism_threads is -2"):
         tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=-2))
 
@@ -323,23 +323,18 @@ def test_how_many_threads_a_session_has(monkeypatch):
 def test_sessions_share_one_pool(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 4)
     threads.shared_pool.cache_clear()
-    handles = [session_pool(n) for n in (0, 4, 2, 2)]
+    handles = [pool_addresses(n) for n in (4, 4, 2, 2)]
     assert handles[0] == handles[1] != handles[2] == handles[3]
     assert threads.shared_pool().workers == 3
     threads.shared_pool().close()
     threads.shared_pool.cache_clear()
 
 
-def blas_threads() -> int:
-    library = _openblas()
-    return int(getattr(library, _thread_functions(library)[0])())
-
-
-@pytest.mark.skipif(_openblas() is None or _thread_functions(_openblas()) is None, reason="another BLAS")
-def test_matrix_products_obey_the_session_and_numpy_stays_as_it_was():
-    library = _openblas()
-    set_threads = getattr(library, _thread_functions(library)[1])
-    before = blas_threads()
+@pytest.mark.skipif(_thread_setting() is None, reason="numpy's BLAS has no threads that we know")
+def test_matrix_products_obey_the_session_and_numpy_stays_as_it_was(monkeypatch):
+    monkeypatch.setattr(plan, "usable_cores", lambda: 2)
+    get_threads, set_threads = _thread_setting()
+    before = get_threads()
     set_threads(2)
     x = tf.placeholder(tf.float32, [700, 700])
     y = tf.matmul(x, x)
@@ -351,7 +346,7 @@ def test_matrix_products_obey_the_session_and_numpy_stays_as_it_was():
 
     def watch() -> None:
         while not done.is_set():
-            seen.add(blas_threads())
+            seen.add(get_threads())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -362,5 +357,20 @@ def test_matrix_products_obey_the_session_and_numpy_stays_as_it_was():
         t.join()
     done.set()
     watcher.join()
-    assert 1 in seen and blas_threads() == 2
+    assert 1 in seen and get_threads() == 2
     set_threads(before)
+
+
+@pytest.mark.parametrize("count", [1_000_003, 3_000_000])
+def test_runs_are_bitwise_the_same_on_any_number_of_threads(count, monkeypatch):
+    x = tf.placeholder(tf.float32, [None, 3])
+    y = [tf.tanh(x) * 2, tf.reduce_sum(tf.exp(x), axis=1)]
+    v = np.random.RandomState(0).randn(count // 3, 3).astype(np.float32)
+    results = []
+    for cores in (1, 2, 4):
+        for module in (threads, plan):
+            monkeypatch.setattr(module, "usable_cores", lambda cores=cores: cores)
+        threads.shared_pool.cache_clear()
+        results.append([a.tobytes() for a in tf.Session().run(y, {x: v})])
+    threads.shared_pool.cache_clear()
+    assert results[0] == results[1] == results[2]
