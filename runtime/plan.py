@@ -23,7 +23,7 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
-from graphflow.compiler.passes.plan_memory import place
+from graphflow.compiler.passes.place import place
 from graphflow.compiler.program import Call, Program, Symbol
 from graphflow.runtime.blas import gemm_addresses, limited
 from graphflow.runtime.threads import pool_addresses, usable_cores
