@@ -12,7 +12,6 @@ from graphflow.compiler.ir.dims import (
     coefficient,
     product,
     single_atom,
-    substitute,
 )
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
@@ -31,6 +30,7 @@ from graphflow.compiler.loops.nest import (
     statements,
     work_each,
 )
+from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
@@ -129,39 +129,7 @@ def _merge(outer: Loop, inner: Loop) -> Loop:
     assert new is not None
     accumulators = tuple(Accumulator(o.name, i.combine, substitute_expr(i.value, values))
                          for o, i in zip(outer.accumulators, inner.accumulators, strict=True))
-    return Loop(new, extent, tuple(_substitute(s, values) for s in inner.body), accumulators)
-
-
-def _substitute(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
-    if isinstance(stmt, Let):
-        return Let(stmt.name, substitute_expr(stmt.value, values))
-    if isinstance(stmt, Store):
-        return replace(stmt, offset=substitute(stmt.offset, values),
-                       value=substitute_expr(stmt.value, values))
-    if isinstance(stmt, Loop):
-        return replace(stmt, body=tuple(_substitute(s, values) for s in stmt.body),
-                       accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
-                                          for a in stmt.accumulators))
-    return replace(stmt, a_offset=substitute(stmt.a_offset, values),
-                   b_offset=substitute(stmt.b_offset, values),
-                   out_offset=substitute(stmt.out_offset, values))
-
-
-def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
-    """The expression with loop indices replaced."""
-    new: dict[Expr, Expr] = {}
-    for n in E.walk(root):
-        attr = n.attr
-        if n.op == "load":
-            attr = (attr[0], substitute(attr[1], values))
-        elif n.op == "index":
-            attr = substitute(attr, values)
-            if isinstance(attr, int):
-                new[n] = E.const(attr, n.dtype)
-                continue
-        args = tuple(new[a] for a in n.args)
-        new[n] = n if args == n.args and attr == n.attr else Expr(n.op, args, n.dtype, attr)
-    return new[root]
+    return Loop(new, extent, tuple(substitute_stmt(s, values) for s in inner.body), accumulators)
 
 
 # Vectorising
@@ -173,7 +141,15 @@ def _vectorize_tree(loop: Loop, width: int) -> Loop:
     axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop)}
     scores = {a: _score(loop, a, extent, width) for a, extent in axes.items()}
     best = max(reversed(scores), key=lambda a: scores[a])
-    return _mark(loop, best) if scores[best] > 0 else loop
+    return _vectorize_rest(_mark(loop, best), width) if scores[best] > 0 else loop
+
+
+def _vectorize_rest(loop: Loop, width: int) -> Loop:
+    """The loops beside those that are marked."""
+    if loop.vector or not any(isinstance(s, Loop) and s.vector for s in statements((loop,))):
+        return loop if loop.vector else _vectorize_tree(loop, width)
+    return replace(loop, body=tuple(_vectorize_rest(s, width) if isinstance(s, Loop) else s
+                                    for s in loop.body))
 
 
 def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
