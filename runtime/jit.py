@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.codegen.entry import ARRAY_DATA
+from graphflow.compiler.codegen.table import TABLE, address_table
 from graphflow.compiler.errors import UnsupportedError
 
 _METH_FASTCALL = 0x80
@@ -50,30 +51,31 @@ class NativeFunction:
 def compile_ir(ir: str, entry: str) -> NativeFunction:
     """Compile a module whose function `entry` has the signature of a Python builtin."""
     _check_array_layout()
-    library, (address,) = _load(ir, (entry,))
+    library, address = _load(ir, entry)
     return NativeFunction(address, library)
 
 
 def function_addresses(ir: str, names: Sequence[str]) -> list[int]:
-    """Compile a module and give the addresses of these functions; the code stays for the process's life."""
-    library, addresses = _load(ir, names)
+    """Compile a module and give the addresses of its functions, which may be internal.
+
+    The code stays for the life of the process.
+    """
+    library, address = _load(ir + address_table(names), TABLE)
     _KEPT.append(library)
-    return addresses
+    at = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(address)
+    return [at(k) for k in range(len(names))]
 
 
-def _load(ir: str, names: Sequence[str]) -> tuple[Any, list[int]]:
-    """The library and the functions' addresses; in it their names are unique."""
+def _load(ir: str, entry: str) -> tuple[Any, int]:
     from llvmlite import binding
     from numba.core.compiler_lock import global_compiler_lock
 
-    number = next(_names)
-    for name in names:
-        ir = ir.replace(f"@{name}(", f"@graphflow_{name}_{number}(")
+    name = f"graphflow_{entry}_{next(_names)}"
     with global_compiler_lock:
-        library = _codegen().create_library(f"graphflow_{names[0]}_{number}")
-        library.add_llvm_module(binding.parse_assembly(ir))
+        library = _codegen().create_library(name)
+        library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
         library.finalize()
-        return library, [library.get_pointer_to_function(f"graphflow_{n}_{number}") for n in names]
+        return library, library.get_pointer_to_function(name)
 
 
 @functools.lru_cache(maxsize=1)

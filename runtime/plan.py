@@ -23,7 +23,7 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
-from graphflow.compiler.passes.place import place
+from graphflow.compiler.placement import place
 from graphflow.compiler.program import Call, Program, Symbol
 from graphflow.runtime.blas import gemm_addresses, limited
 from graphflow.runtime.threads import pool_addresses, usable_cores
@@ -65,20 +65,21 @@ class Plan:
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
                  next_key: Callable[[], Sequence[int]], threads: int = 1) -> None:
         self.program = program
+        self.values = values
         self.threads = threads
         self.store = store
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
-        self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
-        if min(min(self._sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
+        self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
             raise InvalidArgumentError(None, None, f"a tensor would have a dim below 0, with {shapes}")
-        self.call = native.entry(self._sizes)
+        self.call = native.entry(self.sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         lives = [(program.buffers[k].first, program.buffers[k].last) for k in arena]
-        offsets, self.arena_bytes = place([self._sizes[k] for k in arena], lives)
+        offsets, self.arena_bytes = place([self.sizes[k] for k in arena], lives)
         self._arena_offsets = np.zeros(len(program.buffers), np.int64)
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
@@ -163,7 +164,7 @@ class Plan:
         slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
         for k, (source, target) in enumerate(program.copies):
             at = self._blocks.end + 3 * k
-            slot.frame[at:at + 3] = addresses[source], addresses[target], self._sizes[source]
+            slot.frame[at:at + 3] = addresses[source], addresses[target], self.sizes[source]
         slot.version = store.version
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
 
@@ -219,6 +220,12 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
         return count, max(count, 1)
     step = c.nest.width if loop.vector else 1
     return count, -(-count // (parts * step)) * step
+
+
+def is_in_parts(c: Call, values: Mapping[Atom, int], threads: int) -> bool:
+    """Whether a launch runs in several parts, and so on several threads."""
+    count, length = _parts(c, values, threads) if c.nest.parallel else (0, 0)
+    return length < count
 
 
 def broken(pairs: Sequence[tuple[Dim, Dim]], values: Mapping[Atom, int]) -> list[tuple[Dim, Dim]]:

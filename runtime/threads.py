@@ -91,13 +91,17 @@ def usable_cores() -> int:
     return max(cores, 1)
 
 
+def machine_name() -> str:
+    """The kind of CPU, "x86_64" and "aarch64" on all systems."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
 @functools.lru_cache(maxsize=2)
 def _functions(has_futex: bool) -> list[int]:
     from graphflow.runtime.jit import function_addresses
 
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(),
-                                                          platform.machine().lower())
-    return function_addresses(pool.pool_ir(machine, has_futex), pool.POOL_FUNCTIONS)
+    return function_addresses(pool.pool_ir(machine_name(), has_futex), pool.POOL_FUNCTIONS)
 
 
 def _spins(spin: int, memory: np.ndarray[Any, Any]) -> int:

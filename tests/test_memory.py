@@ -12,8 +12,8 @@ from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.loops.nest import LoopNest, Param
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.order import _Work, order
-from graphflow.compiler.passes.place import alive_by_launch, most_alive, place
 from graphflow.compiler.passes.plan_memory import MemoryPlan
+from graphflow.compiler.placement import alive_by_launch, most_alive, place
 from graphflow.compiler.program import Buffer
 
 LIVES = st.tuples(st.integers(0, 30), st.integers(0, 12)).map(lambda t: (t[0], t[0] + t[1]))

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the pool has POSIX t
 
 # count: adds 1 to block[i] for each i; meet: returns once `frame[0]` calls of it are under way
 KERNELS = """
-define void @count(ptr %frame, ptr %block, i64 %begin, i64 %end) {
+define internal void @count(ptr %frame, ptr %block, i64 %begin, i64 %end) {
 entry:
   br label %loop
 loop:
@@ -42,7 +42,7 @@ loop:
 done:
   ret void
 }
-define void @meet(ptr %frame, ptr %block, i64 %begin, i64 %end) {
+define internal void @meet(ptr %frame, ptr %block, i64 %begin, i64 %end) {
 entry:
   %wanted = load i64, ptr %frame
   %mine = atomicrmw add ptr %block, i64 1 seq_cst
@@ -54,7 +54,8 @@ loop:
 done:
   ret void
 }
-define void @repeat(ptr %for, ptr %handle, ptr %function, ptr %block, i64 %count, i64 %chunk, i64 %times) {
+define internal void @repeat(ptr %for, ptr %handle, ptr %function, ptr %block, i64 %count, i64 %chunk,
+                             i64 %times) {
 entry:
   br label %loop
 loop:
@@ -66,7 +67,7 @@ loop:
 done:
   ret void
 }
-define void @nested(ptr %frame, ptr %block, i64 %begin, i64 %end) {
+define internal void @nested(ptr %frame, ptr %block, i64 %begin, i64 %end) {
   %for = load ptr, ptr %frame
   %handle.at = getelementptr ptr, ptr %frame, i64 1
   %handle = load ptr, ptr %handle.at

@@ -64,7 +64,7 @@ def _with_addresses(text: str) -> str:
 
 
 _PARALLEL_FOR = """
-define void @parallel_for(ptr %handle, ptr %function, ptr %frame, ptr %block, i64 %count, i64 %asked)
+define internal void @parallel_for(ptr %handle, ptr %function, ptr %frame, ptr %block, i64 %count, i64 %asked)
     nounwind {
 entry:
   %chunk = call i64 @llvm.smax.i64(i64 %asked, i64 1)
@@ -217,7 +217,7 @@ done:
 """
 
 _WORKER = """
-define ptr @pool_worker(ptr %pool) nounwind {
+define internal ptr @pool_worker(ptr %pool) nounwind {
 entry:
   %generation = $generation
   %state = $state
@@ -261,7 +261,7 @@ end:
 """
 
 _STOP = """
-define void @pool_stop(ptr %pool) nounwind {
+define internal void @pool_stop(ptr %pool) nounwind {
   %workers = $workers
   store atomic i64 0, ptr %workers monotonic, align 8
   %stop = $stop
@@ -274,7 +274,7 @@ define void @pool_stop(ptr %pool) nounwind {
 """
 
 _SPIN = """
-define i1 @pool_spin(ptr %pool, ptr %word, i32 %seen) nounwind {
+define internal i1 @pool_spin(ptr %pool, ptr %word, i32 %seen) nounwind {
 entry:
   %spins.at = $spins
   %spins = load i64, ptr %spins.at, align 8

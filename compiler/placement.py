@@ -1,4 +1,4 @@
-"""place: where the arena's buffers lie."""
+"""Where buffers lie in the arena, once their sizes are known."""
 
 from __future__ import annotations
 
