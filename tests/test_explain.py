@@ -79,7 +79,8 @@ def test_the_holders_of_the_peak_are_named_with_the_users_line(capsys):
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == 100 * 500 * 4
     printed = capsys.readouterr().out
     assert printed.rstrip("\n") == str(found)
-    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if 'name="wide"' in text)
+    lines = Path(__file__).read_text().splitlines()
+    line = next(n for n, text in enumerate(lines, 1) if 'name="wide"' in text)
     assert "wide  " in printed and f"test_explain.py:{line}" in printed
     assert "most is alive in kernel" in printed
 
@@ -153,6 +154,7 @@ def test_debug_level_2_prints_the_table_for_each_new_shape():
               "x = tf.placeholder(tf.float32, [None]); s = tf.Session()\n"
               "for n in (5, 7, 5): s.run(tf.exp(x) if n < 0 else x * 3, {x: np.ones(n)})\n")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120,
-                          cwd=Path(__file__).resolve().parent.parent, env={**os.environ, "GRAPHFLOW_DEBUG": "2"})
+                          cwd=Path(__file__).resolve().parent.parent,
+                          env={**os.environ, "GRAPHFLOW_DEBUG": "2"})
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("operations") >= 2 and "20 B" in done.stderr and "28 B" in done.stderr
