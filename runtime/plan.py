@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphflow.compiler import flags
 from graphflow.compiler.codegen.frame import (
     ERROR_CHECK,
     ERROR_EXTENT,
@@ -139,7 +140,7 @@ class Plan:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
         frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
-        if self._blocks.in_parts:
+        if self._blocks.in_parts and flags.use_jit():
             frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers

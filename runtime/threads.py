@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -75,15 +76,33 @@ def pool_addresses(threads: int) -> tuple[int, int]:
     return (shared_pool().handle(threads), shared_pool().parallel_for) if threads > 1 else (0, 0)
 
 
-@functools.lru_cache(maxsize=1)
 def shared_pool() -> Pool:
     """The pool of this process, made when first needed."""
-    return Pool(usable_cores() - 1)
+    with _SHARED.lock:
+        if _SHARED.pool is None:
+            _SHARED.pool = Pool(usable_cores() - 1)
+        return _SHARED.pool
+
+
+class _Shared:
+    """Programs keep addresses of the pool's memory: there is one, and it stays."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pool: Pool | None = None
+
+
+_SHARED = _Shared()
 
 
 @functools.lru_cache(maxsize=1)
 def usable_cores() -> int:
-    """The cores that this process may use: by its affinity, and by a container's share of processor time."""
+    """The cores that this process may use: by its affinity, and by a container's share of processor time.
+
+    1 where there are no POSIX threads, since the pool has no others.
+    """
+    if os.name != "posix":
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/cpu.max", encoding="ascii") as f:
         quota, period = map(int, f.read().split())  # the text is "max 100000" where there is no limit
@@ -117,9 +136,7 @@ def _spins(spin: int, memory: np.ndarray[Any, Any]) -> int:
 
 
 def _start(worker: int, memory: int, count: int, has_futex: bool) -> list[int]:
-    """Start the workers; fewer where the system gives no more, none where it has no POSIX threads."""
-    if os.name != "posix" or count <= 0:
-        return []
+    """Start the workers, or as many as the system gives."""
     libc, pointer = ctypes.CDLL(None), ctypes.c_void_p
     if not has_futex:
         libc.pthread_mutex_init(pointer(memory + pool.MUTEX), None)
@@ -159,6 +176,7 @@ _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    _SHARED.lock = threading.Lock()  # a thread that is not here may hold the old one
     for p in _POOLS:
         p._memory[pool.WORKERS] = 0
 

@@ -323,12 +323,28 @@ def test_how_many_threads_a_session_has(monkeypatch):
 
 def test_sessions_share_one_pool(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 4)
-    threads.shared_pool.cache_clear()
+    monkeypatch.setattr(threads, "_SHARED", threads._Shared())
     handles = [pool_addresses(n) for n in (4, 4, 2, 2)]
     assert handles[0] == handles[1] != handles[2] == handles[3]
     assert threads.shared_pool().workers == 3
     threads.shared_pool().close()
-    threads.shared_pool.cache_clear()
+
+
+def test_threads_that_come_first_together_get_one_pool(monkeypatch):
+    monkeypatch.setattr(threads, "_SHARED", threads._Shared())
+    start, found = threading.Barrier(8), []
+
+    def work() -> None:
+        start.wait()
+        found.append(threads.shared_pool())
+
+    callers = [threading.Thread(target=work) for _ in range(8)]
+    for t in callers:
+        t.start()
+    for t in callers:
+        t.join()
+    assert len(set(map(id, found))) == 1
+    found[0].close()
 
 
 @pytest.mark.skipif(_thread_setting() is None, reason="numpy's BLAS has no threads that we know")
@@ -371,7 +387,6 @@ def test_runs_are_bitwise_the_same_on_any_number_of_threads(count, monkeypatch):
     for cores in (1, 2, 4):
         for module in (threads, plan):
             monkeypatch.setattr(module, "usable_cores", lambda cores=cores: cores)
-        threads.shared_pool.cache_clear()
+        monkeypatch.setattr(threads, "_SHARED", threads._Shared())
         results.append([a.tobytes() for a in tf.Session().run(y, {x: v})])
-    threads.shared_pool.cache_clear()
     assert results[0] == results[1] == results[2]
