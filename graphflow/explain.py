@@ -6,16 +6,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphflow.fetches import plan_fetches
-from graphflow.runtime.figures import Holder, KernelFigures, kernel_figures, measured, peak_holders
-from graphflow.runtime.machine import Limits, limits
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.report import bytes_text, kernel_rows, text_table, time_text
 from graphflow.session import Session, get_default_session
+
+if TYPE_CHECKING:  # what they import a program that runs does not need
+    from graphflow.runtime.figures import Holder, KernelFigures
+    from graphflow.runtime.machine import Limits
 
 _MOST_HOLDERS = 20
 
@@ -124,6 +126,9 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
 
 
 def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:
+    from graphflow.runtime.figures import kernel_figures, measured, peak_holders
+    from graphflow.runtime.machine import limits
+
     figures, seconds = measured(plan, arrays) if run else (kernel_figures(plan), None)
     peak, holders = peak_holders(plan)
     threads = sorted({1, plan.threads}) if seconds is not None else ()
