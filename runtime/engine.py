@@ -20,17 +20,22 @@ from graphflow.runtime.executable import Executable, Pins
 from graphflow.runtime.interpreter import InterpretedProgram
 from graphflow.runtime.jit import compile_ir, vector_bits
 from graphflow.runtime.plan import Compiled
+from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
 
 _WORD = 0xFFFFFFFF
 
 
 class Engine:
-    """Compiles the signatures of one graph against one store of variables; several threads may use it."""
+    """Compiles the signatures of one graph against one store of variables; several threads may use it.
 
-    def __init__(self, graph: Graph, store: VariableStore) -> None:
+    threads  how many a run may use; 0 is one per core
+    """
+
+    def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
         self.graph = graph
         self.store = store
+        self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
         self._entropy = secrets.randbits(64)

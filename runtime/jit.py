@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.codegen.entry import ARRAY_DATA
+from graphflow.compiler.codegen.table import TABLE, address_table
 from graphflow.compiler.errors import UnsupportedError
 
 _METH_FASTCALL = 0x80
 _names = itertools.count()
+_KEPT: list[Any] = []  # code that is called as long as the process lives
 
 
 class _MethodDef(ctypes.Structure):
@@ -48,16 +50,32 @@ class NativeFunction:
 
 def compile_ir(ir: str, entry: str) -> NativeFunction:
     """Compile a module whose function `entry` has the signature of a Python builtin."""
+    _check_array_layout()
+    library, address = _load(ir, entry)
+    return NativeFunction(address, library)
+
+
+def function_addresses(ir: str, names: Sequence[str]) -> list[int]:
+    """Compile a module and give the addresses of its functions, which may be internal.
+
+    The code stays for the life of the process.
+    """
+    library, address = _load(ir + address_table(names), TABLE)
+    _KEPT.append(library)
+    at = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(address)
+    return [at(k) for k in range(len(names))]
+
+
+def _load(ir: str, entry: str) -> tuple[Any, int]:
     from llvmlite import binding
     from numba.core.compiler_lock import global_compiler_lock
 
-    _check_array_layout()
     name = f"graphflow_{entry}_{next(_names)}"
     with global_compiler_lock:
         library = _codegen().create_library(name)
         library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
         library.finalize()
-        return NativeFunction(library.get_pointer_to_function(name), library)
+        return library, library.get_pointer_to_function(name)
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,11 +19,12 @@ from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
-from graphflow.compiler.passes.plan_memory import place, plan_memory
+from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, Undecided, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.pipeline import compile_signature
+from graphflow.compiler.placement import place
 
 SIZE = 3  # the value of every run-time dim here
 
