@@ -139,8 +139,9 @@ def _must_give(op: Operation, g: Any, wanted: Any) -> None:
         for d, w in zip(g, wanted, strict=True):
             op.graph.rules.equal(d, w)
     except ValueError:
-        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {list(wanted)}, "
-                              f"but g is {list(g)}") from None
+        text = TensorType(op.g.dtype, tuple(wanted))
+        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {text}, but g is "
+                              f"{op.g.type}") from None
 
 
 def _shape_attr(op: Operation, rank: int) -> Any:
@@ -241,11 +242,11 @@ def _is_pointwise(op: Operation, size: Any) -> bool:
             and (isinstance(op.padding, str) or not any(map(any, op.padding))))
 
 
-def _patches(op: Operation, x: Tensor, size: Any) -> Tensor:
+def _patches(op: Operation, x: Tensor, size: Any, copy: int = 0) -> Tensor:
     """A row for each window: [rows, window elements and channels]."""
     if _is_pointwise(op, size):
         return _split(x, op.groups, len(size) + 1)
-    attrs, channels = {"size": size, **_window_attrs(op)}, x.type.known_dims[-1]
+    attrs, channels = {"size": size, "copy": copy, **_window_attrs(op)}, x.type.known_dims[-1]
     if isinstance(channels, int) and channels < _FEW_CHANNELS:
         x, attrs["padding"] = _padded(x, slides(x.type.known_dims[1:-1], size, attrs)), "VALID"
     return _split(windows(x, **attrs), op.groups, len(size) + 1)
@@ -295,7 +296,8 @@ def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _is_depthwise(op, op.out.type):
         return _depthwise_filter_grad(op)
-    rows = _patches(op, op.x, out[:-2])
+    # its own copy: one kept since the convolution would be the largest part of a network's memory
+    rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)
     return _joined(product, op.groups, out)
 
