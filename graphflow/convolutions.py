@@ -164,6 +164,8 @@ def _to_filter(function: str, x: Any, filter_sizes: Any, g: Any, strides: Any, p
     x, g = (to_last(x), to_last(g)) if first else (x, g)
     result: Tensor = records.convolution_filter_grad(x, g, shape=given[:-2], groups=groups, name=name,
                                                      **attrs)
+    for axis in (-2, -1):
+        _agree(function, result, axis, given[axis])
     return result
 
 

@@ -284,8 +284,8 @@ windows: OpDef = OpDef(
     "windows", "x", infer=_windows_type, attrs={**GEOMETRY, "fill": 0, "copy": 0}, numpy=windows_numpy,
     grad=lambda op, g: fold_windows(g, **back_attrs(op, op.x)),
     lower=Indexed(_windows_element, cheap=True), tf_name="ExtractImagePatches",
-    doc="The elements of each window, and `fill` where a window is over the edge: "
-        "[batch, spatial..., c] -> [batch, counts..., size..., c]. Copies of another number are never merged.",
+    doc="The elements of each window, and `fill` where a window is over the edge: [batch, spatial..., c] -> "
+        "[batch, counts..., size..., c]. Those of another `copy` are computed again.",
     samples=(*calls(*_WINDOWS), *calls(((1, 3, 3, 1), (2, 2), (2, 2), "SAME", (1, 1)), fill=-9.5)))
 
 
