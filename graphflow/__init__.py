@@ -2,8 +2,8 @@
 
     import graphflow as tf
 
-Names, argument orders and defaults are TensorFlow 1's. This version has what dense networks need (README.md
-lists it); a TensorFlow name that is not there yet says so.
+Names, argument orders and defaults are TensorFlow 1's. This version has what dense and convolutional networks
+need (README.md lists it); a TensorFlow name that is not there yet says so.
 """
 
 from __future__ import annotations
