@@ -18,7 +18,8 @@ from graphflow.compiler.program import Program
 from graphflow.runtime import report
 from graphflow.runtime.executable import Executable, Pins
 from graphflow.runtime.interpreter import InterpretedProgram
-from graphflow.runtime.jit import compile_ir, vector_bits
+from graphflow.runtime.cpu import vector_bits
+from graphflow.runtime.jit import compile_ir
 from graphflow.runtime.plan import Compiled
 from graphflow.runtime.variables import VariableStore
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.frame import ERROR_CHECK, RELEASE_LOCK, block_starts
+from graphflow.compiler.codegen.frame import ARRAY_DATA, ERROR_CHECK, RELEASE_LOCK, block_starts
 from graphflow.compiler.program import Buffer, Call
-
-ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 # `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }

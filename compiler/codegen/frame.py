@@ -15,6 +15,7 @@ from graphflow.compiler.program import Call
 
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK = range(6)
 FIRST_BLOCK = 6
+ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 
 def block_starts(calls: Sequence[Call]) -> list[int]:

@@ -1,0 +1,69 @@
+"""LLVM IR text to object code, by llvmlite alone.
+
+numba would compile the same text, but importing it takes 200 ms, several times what LLVM needs for a network's
+training step. numba compiles where its own linker is wanted: see `graphflow.runtime.jit`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+def compile_object(ir: str) -> bytes:
+    """The object code of a module, for this CPU."""
+    machine = target_machine()
+    image: bytes = machine.emit_object(_optimized(ir, machine))
+    return image
+
+
+def assembly(ir: str) -> str:
+    """What `compile_object` makes, as text."""
+    machine = target_machine()
+    return str(machine.emit_assembly(_optimized(ir, machine)))
+
+
+def versions() -> str:
+    """What else object code depends on: the versions of llvmlite and LLVM, without importing them."""
+    from importlib.metadata import version
+
+    return f"llvmlite {version('llvmlite')}"
+
+
+def _optimized(ir: str, machine: Any) -> Any:
+    from llvmlite import binding
+
+    module = binding.parse_assembly(ir, binding.create_context())
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    optimize(module, machine)
+    return module
+
+
+def optimize(module: Any, machine: Any) -> None:
+    """Our pass pipeline: the IR is vectorised already, so a short one is enough."""
+    from llvmlite import binding
+
+    tuning = binding.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = tuning.slp_vectorization = False  # the SLP vectoriser has miscompiled
+    builder = binding.create_pass_builder(machine, tuning)
+    passes = binding.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.run(module, builder)
+    functions = binding.create_new_function_pass_manager()
+    for add in ("add_sroa_pass", "add_instruction_combine_pass", "add_simplify_cfg_pass"):
+        getattr(functions, add)()
+    for f in module.functions:
+        if not f.is_declaration:
+            functions.run(f, builder)
+
+
+@functools.lru_cache(maxsize=1)
+def target_machine() -> Any:
+    """This CPU, for code that lies anywhere in memory."""
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic",
+        codemodel="small")
