@@ -10,7 +10,7 @@ _MOST = 1 << 16  # bytes: the first of the processors is enough, and they may be
 
 @functools.lru_cache(maxsize=1)
 def features() -> frozenset[str]:
-    """The names of the CPU's features: Linux's own where it tells, else LLVM's, which takes 40 ms to import."""
+    """The names of the CPU's features: Linux's own; elsewhere LLVM's, at 40 ms for its import."""
     try:
         with open("/proc/cpuinfo", "rb", buffering=0) as f:
             found = parse_cpuinfo(f.read(_MOST).decode("ascii", "replace"))

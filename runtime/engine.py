@@ -13,13 +13,10 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.passes.prune import Signature
-from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.program import Program
 from graphflow.runtime import report
+from graphflow.runtime.compilation import compile_native
 from graphflow.runtime.executable import Executable, Pins
-from graphflow.runtime.interpreter import InterpretedProgram
-from graphflow.runtime.cpu import vector_bits
-from graphflow.runtime.jit import compile_ir
 from graphflow.runtime.plan import Compiled
 from graphflow.runtime.variables import VariableStore
 
@@ -58,9 +55,7 @@ class Engine:
     def _compile(self, signature: Signature) -> tuple[Program, Compiled]:
         times = report.Times()
         with _no_garbage_collection():
-            program = compile_signature(signature, vector_bits(), times.note)
-            native: Compiled = (compile_ir(program.ir, program.entry) if flags.use_jit()
-                                else InterpretedProgram(program))
+            program, native = compile_native(signature, times.note)
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)

@@ -1,9 +1,9 @@
 """LLVM IR text to a callable.
 
-The ordinary route is llvmlite's code generator and our own loader, and keeps the object for the cache. What
-that loader cannot link (GRAPHFLOW_JIT=numba: everything) goes through numba's code generator and linker, which
-knows numba's runtime and functions made by `@njit`. Both optimise alike; the second needs 0.2 s for `import
-numba`, more than a training step's whole compilation.
+The ordinary route is llvmlite's code generator and our own loader; its objects can be kept for the cache.
+What that loader cannot link (with GRAPHFLOW_JIT=numba: everything) goes through numba's code generator and
+linker, which know numba's runtime and what `@njit` made. Both optimise alike, but `import numba` takes 0.2 s,
+more than all else in the compilation of a training step.
 """
 
 from __future__ import annotations

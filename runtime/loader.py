@@ -1,7 +1,7 @@
-"""Object code into memory: a linker for the objects that graphflow itself makes, and LLVM's for other systems.
+"""Object code into memory: a linker for the objects that graphflow makes; LLVM's on other systems.
 
-Our objects are ELF64 for x86-64, made with position-independent code: a few sections, a handful of relocation
-types and of external names. Linking one here takes 0.2 ms, and no import of LLVM, which would take 40 ms.
+Our objects are ELF64 for x86-64, of position-independent code: a few sections, a handful of relocation types
+and of external names. Linking one here takes 0.2 ms, and no import of LLVM, which would take 40 ms.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
 """LLVM IR text to object code, by llvmlite alone.
 
-numba would compile the same text, but importing it takes 200 ms, several times what LLVM needs for a network's
-training step. numba compiles where its own linker is wanted: see `graphflow.runtime.jit`.
+numba would compile the same text, but its import takes 0.2 s, several times what LLVM needs for a training
+step. It compiles where its own linker is wanted: see `graphflow.runtime.jit`.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import importlib.util
+import os
 from typing import Any
 
 
@@ -23,11 +26,16 @@ def assembly(ir: str) -> str:
     return str(machine.emit_assembly(_optimized(ir, machine)))
 
 
-def versions() -> str:
-    """What else object code depends on: the versions of llvmlite and LLVM, without importing them."""
-    from importlib.metadata import version
-
-    return f"llvmlite {version('llvmlite')}"
+@functools.lru_cache(maxsize=1)
+def version() -> bytes:
+    """What object code depends on besides IR and CPU: this file, and LLVM's version, read from its file."""
+    spec = importlib.util.find_spec("llvmlite")
+    folders = (spec and spec.submodule_search_locations) or ()
+    digest = hashlib.sha256()
+    for path in (__file__, *(os.path.join(folder, "_version.py") for folder in folders)):
+        with open(path, "rb") as f:
+            digest.update(f.read())
+    return digest.digest()
 
 
 def _optimized(ir: str, machine: Any) -> Any:
@@ -65,5 +73,5 @@ def target_machine() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, reloc="pic",
-        codemodel="small")
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3,
+        reloc="pic", codemodel="small")

@@ -3,7 +3,7 @@
     python tests/benchmarks/cold_and_warm.py [--peer-python /path/to/python/with/jax]
 
 Each figure is the median over fresh processes, with JAX and graphflow in turn. "compile" is the first run of
-the step, with all that was not imported before; "warm, total" is all of a process beyond one that imports numpy.
+the step, imports included; "total - numpy" is a whole warm process beyond one that only imports numpy.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def jax_lstm() -> Callable[[], Any]:
         rate = 1e-3 * jnp.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
         m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
         v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
-        return loss, (jax.tree.map(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8), params, m, v), m, v, t)
+        params = jax.tree.map(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8), params, m, v)
+        return loss, (params, m, v, t)
 
     compiled = jax.jit(step)
     zeros = [0 * p for p in params]
