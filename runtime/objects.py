@@ -10,20 +10,22 @@ import functools
 import hashlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
 def compile_object(ir: str) -> bytes:
     """The object code of a module, for this CPU."""
-    machine = target_machine()
-    image: bytes = machine.emit_object(_optimized(ir, machine))
+    with target_machine() as machine, _optimized(ir, machine) as module:
+        image: bytes = machine.emit_object(module)
     return image
 
 
 def assembly(ir: str) -> str:
     """What `compile_object` makes, as text."""
-    machine = target_machine()
-    return str(machine.emit_assembly(_optimized(ir, machine)))
+    with target_machine() as machine, _optimized(ir, machine) as module:
+        return str(machine.emit_assembly(module))
 
 
 @functools.lru_cache(maxsize=1)
@@ -38,13 +40,15 @@ def version() -> bytes:
     return digest.digest()
 
 
-def _optimized(ir: str, machine: Any) -> Any:
+@contextmanager
+def _optimized(ir: str, machine: Any) -> Iterator[Any]:
+    """The module; its context goes after it, and with it all of LLVM's memory for both."""
     from llvmlite import binding
 
-    module = binding.parse_assembly(ir, binding.create_context())
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    optimize(module, machine)
-    return module
+    with binding.create_context() as context, binding.parse_assembly(ir, context) as module:
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        optimize(module, machine)
+        yield module
 
 
 def optimize(module: Any, machine: Any) -> None:
@@ -65,9 +69,8 @@ def optimize(module: Any, machine: Any) -> None:
             functions.run(f, builder)
 
 
-@functools.lru_cache(maxsize=1)
 def target_machine() -> Any:
-    """This CPU, for code that lies anywhere in memory."""
+    """This CPU, for code that lies anywhere in memory. Made anew each time, as threads may not share one."""
     from llvmlite import binding
 
     binding.initialize_native_target()
