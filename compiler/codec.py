@@ -4,9 +4,9 @@
     JSON      [table, value]; an object {"tag": fields} for what is no plain number, text or list
     rest      the bytes of arrays
 
-Tuples are lists. Dims stand in the table, each once, and may refer to earlier ones. What belongs to the graph
-and not to the program is written as a number of the graph's `Subject`: variables, constants, source lines.
-Loop nests are left out, since only the compiler and the debug output look at them.
+Tuples are lists. Dims and loop nests stand in the table, each once, and may refer to earlier rows. What
+belongs to the graph and not to the program is written as a number of the graph's `Subject`: variables,
+constants, source lines. Of a loop nest its outer loops are kept, for the launch, and not what is in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,11 @@ from graphflow.compiler.fingerprint import Subject
 from graphflow.compiler.ir.dims import Atom, Poly
 from graphflow.compiler.ir.dtypes import BY_CODE, DType, as_dtype
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import LoopNest
+from graphflow.compiler.loops.nest import Loop, LoopNest
 from graphflow.compiler.passes.prune import Undecided
 
-NO_NEST = LoopNest((), (), ())
-_CLASSES: dict[str, Any] = {c.__name__: c for c in vars(_program).values()
-                            if isinstance(c, type) and is_dataclass(c) and c is not LoopNest}
+_CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop)
+                            if isinstance(c, type) and is_dataclass(c)}
 _FIELDS = {name: tuple(f.name for f in fields(c)) for name, c in _CLASSES.items()}
 _PLAIN = (int, float, bool, type(None))
 _ALIGNMENT = 64
@@ -70,6 +69,7 @@ class _Writer:
         self.blobs: list[bytes] = []
         self._at = 0
         self._known: dict[Atom | Poly, int] = {}
+        self._nests: dict[int, int] = {}
         self._variables = subject.variables
         self._constants = {id(a): k for k, a in enumerate(subject.constants)}
         self._lines = {f"{file}:{line}": k for (file, line), k in subject.sources.items()}
@@ -82,12 +82,16 @@ class _Writer:
             return value
         if kind is tuple or kind is list:
             return [self.value(v) for v in value]
-        if kind.__name__ in _CLASSES and kind is _CLASSES[kind.__name__]:
-            return {kind.__name__: [self.value(getattr(value, f)) for f in _FIELDS[kind.__name__]]}
         write = _WRITERS.get(kind)
-        if write is None:
+        if write is not None:
+            return write(self, value)
+        if _CLASSES.get(kind.__name__) is not kind:
             raise CodecError(f"a {kind.__name__} has no form in the cache")
-        return write(self, value)
+        return self.record(value)
+
+    def record(self, value: Any) -> Any:
+        name = type(value).__name__
+        return {name: [self.value(getattr(value, f)) for f in _FIELDS[name]]}
 
     def text(self, text: str) -> str:
         """Source lines in error texts as their numbers."""
@@ -122,6 +126,15 @@ class _Writer:
             self.table.append(row)
         return {"d": number}
 
+    def nest(self, nest: LoopNest) -> Any:
+        """Many launches have one nest."""
+        if id(nest) not in self._nests:
+            loops = tuple(replace(s, body=(), accumulators=()) for s in nest.body if isinstance(s, Loop))
+            row = ["n", self.record(replace(nest, params=(), body=loops))]
+            self._nests[id(nest)] = len(self.table)
+            self.table.append(row)
+        return {"d": self._nests[id(nest)]}
+
     def undecided(self, e: Undecided) -> Any:
         return {"u": [[self.dim(a) for a in sorted(e.atoms)], self.value(e.symbols)]}
 
@@ -130,7 +143,7 @@ _WRITERS: dict[type, Callable[[_Writer, Any], Any]] = {
     str: _Writer.text, np.ndarray: _Writer.array, Atom: _Writer.dim, Poly: _Writer.dim,
     VariableHandle: _Writer.variable, Undecided: _Writer.undecided,
     dict: lambda w, value: {"m": [[w.value(k), w.value(v)] for k, v in value.items()]},
-    DType: lambda w, value: {"y": value.code}, LoopNest: lambda w, value: {"n": 0}}
+    DType: lambda w, value: {"y": value.code}, LoopNest: _Writer.nest}
 
 
 class _Reader:
@@ -139,9 +152,9 @@ class _Reader:
         self.subject = subject
         self.variables = list(subject.variables)
         self.lines = [f"{file}:{line}" for file, line in subject.sources]
-        self.dims: list[Any] = []
+        self.table: list[Any] = []
         for row in table:
-            self.dims.append(self.row(row))
+            self.table.append(self.row(row))
 
     def value(self, value: Any) -> Any:
         kind = type(value)
@@ -164,7 +177,9 @@ class _Reader:
     def _line(self, found: re.Match[str]) -> str:
         return self.lines[int(found[1])]
 
-    def row(self, row: list[Any]) -> Atom | Poly:
+    def row(self, row: list[Any]) -> Any:
+        if row[0] == "n":
+            return self.value(row[1])
         if row[0] == "p":
             return Poly({tuple(map(self.value, mono)): int(coef) for coef, mono in row[1]})
         _, kind, name, payload = row
@@ -187,9 +202,9 @@ class _Reader:
 
 
 _READERS: dict[str, Callable[[_Reader, Any], Any]] = {
-    "d": lambda r, k: r.dims[_index(k)], "v": lambda r, k: r.variables[_index(k)],
+    "d": lambda r, k: r.table[_index(k)], "v": lambda r, k: r.variables[_index(k)],
     "c": lambda r, k: r.subject.constants[_index(k)], "y": lambda r, code: BY_CODE[code],
-    "n": lambda r, _: NO_NEST, "m": lambda r, rows: {r.value(k): r.value(v) for k, v in rows},
+    "m": lambda r, rows: {r.value(k): r.value(v) for k, v in rows},
     "a": _Reader.array, "u": _Reader.undecided}
 
 

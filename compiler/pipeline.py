@@ -23,11 +23,12 @@ from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
+    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,

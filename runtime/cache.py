@@ -12,7 +12,6 @@ import hashlib
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -83,14 +82,15 @@ class Cache:
         if not self._works or len(body) > self.most_bytes // 4:
             return
         with self._noting("write to"):
-            handle, path = tempfile.mkstemp(".part", dir=self.folder)
+            path = self._path(f"{os.getpid()}-{os.urandom(8).hex()}.part")
             try:
-                with open(handle, "wb") as f:
+                with open(path, "xb") as f:
                     f.write(_MAGIC + hashlib.sha256(body).digest())
                     f.write(body)
                 os.replace(path, self._path(key))
             except BaseException:
-                os.unlink(path)
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
                 raise
             if key.endswith("0") or len(body) > self.most_bytes // 64:  # looking at every file takes time
                 self.trim()

@@ -22,7 +22,6 @@ from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.passes.prune import Signature, Undecided
 from graphflow.compiler.program import Program
 from graphflow.runtime import cache, cpu, jit, objects
-from graphflow.runtime.interpreter import InterpretedProgram
 from graphflow.runtime.loader import UnlinkableError
 from graphflow.runtime.plan import Compiled
 
@@ -37,6 +36,8 @@ def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]
     Raises:  what `compile_signature` raises
     """
     if not flags.use_jit():
+        from graphflow.runtime.interpreter import InterpretedProgram
+
         program = _compile(signature, note)
         return program, InterpretedProgram(program)
     known = None if _wants_a_whole_program() else cache.current()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ class Engine:
         self.store = store
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
-        self._entropy = secrets.randbits(64)
+        self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
         self.closed = False
 

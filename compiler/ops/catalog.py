@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
+    blocks,
     broadcasting,
     core,
     elementwise,
