@@ -4,9 +4,9 @@
     JSON      [table, value]; an object {"tag": fields} for what is no plain number, text or list
     rest      the bytes of arrays
 
-Tuples are lists. Dims and loop nests stand in the table, each once, and may refer to earlier rows. What
-belongs to the graph and not to the program is written as a number of the graph's `Subject`: variables,
-constants, source lines. Of a loop nest its outer loops are kept, for the launch, and not what is in them.
+Tuples of plain values are lists. Dims and loop nests stand in the table, each once, and may refer to earlier
+rows. What belongs to the graph and not to the program is written as a number of the graph's `Subject`:
+variables, constants, source lines. Of a loop nest its outer loops are kept, for the launch, and no more.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class _Writer:
         kind = type(value)
         if kind in _PLAIN:
             return value
-        if kind is tuple or kind is list:
-            return [self.value(v) for v in value]
+        if kind is tuple:
+            items = [self.value(v) for v in value]
+            return {"l": items} if any(type(i) in (list, dict) for i in items) else items
         write = _WRITERS.get(kind)
         if write is not None:
             return write(self, value)
@@ -93,11 +94,12 @@ class _Writer:
         name = type(value).__name__
         return {name: [self.value(getattr(value, f)) for f in _FIELDS[name]]}
 
-    def text(self, text: str) -> str:
+    def text(self, text: str) -> Any:
         """Source lines in error texts as their numbers."""
         if "\0" in text:
             raise CodecError(f"a text with a zero byte: {text!r}")
-        return text if self._line is None else self._line.sub(self._numbered, text)
+        marked = text if self._line is None else self._line.sub(self._numbered, text)
+        return {"s": marked} if "\0" in marked else text
 
     def _numbered(self, found: re.Match[str]) -> str:
         number = self._lines.get(found[0])
@@ -136,7 +138,7 @@ class _Writer:
         return {"d": self._nests[id(nest)]}
 
     def undecided(self, e: Undecided) -> Any:
-        return {"u": [[self.dim(a) for a in sorted(e.atoms)], self.value(e.symbols)]}
+        return {"u": [self.value(tuple(sorted(e.atoms))), self.value(e.symbols)]}
 
 
 _WRITERS: dict[type, Callable[[_Writer, Any], Any]] = {
@@ -158,12 +160,8 @@ class _Reader:
 
     def value(self, value: Any) -> Any:
         kind = type(value)
-        if kind is int or kind is bool or value is None:
-            return value
-        if kind is str:
-            return _MARK.sub(self._line, value) if "\0" in value else value
         if kind is list:
-            return tuple(map(self.value, value))
+            return tuple(value)
         if kind is not dict:
             return value
         (tag, body), = value.items()
@@ -174,8 +172,11 @@ class _Reader:
             raise ValueError(f"{tag} has {len(body)} fields")
         return _CLASSES[tag](*map(self.value, body))
 
-    def _line(self, found: re.Match[str]) -> str:
-        return self.lines[int(found[1])]
+    def values(self, body: list[Any]) -> tuple[Any, ...]:
+        return tuple(map(self.value, body))
+
+    def text(self, text: str) -> str:
+        return _MARK.sub(lambda found: self.lines[int(found[1])], text)
 
     def row(self, row: list[Any]) -> Any:
         if row[0] == "n":
@@ -205,7 +206,7 @@ _READERS: dict[str, Callable[[_Reader, Any], Any]] = {
     "d": lambda r, k: r.table[_index(k)], "v": lambda r, k: r.variables[_index(k)],
     "c": lambda r, k: r.subject.constants[_index(k)], "y": lambda r, code: BY_CODE[code],
     "m": lambda r, rows: {r.value(k): r.value(v) for k, v in rows},
-    "a": _Reader.array, "u": _Reader.undecided}
+    "a": _Reader.array, "l": _Reader.values, "s": _Reader.text, "u": _Reader.undecided}
 
 
 def _index(k: Any) -> int:

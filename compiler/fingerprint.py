@@ -41,21 +41,23 @@ class Subject:
         self.sources: dict[Source, int] = {}
         self.constants: list[np.ndarray[Any, Any]] = []
         self._number = {op: k for k, op in enumerate(self.needed)}
-        self._feed = {t: k for k, t in enumerate(signature.feeds)}
-        self._types: dict[TensorType, str] = {}
+        self._names = {t: f"f{k}" for k, t in enumerate(signature.feeds)}
         self.fingerprint = self._fingerprint()
 
     def _fingerprint(self) -> str:
         s = self.signature
         lines = [repr(s.pins)]
-        lines += [f"feed {self._head(t.op)} {t.index} {self._type(t.type)} {self._type(given)}"
+        lines += [f"feed {self._head(t.op)} {t.index} {_type(t.type)} {_type(given)}"
                   for t, given in zip(s.feeds, s.feed_types, strict=True)]
-        for op in self.needed:
+        names = self._names
+        for k, op in enumerate(self.needed):
             attrs = [f"{name}={self._text(value)}" for name, value in op.attrs.items()]
-            lines.append(f"{self._head(op)}({' '.join(map(self._tensor, op.operands))}) {' '.join(attrs)} "
+            lines.append(f"{self._head(op)}({' '.join([names[t] for t in op.operands])}) {' '.join(attrs)} "
                          f"{[self._number[c] for c in op.control_inputs] or ''} "
-                         f"{' '.join(self._type(t.type) for t in op.outputs)}")
-        lines.append(f"fetch {' '.join(map(self._tensor, s.fetches))}")
+                         f"{' '.join([_type(t.type) for t in op.outputs])}")
+            for t in op.outputs:
+                names.setdefault(t, f"{k}:{t.index}")
+        lines.append(f"fetch {' '.join([names[t] for t in s.fetches])}")
         lines.append(f"target {[self._number[op] for op in s.targets]}")
         return "\n".join(lines)
 
@@ -67,16 +69,6 @@ class Subject:
         line = self.sources.setdefault(op.source, len(self.sources))
         return f"{op.opdef.name} {op.name!r} {line} {'' if variable is None else self._text(variable)}"
 
-    def _tensor(self, t: Tensor) -> str:
-        feed = self._feed.get(t)
-        return f"f{feed}" if feed is not None else f"{self._number[t.op]}:{t.index}"
-
-    def _type(self, t: TensorType) -> str:
-        found = self._types.get(t)
-        if found is None:
-            found = self._types[t] = f"{t.dtype.code}{self._text(t.dims)}"
-        return found
-
     def _text(self, value: Any) -> str:
         write = _WRITERS.get(type(value))
         if write is None:
@@ -84,7 +76,7 @@ class Subject:
         return write(self, value)
 
     def _variable(self, v: VariableHandle) -> str:
-        return f"v{self.variables.setdefault(v, len(self.variables))} {v.name!r} {self._type(v.type)}"
+        return f"v{self.variables.setdefault(v, len(self.variables))} {v.name!r} {_type(v.type)}"
 
     def _literal(self, literal: Literal) -> str:
         array = literal.array
@@ -103,6 +95,10 @@ def digest(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
 
 
+def _type(t: TensorType) -> str:
+    return f"{t.dtype.code}{t.dims}"
+
+
 def _plain(_: Subject, value: object) -> str:
     return repr(value)
 
@@ -110,5 +106,6 @@ def _plain(_: Subject, value: object) -> str:
 _WRITERS: dict[type, Callable[[Subject, Any], str]] = {
     **dict.fromkeys((int, float, bool, str, type(None), bytes), _plain),
     tuple: lambda s, value: f"({','.join(map(s._text, value))})",
-    DType: lambda s, value: str(value.code), TensorType: Subject._type, Tensor: Subject._tensor,
+    DType: lambda s, value: str(value.code), TensorType: lambda _, value: _type(value),
+    Tensor: lambda s, value: s._names[value],
     VariableHandle: Subject._variable, Literal: Subject._literal, Poly: Subject._poly}
