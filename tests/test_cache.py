@@ -19,7 +19,7 @@ from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.ir.dims import atom, maximum, minimum, sym
 from graphflow.compiler.passes.prune import Signature
-from graphflow.extend import OpDef, elementwise, pointwise
+from graphflow.extend import UNARY, OpDef, elementwise, pointwise, shapes
 from graphflow.runtime import cache, compilation, cpu, loader, objects
 from graphflow.runtime.cache import Cache
 
@@ -359,7 +359,7 @@ def test_the_first_processor_of_cpuinfo():
 
 def test_ops_of_ones_own_are_compiled_in_each_process(folder, compiled):
     double = OpDef("double_for_cache_test", "x", infer=elementwise("float"), lower=pointwise(lambda x: x + x),
-                   numpy=lambda x: x + x)
+                   numpy=lambda x: x + x, samples=shapes(*UNARY))
     x = tf.placeholder(tf.float32, [2])
     y = double(x)
     with pytest.raises(UnsuitedError, match="double_for_cache_test"):

@@ -128,8 +128,49 @@ def jax_chain() -> Callable[[], Any]:
     return lambda: np.asarray(compiled(value)[0]).sum()
 
 
+def graphflow_deep() -> Callable[[], Any]:
+    """As many dense layers, each with its own weights, and the gradient of the first layer's."""
+    import graphflow as tf
+
+    values = deep_weights()
+    x, weights = tf.placeholder(tf.float32, [WIDTH, WIDTH]), []
+    h = x
+    for k in range(CHAIN):
+        weights.append(tf.get_variable(f"w{k}", [WIDTH, WIDTH]))
+        h = tf.tanh(tf.matmul(h, weights[-1]))
+    gradient, = tf.gradients(h, weights[0])
+    session = tf.Session()
+    for w, value in zip(weights, values, strict=True):
+        w.load(value, session)
+    return lambda: session.run([h, gradient], {x: values[0]})[1].sum()
+
+
+def jax_deep() -> Callable[[], Any]:
+    import jax
+    import jax.numpy as jnp
+
+    values = deep_weights()
+
+    def network(first: Any, rest: Any, x: Any) -> Any:
+        for w in (first, *rest):
+            x = jnp.tanh(x @ w)
+        return x
+
+    def both(first: Any, rest: Any, x: Any) -> Any:
+        y, pull = jax.vjp(lambda w: network(w, rest, x), first)
+        return y, pull(jnp.ones_like(y))[0]
+
+    compiled = jax.jit(both)
+    return lambda: np.asarray(compiled(values[0], values[1:], values[0])[1]).sum()
+
+
+def deep_weights() -> list[Any]:
+    random = np.random.RandomState(0)
+    return [np.linalg.qr(random.randn(WIDTH, WIDTH))[0].astype(np.float32) for _ in range(CHAIN)]
+
+
 WORKLOADS = {"mlp": (graphflow_mlp, jax_mlp), "lstm": (graphflow_lstm, jax_lstm),
-             "chain": (graphflow_chain, jax_chain)}
+             "chain": (graphflow_chain, jax_chain), "deep": (graphflow_deep, jax_deep)}
 
 
 def measure(workload: str, who: str) -> None:
