@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,13 +24,7 @@ from graphflow.runtime import loader, objects
 
 _METH_FASTCALL = 0x80
 _names = itertools.count()
-
-
-class _MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = [("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int),
-                ("doc", ctypes.c_char_p)]
+_NAME = ctypes.create_string_buffer(b"program")
 
 
 class NativeFunction:
@@ -40,11 +35,13 @@ class NativeFunction:
     def __init__(self, address: int, code: Any, assembly: Callable[[], str], image: bytes = b"") -> None:
         self.assembly = assembly
         self.image = image
-        definition = _MethodDef(b"program", address, _METH_FASTCALL, None)
+        # CPython's PyMethodDef. Bytes, since a function reads it as it goes, and the garbage collector would
+        # have emptied a ctypes structure of the same garbage by then
+        definition = struct.pack("PPiP", ctypes.addressof(_NAME), address, _METH_FASTCALL, 0)
         make = ctypes.pythonapi.PyCFunction_NewEx
-        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        make.restype, make.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.py_object, ctypes.c_void_p]
         # the function's `self` keeps its code and definition alive: a plan holds no more than the function
-        self.call: Callable[..., Any] = make(ctypes.addressof(definition), (code, definition), None)
+        self.call: Callable[..., Any] = make(definition, (code, definition), None)
 
     def entry(self, sizes: Sequence[int]) -> Callable[..., Any]:
         """What to call for buffers of these sizes in bytes: the same for all."""
