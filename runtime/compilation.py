@@ -30,7 +30,7 @@ _KEY = 64  # characters of a key
 
 
 def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]:
-    """The program of a signature, ready to run. A program out of the cache has no IR and empty loop nests.
+    """The program of a signature, ready to run. In one out of the cache, loop nests are outlines.
 
     note     called with the name of each step when it is done
     Raises:  what `compile_signature` raises
@@ -85,7 +85,7 @@ class _Cached:
             if isinstance(program, Undecided):
                 raise program
             image = self.cache.read(data[:_KEY].decode("ascii", "replace"))
-            return None if image is None else (program, jit.load_object(image, program.entry))
+            return None if image is None else (program, jit.load_object(image, program.entry, program.ir))
         except (CodecError, UnlinkableError):
             return None
 
@@ -99,7 +99,7 @@ class _Cached:
         native = self._load(key, program) or jit.compile_ir(program.ir, program.entry)
         if native.image:
             self.cache.write(key, native.image)
-            self._keep(replace(program, ir="", dumps=()), key)
+            self._keep(replace(program, dumps=()), key)
         return program, native
 
     def _load(self, key: str, program: Program) -> jit.NativeFunction | None:

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import itertools
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ class NativeFunction:
 
 def compile_ir(ir: str, entry: str) -> NativeFunction:
     """Compile a module whose function `entry` has the signature of a Python builtin."""
-    if not flags.use_numba():
+    if not (flags.use_numba() or sys.platform == "win32"):  # numba knows Windows' code models
         try:
             return load_object(objects.compile_object(ir), entry, ir)
         except loader.UnlinkableError:

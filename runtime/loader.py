@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 _PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "_Py_NoneStruct")
-_LIBRARY = ("memcpy", "memmove", "memset", "fmod", "fmodf", "pow", "powf")
+_LIBRARY = ("memcpy", "memmove", "memset",
+            *(name + kind for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint") for kind in ("", "f")))
 _STUB = b"\xff\x25"  # jmp *offset(%rip)
 _SLOT = 8
 _RELOCATABLE, _X86_64 = 1, 62
@@ -40,7 +41,7 @@ class Code:
         self.memory = memory
 
 
-def is_supported() -> bool:
+def is_native() -> bool:
     """Whether objects of this system are linked here, without LLVM."""
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
@@ -50,7 +51,7 @@ def load(image: bytes, entry: str) -> Code:
 
     Raises:  UnlinkableError where the object is damaged or not of the kind described above
     """
-    return _link(image, entry) if is_supported() else load_by_llvm(image, entry)
+    return _link(image, entry) if is_native() else load_by_llvm(image, entry)
 
 
 def load_by_llvm(image: bytes, entry: str) -> Code:
@@ -74,7 +75,7 @@ def load_by_llvm(image: bytes, entry: str) -> Code:
 def externals() -> Mapping[str, int]:
     """The addresses of what objects may call."""
     found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in _PYTHON}
-    library = ctypes.CDLL(None) if sys.platform != "win32" else ctypes.CDLL("msvcrt")
+    library = ctypes.CDLL(None)
     for name in _LIBRARY:
         if hasattr(library, name):
             found[name] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value

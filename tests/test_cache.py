@@ -162,7 +162,7 @@ def test_a_warm_process_imports_no_compiler_and_gives_the_same_bits(folder):
     assert passes and "llvmlite" in modules
     warm, modules, passes = run_script(folder.parent)
     assert warm == cold == off == by_numba
-    if loader.is_supported() and cpu.parse_cpuinfo(Path("/proc/cpuinfo").read_text()):
+    if loader.is_native() and cpu.parse_cpuinfo(Path("/proc/cpuinfo").read_text()):
         assert modules == [] and not passes
 
 
@@ -208,7 +208,7 @@ def test_a_whole_entry_with_nonsense_is_a_miss(folder, compiled):
 
 
 def test_damaged_objects_are_refused():
-    if not loader.is_supported():
+    if not loader.is_native():
         pytest.skip("objects of this system are LLVM's to link")
     ir = "define i64 @f(i64 %x) { %y = mul i64 %x, 3\n ret i64 %y }"
     image = objects.compile_object(ir)
