@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 _PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "_Py_NoneStruct")
 _LIBRARY = ("memcpy", "memmove", "memset",
-            *(name + kind for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint") for kind in ("", "f")))
+            *(name + f for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint") for f in ("", "f")))
 _STUB = b"\xff\x25"  # jmp *offset(%rip)
 _SLOT = 8
 _RELOCATABLE, _X86_64 = 1, 62
