@@ -45,12 +45,21 @@ def test_sums_over_rows_columns_and_all_are_one_pass():
   for b < 16:
     vector for z < 300:
       p2[300*b+z] = 0.0
-    for i0 < 32:
-      vector for i1 < 300, r2_1 add= t1:
-        t1 = mul(p0[9600*b+300*i0+i1], 2.0)
-        p1[9600*b+300*i0+i1] = t1
-        p2[300*b+i1] += t1
-      p3[32*b+i0] = r2_1"""
+    for i0j < 8:
+      vector for i1 < 300, r2_1_0 add= t1_0, r2_1_1 add= t1_1, r2_1_2 add= t1_2, r2_1_3 add= t1_3:
+        t1_0 = mul(p0[9600*b+1200*i0j+i1], 2.0)
+        p1[9600*b+1200*i0j+i1] = t1_0
+        t1_1 = mul(p0[9600*b+1200*i0j+i1+300], 2.0)
+        p1[9600*b+1200*i0j+i1+300] = t1_1
+        t1_2 = mul(p0[9600*b+1200*i0j+i1+600], 2.0)
+        p1[9600*b+1200*i0j+i1+600] = t1_2
+        t1_3 = mul(p0[9600*b+1200*i0j+i1+900], 2.0)
+        p1[9600*b+1200*i0j+i1+900] = t1_3
+        p2[300*b+i1] += add(add(add(t1_0, t1_1), t1_2), t1_3)
+      p3[32*b+4*i0j] = r2_1_0
+      p3[32*b+4*i0j+1] = r2_1_1
+      p3[32*b+4*i0j+2] = r2_1_2
+      p3[32*b+4*i0j+3] = r2_1_3"""
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])

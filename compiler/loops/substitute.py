@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, substitute
@@ -40,4 +41,29 @@ def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
                 continue
         args = tuple(new[a] for a in n.args)
         new[n] = n if args == n.args and attr == n.attr else Expr(n.op, args, n.dtype, attr)
+    return new[root]
+
+
+def rename_temps(stmt: Stmt, names: Mapping[str, str]) -> Stmt:
+    """The statement with other names for its temps; its `value` atoms must not refer to them."""
+    if isinstance(stmt, Let):
+        return Let(names.get(stmt.name, stmt.name), _renamed(stmt.value, names))
+    if isinstance(stmt, Store):
+        return replace(stmt, value=_renamed(stmt.value, names))
+    if isinstance(stmt, Loop):
+        accumulators = tuple(replace(a, name=names.get(a.name, a.name), value=_renamed(a.value, names))
+                             for a in stmt.accumulators)
+        body = tuple(rename_temps(s, names) for s in stmt.body)
+        return replace(stmt, body=body, accumulators=accumulators)
+    return stmt
+
+
+def _renamed(root: Expr, names: Mapping[str, str]) -> Expr:
+    new: dict[Expr, Expr] = {}
+    for n in E.walk(root):
+        if n.op == "temp":
+            new[n] = E.temp(names.get(n.attr, n.attr), n.dtype)
+        else:
+            args = tuple(new[a] for a in n.args)
+            new[n] = n if args == n.args else Expr(n.op, args, n.dtype, n.attr)
     return new[root]

@@ -31,18 +31,23 @@ from graphflow.compiler.loops.nest import (
     work_each,
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
+from graphflow.compiler.passes.jam import jam
+
+_LIGHT = 60  # work of an iteration
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
-    """Collapse loops that walk memory as one would, then choose the vector loop and its width.
+    """Collapse loops that walk memory as one would, choose the vector loop and its width, and jam rows.
 
     Example:  for i0 < 128: for i1 < 10: p1[10*i0+i1] = neg(p0[10*i0+i1])
     -->       vector for i0 < 1280: p1[i0] = neg(p0[i0])
     """
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
-    width = vector_width(body, vector_bits)
-    if width > 1:
-        body = tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s for s in body)
+    lanes = vector_lanes(body, vector_bits)
+    if lanes > 1:
+        body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
+    width = lanes * registers_at_once(body, lanes)
+    body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
     return replace(nest, body=body, width=width, parallel=is_parallel(body))
 
 
@@ -68,15 +73,38 @@ def _is_own(offset: Dim, outer: Atom) -> bool:
                              and not any(a.kind == "value" for a in atoms))
 
 
-def vector_width(body: tuple[Stmt, ...], vector_bits: int) -> int:
-    """Lanes such that the widest number loaded or stored fills a vector register."""
-    size = max((n.dtype.size for root in expressions(body) for n in E.walk(root) if n.dtype.size <= 8
-                and n.op not in ("index", "checked_index") and not _is_index_arithmetic(n)), default=4)
-    return max(1, vector_bits // (8 * max(size, 4)))
+def vector_lanes(body: tuple[Stmt, ...], vector_bits: int) -> int:
+    """Lanes such that the numbers computed with fill a vector register: floats, where there are any."""
+    sizes = {n.dtype.is_floating: max(n.dtype.size, 4) for n in sorted(
+        (n for root in expressions(body) for n in E.walk(root) if not _is_index_arithmetic(n)),
+        key=lambda n: n.dtype.size)}
+    size = sizes.get(True) or sizes.get(False) or 4
+    return max(1, vector_bits // (8 * min(size, 8)))
 
 
 def _is_index_arithmetic(n: Expr) -> bool:
-    return (n.op == "cast" and n.args[0].op == "index") or n.op == "const"
+    return n.op in ("const", "index", "checked_index") or (n.op == "cast" and n.args[0].op == "index")
+
+
+def registers_at_once(body: tuple[Stmt, ...], lanes: int) -> int:
+    """How many vectors an iteration takes: several where one alone would wait for the one before.
+
+    Sums of light expressions are bound by the latency of an addition, light maps by the loop itself.
+    """
+    loops = [s for s in statements(body) if isinstance(s, Loop)]
+    shortest = min((s.extent for s in loops if s.vector and isinstance(s.extent, int)), default=1 << 30)
+    if work_each(body) > _LIGHT or not any(s.vector for s in loops) or _is_irregular(loops):
+        return 1
+    most = 4 if any(s.accumulators for s in loops) else 2
+    while most > 1 and shortest < 2 * most * lanes:
+        most //= 2
+    return most
+
+
+def _is_irregular(loops: list[Loop]) -> bool:
+    """Whether a vector loop gathers or scatters."""
+    return any(coefficient(d, s.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
+               for s in loops if s.vector for d in _positions((s,)))
 
 
 # Collapsing
