@@ -42,7 +42,10 @@ class Subject:
         self.constants: list[np.ndarray[Any, Any]] = []
         self._number = {op: k for k, op in enumerate(self.needed)}
         self._names = {t: f"f{k}" for k, t in enumerate(signature.feeds)}
-        self.fingerprint = self._fingerprint()
+        try:
+            self.fingerprint = self._fingerprint()
+        except KeyError as e:
+            raise UnsuitedError(f"an attribute refers to {e}, which the run does not need") from None
 
     def _fingerprint(self) -> str:
         s = self.signature

@@ -85,7 +85,9 @@ class _Cached:
             if isinstance(program, Undecided):
                 raise program
             image = self.cache.read(data[:_KEY].decode("ascii", "replace"))
-            return None if image is None else (program, jit.load_object(image, program.entry, program.ir))
+            if image is None or not isinstance(program, Program):
+                return None
+            return program, jit.load_object(image, program.entry, program.ir)
         except (CodecError, UnlinkableError):
             return None
 

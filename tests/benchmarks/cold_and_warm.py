@@ -16,25 +16,74 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-STEPS, BATCH, INPUTS, UNITS = 28, 32, 28, 64
+SIZES, BATCH = (64, 128, 64, 10), 32
+STEPS, INPUTS, UNITS = 28, 28, 64
 CHAIN, WIDTH = 300, 16
 START = time.perf_counter()
 
 
 def graphflow_mlp() -> Callable[[], Any]:
-    from mlp_step import graphflow_step
+    """The training step of a classifier of digits."""
+    import graphflow as tf
 
-    return graphflow_step()
+    x, y = tf.placeholder(tf.float32, [None, SIZES[0]]), tf.placeholder(tf.int64, [None])
+    h = x
+    for k, (m, n) in enumerate(pairwise(SIZES)):
+        h = tf.matmul(h, tf.get_variable(f"w{k}", [m, n])) + tf.get_variable(f"b{k}", [n])
+        h = tf.nn.relu(h) if n != SIZES[-1] else h
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h))
+    train = tf.train.AdamOptimizer(1e-3).minimize(loss)
+    session = tf.Session()
+    for v in tf.global_variables():
+        v.load(np.full(v.shape.as_list(), 0.01, np.float32), session)
+    images, labels = mlp_data()
+    return lambda: session.run([loss, train], {x: images, y: labels})[0]
 
 
 def jax_mlp() -> Callable[[], Any]:
-    from mlp_step import jax_step
+    import jax
 
-    return jax_step()
+    def logits_of(params: Any, x: Any) -> Any:
+        for k, (w, b) in enumerate(params):
+            x = x @ w + b
+            x = jax.nn.relu(x) if k < len(params) - 1 else x
+        return x
+
+    params = [(np.full((m, n), 0.01, np.float32), np.full(n, 0.01, np.float32)) for m, n in pairwise(SIZES)]
+    return jax_training(logits_of, params, *mlp_data())
+
+
+def mlp_data() -> tuple[Any, Any]:
+    return (np.random.RandomState(0).rand(BATCH, SIZES[0]).astype(np.float32),
+            np.random.RandomState(1).randint(0, SIZES[-1], BATCH))
+
+
+def jax_training(logits_of: Callable[[Any, Any], Any], params: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """A step of Adam on the cross entropy."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss_of(params: Any, x: Any, y: Any) -> Any:
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits_of(params, x)), y[:, None], 1))
+
+    def step(state: Any, x: Any, y: Any) -> Any:
+        params, m, v, t = state
+        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
+        t = t + 1
+        rate = 1e-3 * jnp.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
+        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
+        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
+        params = jax.tree.map(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8), params, m, v)
+        return loss, (params, m, v, t)
+
+    zeros = jax.tree.map(lambda p: 0 * p, params)
+    compiled, state = jax.jit(step), (params, zeros, zeros, np.float32(0))
+    return lambda: compiled(state, x, y)[0].block_until_ready()
 
 
 def lstm_arrays() -> tuple[Any, ...]:
@@ -71,31 +120,17 @@ def jax_lstm() -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
-    *params, x, y = lstm_arrays()
-
-    def loss_of(params: Any, x: Any, y: Any) -> Any:
+    def logits_of(params: Any, x: Any) -> Any:
         w, b, v = params
         c = h = jnp.zeros((BATCH, UNITS))
         for t in range(STEPS):
             i, j, f, o = jnp.split(jnp.concatenate([x[:, t], h], 1) @ w + b, 4, 1)
             c = c * jax.nn.sigmoid(f + 1) + jax.nn.sigmoid(i) * jnp.tanh(j)
             h = jnp.tanh(c) * jax.nn.sigmoid(o)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(h @ v), y[:, None], 1))
+        return h @ v
 
-    def step(state: Any, x: Any, y: Any) -> Any:
-        params, m, v, t = state
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
-        t = t + 1
-        rate = 1e-3 * jnp.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
-        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, grads)
-        params = jax.tree.map(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8), params, m, v)
-        return loss, (params, m, v, t)
-
-    compiled = jax.jit(step)
-    zeros = [0 * p for p in params]
-    state = (params, zeros, zeros, np.float32(0))
-    return lambda: compiled(state, x, y)[0].block_until_ready()
+    *params, x, y = lstm_arrays()
+    return jax_training(logits_of, params, x, y)
 
 
 def graphflow_chain() -> Callable[[], Any]:
