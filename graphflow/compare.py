@@ -13,7 +13,6 @@ import numpy as np
 
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.fetches import plan_fetches
-from graphflow.runtime.eager import run_eagerly
 from graphflow.runtime.executable import Executable, convert_feed
 from graphflow.runtime.report import bytes_text, time_text
 from graphflow.session import Session, get_default_session
@@ -84,6 +83,8 @@ def compare(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
 
     The variables are as before afterwards. `session` is the default one if not given.
     """
+    from graphflow.runtime.eager import run_eagerly
+
     session = session or get_default_session()
     if session is None:
         raise ValueError("compare() needs a session: pass session= or call it inside `with tf.Session():`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,10 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.passes.prune import Signature
-from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.program import Program
 from graphflow.runtime import report
+from graphflow.runtime.compilation import compile_native
 from graphflow.runtime.executable import Executable, Pins
-from graphflow.runtime.interpreter import InterpretedProgram
-from graphflow.runtime.jit import compile_ir, vector_bits
 from graphflow.runtime.plan import Compiled
 from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
@@ -38,7 +36,7 @@ class Engine:
         self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
-        self._entropy = secrets.randbits(64)
+        self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
         self.closed = False
 
@@ -62,9 +60,7 @@ class Engine:
     def _compile(self, signature: Signature) -> tuple[Program, Compiled]:
         times = report.Times()
         with _no_garbage_collection():
-            program = compile_signature(signature, vector_bits(), times.note)
-            native: Compiled = (compile_ir(program.ir, program.entry) if flags.use_jit()
-                                else InterpretedProgram(program))
+            program, native = compile_native(signature, times.note)
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.codegen.limits import COPY_STEP, LIMIT_KERNELS, flops_each, limits_ir, tick_counter
-from graphflow.runtime.jit import function_addresses, vector_bits
+from graphflow.runtime.cpu import vector_bits
+from graphflow.runtime.jit import function_addresses
 from graphflow.runtime.threads import machine_name, pool_addresses
 from graphflow.runtime.variables import aligned_empty
 

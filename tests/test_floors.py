@@ -18,7 +18,7 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py")
 FLOORS = [("compiler.errors", "compiler.flags"), ("compiler.ir",), ("compiler.loops",),
           ("compiler.program", "compiler.placement"), ("compiler.ops",),
           ("compiler.oracle", "compiler.autodiff"), ("compiler.codegen", "compiler.passes"),
-          ("compiler.pipeline",), ("runtime",), ("",)]
+          ("compiler.pipeline", "compiler.fingerprint", "compiler.codec"), ("runtime",), ("",)]
 
 
 def module_name(path: Path) -> str:

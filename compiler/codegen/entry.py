@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.frame import (
+    ARRAY_DATA,
     ERROR_CHECK,
     PARALLEL_FOR,
     POOL,
@@ -18,8 +19,6 @@ from graphflow.compiler.codegen.frame import (
     range_slot,
 )
 from graphflow.compiler.program import Buffer, Call, Program
-
-ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 # `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
