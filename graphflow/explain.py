@@ -119,7 +119,7 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
         t = element(key, allow_operation=False)
         values.setdefault(t, np.zeros(tuple(shape), t.dtype.numpy))
     wanted = plan_fetches(session.graph, fetches)
-    executable = session.engine.prepare(wanted.tensors, wanted.targets, list(values))
+    executable = session.engine.prepare(wanted.tensors, wanted.targets, list(values), whole=True)
     found = _explanation(*executable.plan_for(list(values.values())), run)
     found.show()
     return found

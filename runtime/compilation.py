@@ -29,9 +29,10 @@ Note = Callable[[str], None]
 _KEY = 64  # characters of a key
 
 
-def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]:
+def compile_native(signature: Signature, note: Note, whole: bool = False) -> tuple[Program, Compiled]:
     """The program of a signature, ready to run. In one out of the cache, loop nests are outlines.
 
+    whole    have it compiled, with all of its loop nests
     note     called with the name of each step when it is done
     Raises:  what `compile_signature` raises
     """
@@ -40,7 +41,7 @@ def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]
 
         program = _compile(signature, note)
         return program, InterpretedProgram(program)
-    known = None if _wants_a_whole_program() else cache.current()
+    known = None if whole or _wants_a_whole_program() else cache.current()
     if known is None:
         program = _compile(signature, note)
         return program, jit.compile_ir(program.ir, program.entry)
