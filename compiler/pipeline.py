@@ -22,10 +22,11 @@ from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
+from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.program import Program
 
-# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
+# Passes from Graph to Graph. What follows them, in order: fuse, lower, share, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
 
@@ -56,7 +57,7 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
+    launches = [_scheduled(launch, vector_bits) for launch in share(lower(grouping))]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
     passed("plan_memory")

@@ -43,12 +43,12 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel launch: the function, its loop nest, and the buffers it is given."""
+    """One kernel launch: the function, its loop nest, and the buffers and integers it is given."""
 
     function: str
     nest: LoopNest
     buffers: tuple[int, ...]
-    symbols: tuple[Atom, ...]
+    symbols: tuple[Dim, ...]
     first_check: int
     fused: str
     ops: int

@@ -178,7 +178,7 @@ class _Blocks:
         for c, start in zip(program.calls, starts, strict=False):
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
-            integers += [values[a] for a in c.symbols]
+            integers += [evaluate(d, values) for d in c.symbols]
             integers.append(c.first_check)
             first = start + len(c.buffers)
             integer_slots += range(first, first + len(c.symbols) + 1)

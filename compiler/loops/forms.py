@@ -8,10 +8,12 @@ of a load: that is fusion.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, temp
 
@@ -53,7 +55,9 @@ class Pointwise(Form):
         return self.fn(op, *values) if self.with_op else self.fn(*values)
 
     def work(self, op: Operation) -> int:
-        return cost(self.value(op, (0,) * (op.out.type.rank or 0),
+        """Operands beyond a few count as more: each is likely a buffer of its own, slow to compile."""
+        buffers = 8 * max(0, len(op.operands) - 4)
+        return buffers + cost(self.value(op, (0,) * (op.out.type.rank or 0),
                                lambda k, index, mask=None: temp(f"a{k}", op.operands[k].dtype), lambda v: v))
 
 
@@ -107,6 +111,32 @@ class Scatter(Form):
 
     def __init__(self, target: Callable[[Operation, Index, Load, Let], Index]) -> None:
         self.target = target
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a joined tensor lies in the whole: from `start` on along an axis, which may be the whole's own."""
+
+    whole: Tensor
+    axis: int
+    start: Dim
+    new_axis: bool
+
+    def index(self, at: Index) -> Index:
+        """The whole's index for an element of the part."""
+        if self.new_axis:
+            return (*at[:self.axis], self.start, *at[self.axis:])
+        return (*at[:self.axis], at[self.axis] + self.start, *at[self.axis + 1:])
+
+
+class Join(Form):
+    """The result is its operands side by side: `parts(op)` says where each lies.
+
+    No kernel copies them there: those that compute the operands store them into the result's memory.
+    """
+
+    def __init__(self, parts: Callable[[Operation], list[Part]]) -> None:
+        self.parts = parts
 
 
 def broadcast_index(operand: TensorType, at: Index) -> Index:

@@ -18,7 +18,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import Contraction, Form, Join, Reduction, Scatter
 from graphflow.compiler.loops.numeric import cast_array
 
 Array = np.ndarray[Any, Any]
@@ -140,7 +140,8 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     """
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
-    runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}
+    runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter,
+                            Join: _run_join}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, str(env.faults[0]))
@@ -240,4 +241,12 @@ def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env
     result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
     index = tuple(np.broadcast_to(evaluate_dim(i, env), np.shape(arrays[0])) for i in target)
     np.add.at(result, index, arrays[0])
+    return result
+
+
+def _run_join(op: Operation, form: Join, arrays: Sequence[Array], env: Env) -> Array:
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    for t, part, array in zip(op.operands, form.parts(op), arrays, strict=True):
+        at = part.index(_axes("i", t.type.known_dims, env))
+        result[tuple(np.broadcast_to(evaluate_dim(i, env), array.shape) for i in at)] = array
     return result

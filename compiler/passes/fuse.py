@@ -16,7 +16,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import Contraction, Form, Join, Part, Reduction, Scatter
 from graphflow.compiler.ops.core import constant, identity, program_input
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
@@ -91,12 +91,14 @@ class Grouping:
 
     stored   tensors that need memory, because another kernel or the caller reads them
     aliases  tensor -> the tensor whose memory it shares, element for element
+    parts    tensor -> the part of a joined tensor's memory that it is stored in
     """
 
     graph: Graph
     groups: list[Group]
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
+    parts: dict[Tensor, Part]
 
 
 def fuse(graph: Graph) -> Grouping:
@@ -114,6 +116,8 @@ def separate_results(graph: Graph) -> Graph:
     mapping: dict[Tensor, Tensor] = {}
     for op in graph.operations:
         operands, types = tuple(mapping[t] for t in op.operands), tuple(t.type for t in op.outputs)
+        if isinstance(op.opdef.lower, Join):
+            operands = _separate_parts(new, op, operands)
         copy = new.append_copy(op, operands, types=types)
         mapping.update(zip(op.outputs, copy.outputs, strict=True))
     connect(new, graph, mapping)
@@ -134,6 +138,13 @@ def separate_results(graph: Graph) -> Graph:
     return new
 
 
+def _separate_parts(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A copy of each operand, for nothing but its place in the result."""
+    new.origin = op.source
+    with new.as_default():
+        return tuple(identity(t, name=f"{op.name}/part") for t in operands)
+
+
 class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -143,6 +154,7 @@ class _Fuser:
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
         self.aliases: dict[Tensor, Tensor] = {}
+        self.parts: dict[Tensor, Part] = {}
 
     def run(self) -> Grouping:
         for op in reversed(self.graph.operations):
@@ -152,11 +164,15 @@ class _Fuser:
             if requests or op.out in self.buffer_rank:
                 self._place(op, requests)
         order = sorted(range(len(self.groups)), key=lambda k: (-self.groups[k].rank, -k))
-        return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases)
+        return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases,
+                        self.parts)
 
     def _place(self, op: Operation, requests: list[Request]) -> None:
         form = op.opdef.lower
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
+        if isinstance(form, Join):
+            self._place_parts(op, form, requests)
+            return
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
         if isinstance(form, (Contraction, Scatter)):
@@ -187,6 +203,14 @@ class _Fuser:
                    for _, at, _ in requested_elements(op, form, r.at) for d in at)
 
     # Kernels
+
+    def _place_parts(self, op: Operation, form: Join, requests: list[Request]) -> None:
+        """The kernels that compute the operands write the result, before any that reads it."""
+        rank = self._rank_above(op.out, requests) - 1
+        self.stored.add(op.out)
+        self.parts.update(zip(op.operands, form.parts(op), strict=True))
+        for t in op.operands:
+            self._need_memory(t, rank)
 
     def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
         """A matrix product or scatter reads and writes memory."""

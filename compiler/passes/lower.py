@@ -57,9 +57,8 @@ class _LoopBuilder:
         for stage in range(stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        nest = self.memory.nest(self._nested(self.outer_levels, self.outer))
-        return Launch(nest, tuple(self.memory.names), tuple(stages.order),
-                      "reduce" if self.inner else "map")
+        return self.memory.launch(self._nested(self.outer_levels, self.outer), tuple(stages.order),
+                                  "reduce" if self.inner else "map")
 
     # Stages
 
@@ -155,9 +154,9 @@ class _LoopBuilder:
         if t in self.grouping.stored:
             at = self.group.members[t]
             value = self.values[t, at]
-            offset = linear(at, t.type.known_dims)
+            buffer, offset = self.memory.place(t, at)
             axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
-            self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
+            self._level(axes).append(Store(buffer, offset, value))
 
     def _spill(self, t: Tensor) -> None:
         """Keep a costly value for later stages: a row at a time where rows lie together, else all of it."""

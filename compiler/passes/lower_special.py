@@ -28,7 +28,7 @@ def lower_product(grouping: Grouping, group: Group) -> Launch:
         body = [_library_product(memory, t, batch, rows)]
     else:
         body = _product_loops(memory, t, batch, rows)
-    return Launch(memory.nest(nested(body, batch)), tuple(memory.names), (t,), "product")
+    return memory.launch(nested(body, batch), (t,), "product")
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -95,7 +95,7 @@ def lower_scatter(grouping: Grouping, group: Group) -> Launch:
     loops = nested([*lets, add], at)
     if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
         loops = nested(loops, (axis("some", minimum(size, 1)),))
-    return Launch(memory.nest([clear, *loops]), tuple(memory.names), (t,), "scatter")
+    return memory.launch([clear, *loops], (t,), "scatter")
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
