@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.frame import ERROR_CHECK, RELEASE_LOCK, block_starts
+from graphflow.compiler.codegen.frame import (
+    ERROR_CHECK,
+    PARALLEL_FOR,
+    POOL,
+    RELEASE_LOCK,
+    block_starts,
+    range_slot,
+)
 from graphflow.compiler.program import Buffer, Call
 
 MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
@@ -42,8 +49,7 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
               "br label %work", "work:", "%state = phi ptr [null, %filled], [%saved, %unlock]"]
     for k, c in enumerate(calls):
-        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}",
-                  f"call void @{c.function}(ptr %frame, ptr %block{k})"]
+        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}", *_launch(k, c)]
         if c.nest.checks:  # what failed must not reach a variable
             lines += [f"%failed{k} = load i64, ptr %error, align 8", f"%go{k} = icmp eq i64 %failed{k}, 0",
                       f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
@@ -55,6 +61,25 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
               "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %frame_object",
               "call void @Py_IncRef(ptr %result)", "ret ptr %result", "}"]
     return "\n".join(lines)
+
+
+def _launch(k: int, c: Call) -> list[str]:
+    """Run a kernel: in one go, or its parts in the pool when there are several."""
+    if not c.nest.parallel:
+        return [f"call void @{c.function}(ptr %frame, ptr %block{k})"]
+    slot = range_slot(c)
+    return [f"%count{k}.at = getelementptr i64, ptr %block{k}, i64 {slot}",
+            f"%count{k} = load i64, ptr %count{k}.at, align 8",
+            f"%length{k}.at = getelementptr i64, ptr %block{k}, i64 {slot + 1}",
+            f"%length{k} = load i64, ptr %length{k}.at, align 8",
+            f"%whole{k} = icmp sge i64 %length{k}, %count{k}",
+            f"br i1 %whole{k}, label %alone{k}, label %parts{k}", f"alone{k}:",
+            f"call void @{c.function}(ptr %frame, ptr %block{k}, i64 0, i64 %count{k})",
+            f"br label %launched{k}", f"parts{k}:", *_slot(f"pool{k}", POOL, "ptr"),
+            *_slot(f"parallel{k}", PARALLEL_FOR, "ptr"),
+            f"call void %parallel{k}(ptr %pool{k}, ptr @{c.function}, ptr %frame, ptr %block{k}, "
+            f"i64 %count{k}, i64 %length{k})",
+            f"br label %launched{k}", f"launched{k}:"]
 
 
 def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call],

@@ -55,7 +55,7 @@ class Pointwise(Form):
         return self.fn(op, *values) if self.with_op else self.fn(*values)
 
     def work(self, op: Operation) -> int:
-        """Operands beyond a few count as more: each is likely a buffer of its own, slow to compile."""
+        """Operands beyond a few count as more: each likely is a buffer of its own, slow to compile."""
         buffers = 8 * max(0, len(op.operands) - 4)
         return buffers + cost(self.value(op, (0,) * (op.out.type.rank or 0),
                                lambda k, index, mask=None: temp(f"a{k}", op.operands[k].dtype), lambda v: v))

@@ -7,7 +7,16 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Form, Load
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store, reduction_start
+from graphflow.compiler.loops.nest import (
+    MOST_PARTS,
+    PART_NUMBER,
+    Accumulator,
+    Let,
+    Loop,
+    Stmt,
+    Store,
+    reduction_start,
+)
 from graphflow.compiler.passes.fuse import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
 from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
@@ -161,11 +170,13 @@ class _LoopBuilder:
     def _spill(self, t: Tensor) -> None:
         """Keep a costly value for later stages: a row at a time where rows lie together, else all of it."""
         axes = self.group.axes
+        parts: int = 1
+        part: Dim = 0
         if self.group.inner and axes[-1] in self.group.inner:
-            axes = self.group.inner
+            axes, parts, part = self.group.inner, MOST_PARTS, PART_NUMBER
         extents = tuple(extent_of(a) for a in axes)
-        scratch = Scratch(t.dtype, product(extents))
-        offset = linear(tuple(axes), extents)
+        scratch = Scratch(t.dtype, product((parts, *extents)))
+        offset = linear((part, *axes), (parts, *extents))
         self.scratch[t] = scratch, offset
         name = self.memory.name(scratch, write=True)
         self.inner_levels[-1].append(Store(name, offset, self.values[t, self.group.members[t]]))

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
+from graphflow.compiler.ir.dims import (
+    Atom,
+    Dim,
+    atoms_of,
+    axis,
+    coefficient,
+    product,
+    single_atom,
+    substitute,
+)
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
+    LEAST_PART,
+    PART,
     Accumulator,
     Let,
     Loop,
@@ -15,8 +26,10 @@ from graphflow.compiler.loops.nest import (
     Product,
     Stmt,
     Store,
+    deepest_extents,
     expressions,
     statements,
+    work_each,
 )
 
 
@@ -30,7 +43,29 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     width = vector_width(body, vector_bits)
     if width > 1:
         body = tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s for s in body)
-    return replace(nest, body=body, width=width)
+    return replace(nest, body=body, width=width, parallel=is_parallel(body))
+
+
+def is_parallel(body: tuple[Stmt, ...]) -> bool:
+    """Whether the iterations of the one outermost loop may run in any order, and at the same time.
+
+    Each must store to places of its own: offsets that move with the loop's index, or memory of its part.
+    """
+    loops = [s for s in body if not isinstance(s, Let)]
+    work = product(deepest_extents(body)) * work_each(body)
+    if isinstance(work, int) and work < 2 * LEAST_PART:
+        return False
+    if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
+        return False
+    inside = list(statements((loops[0],)))
+    return (not any(isinstance(s, Product) for s in inside)
+            and all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
+
+
+def _is_own(offset: Dim, outer: Atom) -> bool:
+    atoms = atoms_of(offset)
+    return PART in atoms or (coefficient(offset, outer) not in (0, None)
+                             and not any(a.kind == "value" for a in atoms))
 
 
 def vector_width(body: tuple[Stmt, ...], vector_bits: int) -> int:

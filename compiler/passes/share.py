@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, poly, substitute, terms_of
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, substitute, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store
+from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store
 from graphflow.compiler.passes.launch import Launch
 
 OnDim = Callable[[str, Dim], Dim]  # a buffer's name ("" for an index) and an offset in it -> another offset
