@@ -115,7 +115,7 @@ class Scatter(Form):
 
 @dataclass(frozen=True)
 class Part:
-    """Where a joined tensor lies in the whole: from `start` on along an axis, which may be the whole's own."""
+    """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
 
     whole: Tensor
     axis: int
