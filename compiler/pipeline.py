@@ -19,16 +19,17 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
-from graphflow.compiler.passes.plan_memory import plan_memory
+from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, share, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
+    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, sparse, simplify, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,
@@ -60,6 +61,7 @@ def compile_signature(signature: Signature, vector_bits: int,
     launches = [_scheduled(launch, vector_bits) for launch in share(lower(grouping))]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
+    launches = without_self_copies(launches, plan)
     passed("plan_memory")
     if debug >= 4:
         nests = [str(launch.nest) for launch in launches]

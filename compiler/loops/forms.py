@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, temp
+from graphflow.compiler.loops.nest import Stmt
 
 
 class Load(Protocol):
@@ -104,13 +106,38 @@ class Contraction(Form):
 
 
 class Scatter(Form):
-    """out = 0, then out[target(op, i)] += updates[i], in order. Operand 0 holds the updates.
+    """out = 0 (or operand `base`), then out[target(op, i)] += updates[i], in order. Operand 0: updates.
 
     `target` is given the updates' index, `load` and `let`, and returns an index of the result.
     """
 
-    def __init__(self, target: Callable[[Operation, Index, Load, Let], Index]) -> None:
+    def __init__(self, target: Callable[[Operation, Index, Load, Let], Index],
+                 base: int | None = None) -> None:
         self.target = target
+        self.base = base
+
+
+class Serial(Form):
+    """Statements that the record writes itself, for what goes step by step: a kernel of its own."""
+
+    def __init__(self, steps: Callable[[Operation, Workspace], list[Stmt]]) -> None:
+        self.steps = steps
+
+
+class Workspace(Protocol):
+    """The memory of a `Serial` kernel: its operands, its result, and what it asks for."""
+
+    def load(self, k: int, index: Index) -> Expr:
+        """An element of operand k."""
+
+    def store(self, index: Index, value: Expr) -> Stmt:
+        """Set an element of the result."""
+
+    def result(self, index: Index) -> Expr:
+        """An element of the result, as stored so far."""
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        """The name of a new buffer, with anything in it."""
 
 
 @dataclass(frozen=True)

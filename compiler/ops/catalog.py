@@ -16,6 +16,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     nn,
     random,
     reductions,
+    rows,
     scans,
     sequences,
     shapes,

@@ -16,7 +16,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import Contraction, Form, Join, Part, Reduction, Scatter
+from graphflow.compiler.loops.forms import Contraction, Form, Join, Part, Reduction, Scatter, Serial
 from graphflow.compiler.ops.core import constant, identity, program_input
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
@@ -163,7 +163,9 @@ class _Fuser:
             requests = self.wants.pop(op.out, [])
             if requests or op.out in self.buffer_rank:
                 self._place(op, requests)
-        order = sorted(range(len(self.groups)), key=lambda k: (-self.groups[k].rank, -k))
+        updates = set(self.graph.updates.values())  # last among equals: they may overwrite what others read
+        order = sorted(range(len(self.groups)), key=lambda k: (
+            -self.groups[k].rank, not updates.isdisjoint(self.groups[k].members), -k))
         return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases,
                         self.parts)
 
@@ -175,7 +177,7 @@ class _Fuser:
             return
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
-        if isinstance(form, (Contraction, Scatter)):
+        if isinstance(form, (Contraction, Scatter, Serial)):
             self._place_alone(op, form, requests)
         else:
             self._place_loop(op, form, requests)
@@ -213,10 +215,10 @@ class _Fuser:
             self._need_memory(t, rank)
 
     def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
-        """A matrix product or scatter reads and writes memory."""
+        """A matrix product, a scatter or a record's own kernel reads and writes memory."""
         t = op.out
-        kind = "product" if isinstance(form, Contraction) else "scatter"
-        group = Group(self._rank_above(t, requests), kind=kind)
+        kinds = {Contraction: "product", Scatter: "scatter", Serial: "serial"}
+        group = Group(self._rank_above(t, requests), kind=kinds[type(form)])
         group.members[t] = ()
         self.groups.append(group)
         self.stored.add(t)

@@ -19,7 +19,7 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.passes.fuse import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
-from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
+from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, lower_serial
 from graphflow.compiler.passes.stages import Stages
 
 
@@ -33,7 +33,7 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter}
+    special = {"product": lower_product, "scatter": lower_scatter, "serial": lower_serial}
     launches = []
     for group in grouping.groups:
         if group.kind in special:
