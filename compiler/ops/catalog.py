@@ -17,6 +17,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     random,
     reductions,
     rows,
+    sampling,
     scans,
     sequences,
     shapes,
