@@ -25,11 +25,12 @@ from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.passes.sparse import sparse
+from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, share, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, sparse, simplify, cse)
+    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, sparse, simplify, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
@@ -161,7 +161,7 @@ def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
     """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
     nests = [list(statements((s,))) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
-    loops = {s.axis: s.extent for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
+    loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)
 
@@ -169,6 +169,11 @@ def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
 def is_computed(d: Dim) -> bool:
     """Whether a number depends on one that the kernel computes."""
     return any(a.kind == "value" for a in atoms_of(d))
+
+
+def _largest(extent: Dim) -> Dim:
+    """The extent of the first of blocks, of which the last may be shorter."""
+    return substitute(extent, dict.fromkeys((a for a in atoms_of(extent) if a.kind == "axis"), 0))
 
 
 def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:

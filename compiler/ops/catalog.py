@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
+    blocks,
     broadcasting,
     core,
     elementwise,

@@ -79,11 +79,12 @@ def _bits_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
     for i, d in zip(at, op.out.type.known_dims, strict=True):
         linear = linear * d + i
     words = philox_element(op, E.index(linear), [load(0, (k,)) for k in range(4)])
-    return words[op.word]
+    word: int = op.word
+    return words[word]
 
 
 def philox_element(op: Operation, position: E.Expr, key: list[E.Expr]) -> tuple[E.Expr, ...]:
-    """Four words of bits for a position (int64) in the op's stream; the counter is (position, stream, run)."""
+    """Four words of bits for an int64 position in the op's stream; the counter is (position, stream, run)."""
     k0, k1 = _seed_words(op.seed, key[0], key[1], _word)
     high = E.cast(E.call("shr", position, 32), uint32)
     return philox((E.cast(position, uint32), _word(op.stream), key[2], key[3]), (k0, k1 + high),
@@ -116,7 +117,8 @@ random_bits = OpDef(
     "random_bits", "key", infer=_bits_type, attrs={"shape": REQUIRED, "seed": None, "stream": 0, "word": 0},
     dim_attrs=("shape",), lower=Indexed(_bits_element), numpy=_bits_numpy,
     samples=(Sample((SAMPLE_KEY,), {"shape": (3, 4)}), Sample((SAMPLE_KEY,), {"shape": (), "stream": 7}),
-             Sample((SAMPLE_KEY,), {"shape": (5,), "seed": (1, 2), "word": 1}), Sample((SAMPLE_KEY,), {"shape": (0, 2)})),
+             Sample((SAMPLE_KEY,), {"shape": (5,), "seed": (1, 2), "word": 1}),
+             Sample((SAMPLE_KEY,), {"shape": (0, 2)})),
     doc="Uniform bits from Philox 4x32-10.")
 
 

@@ -139,7 +139,8 @@ def _one_round(op: Operation, work: Workspace, found: _Cells, tries: _Cells) -> 
 
     draw = _draw(op, E.temp("first", int64) + E.index(i), work.load, let)
     fill = _loop(i, [*body, Store(drawn, i, draw)], ordered=False)
-    return [Name("first", tries.value), fill, _loop(j, _take(op, work, E.load(drawn, j, int64), found, tries))]
+    take = _take(op, work, E.load(drawn, j, int64), found, tries)
+    return [Name("first", tries.value), fill, _loop(j, take)]
 
 
 def _take(op: Operation, work: Workspace, drawn: E.Expr, found: _Cells, tries: _Cells) -> list[Stmt]:

@@ -13,7 +13,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
-from graphflow.compiler.passes.fuse import Grouping
+from graphflow.compiler.passes.group import Grouping
 
 
 @dataclass(frozen=True, eq=False)
