@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphflow import random
-from graphflow.arrays import concat, embedding_lookup, shape, squeeze, transpose
+from graphflow.arrays import concat, shape, squeeze, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
@@ -13,6 +13,7 @@ from graphflow.compiler.ir.dtypes import float16, float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
+from graphflow.embedding import embedding_lookup
 from graphflow.math import (
     cast,
     log_sigmoid,
@@ -23,9 +24,21 @@ from graphflow.math import (
     tanh,
 )
 from graphflow.renamed import either, plain_axis
+from graphflow.sampling import (
+    all_candidate_sampler,
+    compute_accidental_hits,
+    fixed_unigram_candidate_sampler,
+    log_uniform_candidate_sampler,
+    nce_loss,
+    sampled_softmax_loss,
+    uniform_candidate_sampler,
+)
 
 __all__ = [
-    "batch_normalization", "bias_add", "crelu", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
+    "all_candidate_sampler", "batch_normalization", "bias_add", "compute_accidental_hits",
+    "fixed_unigram_candidate_sampler", "log_uniform_candidate_sampler", "nce_loss", "sampled_softmax_loss",
+    "uniform_candidate_sampler",
+    "crelu", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
     "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer",
     "selu",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",

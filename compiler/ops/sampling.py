@@ -195,7 +195,7 @@ unique_candidates = OpDef(
 
 def _candidates(op: Operation, key: Tensor) -> Tensor:
     record = unique_candidates if op.unique else drawn_candidates
-    result: Tensor = record(key, *op.operands, **{k: op.attrs[k] for k in _ATTRS})
+    result: Tensor = record(key, *op.operands[1:], **{k: op.attrs[k] for k in _ATTRS})
     return result
 
 
