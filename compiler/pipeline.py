@@ -13,7 +13,7 @@ from graphflow.compiler.ir.verify import verify
 from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
-from graphflow.compiler.passes.expand import expand
+from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch
@@ -30,7 +30,8 @@ from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, share, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, sparse, simplify, split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, sparse, simplify,
+    split_reductions, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,

@@ -21,6 +21,8 @@ from graphflow.compiler.ops.random import seed_pair
 from graphflow.embedding import embedding_lookup
 from graphflow.math import cast, matmul, reduce_any, reduce_sum
 
+__all__ = ["all_candidate_sampler", "compute_accidental_hits", "fixed_unigram_candidate_sampler",
+           "log_uniform_candidate_sampler", "nce_loss", "sampled_softmax_loss", "uniform_candidate_sampler"]
 _LOWEST = float(np.finfo(np.float32).min)
 
 

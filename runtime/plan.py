@@ -24,6 +24,7 @@ from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
 from graphflow.compiler.passes.plan_memory import place
 from graphflow.compiler.program import Call, Program, Symbol
 from graphflow.runtime.blas import gemm_addresses
+from graphflow.runtime.memory import is_large, result_array
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -93,7 +94,7 @@ class Plan:
             self.bind(slot)
         if self.program.uses_key:
             slot.key[:] = self.next_key()
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
         if self.call(slot.frame, *arrays, *outputs) is not None:
             raise self.error(slot)
         if slot.first_writes:
@@ -109,7 +110,8 @@ class Plan:
         A closure over locals: attributes would cost as much as a small program's native call.
         """
         (shape, dtype), = self.outputs
-        call, free, store, empty, new_slot = self.call, self.free, self.store, np.empty, self.new_slot
+        call, free, store, new_slot = self.call, self.free, self.store, self.new_slot
+        empty: Callable[..., Array] = result_array if is_large(shape, dtype) else np.empty
 
         def run(arrays: Sequence[Array]) -> list[Any]:
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 
-from graphflow.compiler.ir.dims import Dim, atoms_of, extent_of
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, extent_of
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
@@ -32,8 +32,10 @@ from graphflow.compiler.passes.group import (
     Group,
     Grouping,
     Request,
+    Source,
     common_axes,
     covers,
+    current,
     merge,
 )
 
@@ -88,6 +90,7 @@ class _Fuser:
         self.wants: dict[Tensor, list[Request]] = {}
         self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
         self.readers: dict[Tensor, list[Group]] = {}
+        self.outside: dict[Tensor, list[Request]] = {}  # of each tensor, the requests of other groups
         self.groups: list[Group] = []
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
@@ -183,11 +186,14 @@ class _Fuser:
 
     def _comes_from(self, group: Group, t: Tensor, outside: list[Request]) -> None:
         """Tell the groups that read `t` from memory where it is made."""
-        for reader in [*self._readers(t), *(r.group for r in outside)]:
-            reader.floor = min(reader.floor, group.rank)
+        self.outside[t] = outside
+        for reader in self._readers(t):
+            reader.sources.append(Source(t, group, None))
+        for r in outside:
+            r.group.sources.append(Source(t, group, r))
 
     def _readers(self, t: Tensor) -> list[Group]:
-        return [_now(g) for g in self.readers.get(t, ())]
+        return [current(g) for g in self.readers.get(t, ())]
 
     def _merge_consumers(self, t: Tensor, requests: list[Request]) -> list[Request]:
         """Let the groups that want a tensor share their loops, where each visits it once and none waits
@@ -202,10 +208,15 @@ class _Fuser:
                 continue
             axes = common_axes(low, high.group, r.at, high.at)
             if axes is not None and len(self._written(low) + self._written(high.group)) <= MOST_SIBLINGS:
-                merge(low, high.group, axes)
-                for read in low.reads:
-                    self.buffer_rank[read] = max(self.buffer_rank.get(read, -1), high.group.rank)
+                self._merge(low, high.group, axes)
         return [r.resolved() for r in requests]
+
+    def _merge(self, low: Group, high: Group, axes: dict[Atom, Dim]) -> None:
+        for t in merge(low, high, axes):
+            if t not in self.buffer_rank and all(r.resolved().group is high for r in self.outside[t]):
+                self.stored.discard(t)
+        for t in low.reads:
+            self.buffer_rank[t] = max(self.buffer_rank[t], high.rank)
 
     def _merges(self, r: Request, t: Tensor, requests: list[Request]) -> bool:
         asked = [q for q in requests if q.group is r.group]
@@ -301,13 +312,6 @@ class _Fuser:
         self.readers.setdefault(t, []).extend(readers)
         for g in readers:
             g.reads.append(t)
-
-
-def _now(group: Group) -> Group:
-    """The group that a group has become part of."""
-    while group.merged is not None:
-        group = group.merged[0]
-    return group
 
 
 def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, Index, bool]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom, substitute
@@ -26,8 +25,8 @@ class Group:
     inner    the axes that reductions in the group run over, once there is one
     members  tensor -> the index, in terms of axes, at which an iteration computes it
     needs    member -> the members that its expression uses
-    floor    the lowest rank among the kernels that are known to give it what it reads
-    reads    tensors that it reads from memory
+    reads    tensors that must be in memory for it
+    sources  what it reads of other kernels, as far as those are known
     merged   the group it has become part of, with that group's indices for its own axes
     """
 
@@ -40,8 +39,8 @@ class Group:
     work: int = 0
     repeated: int = 0
     kind: str = "loop"
-    floor: float = math.inf
     reads: list[Tensor] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     merged: tuple[Group, dict[Atom, Dim]] | None = None
 
     @property
@@ -103,6 +102,15 @@ class Request:
         return found
 
 
+@dataclass(frozen=True)
+class Source:
+    """A tensor made in another group, and the request for it; None where it must be in memory."""
+
+    tensor: Tensor
+    group: Group
+    request: Request | None
+
+
 @dataclass
 class Grouping:
     """The result: groups in the order in which they run.
@@ -119,21 +127,33 @@ class Grouping:
     parts: dict[Tensor, Part]
 
 
-def merge(low: Group, high: Group, axes: dict[Atom, Dim]) -> None:
+def current(group: Group) -> Group:
+    """The group that a group has become part of."""
+    while group.merged is not None:
+        group = group.merged[0]
+    return group
+
+
+def merge(low: Group, high: Group, axes: dict[Atom, Dim]) -> list[Tensor]:
     """Make the members of one group part of another, `axes` being the other's indices for its own.
 
-    No cycle can arise where `low.floor` is above `high.rank`: all that `low` reads is made before `high`.
+    Gives the tensors that went from one to the other through memory.
     """
+    inside = [s for s in low.sources if current(s.group) is high]
     for t, at in low.members.items():
         high.members[t] = tuple(substitute(d, axes) for d in at)
     high.needs.update(low.needs)
     high.work += low.work
     high.repeated += low.repeated
-    high.floor = min(high.floor, low.floor)
+    for s in inside:
+        assert s.request is not None
+        high.needs[s.request.consumer].append(s.tensor)
+    high.sources += [s for s in low.sources if s not in inside]
     high.reads += low.reads
     if high.inner is None and low.inner is not None:
         high.inner = [substitute(a, axes) for a in low.inner]
     low.merged = high, axes
+    return [s.tensor for s in inside]
 
 
 def common_axes(low: Group, high: Group, low_at: Index, high_at: Index) -> dict[Atom, Dim] | None:
@@ -141,7 +161,7 @@ def common_axes(low: Group, high: Group, low_at: Index, high_at: Index) -> dict[
 
     Each must visit every element of a tensor once, by all of its axes, at the given indices of it.
     """
-    if low.kind != "loop" or high.kind != "loop" or low.floor <= high.rank:
+    if low.kind != "loop" or high.kind != "loop":
         return None
     if not (low.spans(low_at) and high.spans(high_at)):
         return None
@@ -152,7 +172,25 @@ def common_axes(low: Group, high: Group, low_at: Index, high_at: Index) -> dict[
         inner = [substitute(a, axes) for a in low.inner]
         if high.inner is not None and inner != high.inner:
             return None
-    return axes if _blocks_fit(low, high, axes) else None
+    return axes if _blocks_fit(low, high, axes) and _is_ready(low, high, axes) else None
+
+
+def _is_ready(low: Group, high: Group, axes: dict[Atom, Dim]) -> bool:
+    """Whether all that `low` reads is made before `high` runs, or by `high` in the same iteration.
+
+    No cycle can arise then.
+    """
+    for s in low.sources:
+        group = current(s.group)
+        if group is high:
+            if s.request is None or s.request.in_memory:
+                return False
+            at = tuple(substitute(d, axes) for d in s.request.resolved().at)
+            if at != high.members[s.tensor]:
+                return False
+        elif group.rank <= high.rank:
+            return False
+    return True
 
 
 def _blocks_fit(low: Group, high: Group, axes: dict[Atom, Dim]) -> bool:
