@@ -22,10 +22,10 @@ from graphflow.compiler.ops import (  # noqa: F401
     pooling,
     random,
     reductions,
-    rows,
     sampling,
     scans,
     sequences,
     shapes,
+    tables,
     windows,
 )

@@ -14,9 +14,9 @@ from graphflow.compiler.loops.forms import Pointwise
 from graphflow.compiler.ops.core import program_input
 from graphflow.compiler.ops.gathering import gather, scatter_sum
 from graphflow.compiler.ops.joining import concat
-from graphflow.compiler.ops.rows import add_rows, rows_at, same_row, sum_rows, valid_index
 from graphflow.compiler.ops.rules import normal_axis
 from graphflow.compiler.ops.shapes import reshape
+from graphflow.compiler.ops.tables import add_rows, rows_at, same_row, sum_rows, valid_index
 
 
 @dataclass(frozen=True)
