@@ -46,7 +46,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel launch: the function, its loop nest, and the buffers it is given.
+    """One kernel launch: the function, its loop nest, and the buffers and integers it is given.
 
     source  where the user made the last of the operations that it fuses
     """
@@ -54,7 +54,7 @@ class Call:
     function: str
     nest: LoopNest
     buffers: tuple[int, ...]
-    symbols: tuple[Atom, ...]
+    symbols: tuple[Dim, ...]
     first_check: int
     fused: str
     ops: int

@@ -109,6 +109,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.differentiation import gradients
+from graphflow.embedding import IndexedSlices
 from graphflow.explain import Explanation, explain
 from graphflow.image import (
     batch_to_space,
@@ -275,6 +276,7 @@ newaxis = None
 
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
+    "IndexedSlices",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "__version__", "abs", "accumulate_n", "acos",
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",

@@ -192,7 +192,7 @@ class _Blocks:
         for c, start in zip(program.calls, starts, strict=False):
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
-            integers += [values[a] for a in c.symbols]
+            integers += [evaluate(d, values) for d in c.symbols]
             integers.append(c.first_check)
             if c.nest.parallel:
                 count, length = _parts(c, values, threads)

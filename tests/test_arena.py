@@ -50,7 +50,7 @@ def program_of(edges: list[tuple[int, list[int]]]) -> tuple[list[Launch], Memory
     for k, (_, uses) in enumerate(edges):
         numbers = (*uses, k)
         params = tuple(Param(f"p{i}", float32, i == len(uses)) for i in range(len(numbers)))
-        launches.append(Launch(LoopNest(params, (), ()), (), (), "map"))
+        launches.append(Launch(LoopNest(params, (), ()), (), (), (), "map"))
         arguments.append(numbers)
     return launches, MemoryPlan(buffers, arguments, [], [])
 

@@ -23,9 +23,11 @@ from graphflow.compiler.ops import (  # noqa: F401
     pooling,
     random,
     reductions,
+    sampling,
     scans,
     sequences,
     shapes,
+    tables,
     windows,
 )
 

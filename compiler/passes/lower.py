@@ -30,7 +30,7 @@ from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
-from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, nested
+from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, lower_serial, nested
 from graphflow.compiler.passes.stages import Stages
 
 
@@ -44,7 +44,7 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter}
+    special = {"product": lower_product, "scatter": lower_scatter, "serial": lower_serial}
     launches = []
     for group in grouping.groups:
         if group.kind in special:
@@ -77,9 +77,8 @@ class _LoopBuilder:
         for stage in range(stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        nest = self.memory.nest(self._in_blocks(self._nested(self.outer_levels, self.outer)))
-        return Launch(nest, tuple(self.memory.names), tuple(stages.order),
-                      "reduce" if self.inner else "map")
+        return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
+                                  tuple(stages.order), "reduce" if self.inner else "map")
 
     # Blocks
 
@@ -224,9 +223,9 @@ class _LoopBuilder:
         elif t in self.grouping.stored:
             at = self.group.members[t]
             value = self.values[t, at]
-            offset = linear(at, t.type.known_dims)
+            buffer, offset = self.memory.place(t, at)
             axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
-            self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
+            self._level(axes).append(Store(buffer, offset, value))
 
     def _add_to_block(self, t: Tensor) -> None:
         """Once per element of the operand, be its value the same for some."""

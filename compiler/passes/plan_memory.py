@@ -10,6 +10,7 @@ from graphflow.compiler.ir.dims import Dim, atoms_of, product
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.launch import Launch, Scratch
@@ -114,10 +115,41 @@ class _Planner:
         return writer not in readers or self._reads_before_writing(self.launches[writer], old, t)
 
     def _reads_before_writing(self, launch: Launch, old: Tensor, new: Tensor) -> bool:
-        if launch.kind not in ("map", "reduce"):
+        if launch.kind not in ("map", "reduce", "scatter"):
             return False
         names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
-        return overwrites_safely(launch.nest, names[old], names[new])
+        safely = only_copied if launch.kind == "scatter" else overwrites_safely
+        return safely(launch.nest, names[old], names[new])
+
+
+def without_self_copies(launches: Sequence[Launch], plan: MemoryPlan) -> list[Launch]:
+    """Drop the loops that copy a variable's old value to the new one, where both have the same memory."""
+    result = []
+    for launch, numbers in zip(launches, plan.arguments, strict=True):
+        where = {p.name: plan.buffers[b].variable for p, b in zip(launch.nest.params, numbers, strict=True)}
+        kept = tuple(s for s in launch.nest.body if not _copies_itself(s, where))
+        result.append(launch if len(kept) == len(launch.nest.body)
+                      else replace(launch, nest=replace(launch.nest, body=kept)))
+    return result
+
+
+def _copies_itself(s: Stmt, where: dict[str, VariableHandle | None]) -> bool:
+    pair = _copied(s)
+    return pair is not None and where[pair[0]] is not None and where[pair[0]] is where[pair[1]]
+
+
+def _copied(s: Stmt) -> tuple[str, str] | None:
+    """From which buffer to which a loop copies, if that is all it does."""
+    if not isinstance(s, Loop) or len(s.body) != 1 or not isinstance(s.body[0], Store):
+        return None
+    store = s.body[0]
+    plain = store.value.op == "load" and not store.value.args and not store.add
+    return (store.value.attr[0], store.buffer) if plain and store.value.attr[1] == store.offset else None
+
+
+def only_copied(nest: LoopNest, old: str, new: str) -> bool:
+    """Whether a kernel reads `old` for nothing but to copy it to `new` first."""
+    return bool(nest.body) and _copied(nest.body[0]) == (old, new) and _count_loads(nest.body, old) == 1
 
 
 def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch) -> Buffer:
