@@ -25,6 +25,7 @@ from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.placement import place
+from graphflow.compiler.target import Target
 
 SIZE = 3  # the value of every run-time dim here
 
@@ -203,7 +204,7 @@ parallel kernel(p0: f32, p1: f32, p2: out f32, n0)
 def test_fuse_lower_schedule_and_plan(text, lowered, scheduled, buffers):
     graph = parse_graph(text)
     grouping = fuse(graph)
-    launches = lower(grouping)
+    launches = lower(grouping, Target(512))
     assert "\n".join(str(launch.nest) for launch in launches) == lowered
     nests = [schedule(launch.nest, 512) for launch in launches]
     assert "\n".join(map(str, nests)) == scheduled
@@ -256,7 +257,8 @@ def test_prune_takes_dims_that_must_fit_for_equal():
 def test_emit():
     with tf.Graph().as_default():
         x = tf.placeholder(tf.float32, [16], name="x")
-        program = compile_signature(Signature((x * 2.0,), (), (x,), (TensorType(x.dtype, (16,)),)), 512)
+        signature = Signature((x * 2.0,), (), (x,), (TensorType(x.dtype, (16,)),))
+        program = compile_signature(signature, Target(512))
     assert """define internal void @k0(ptr %frame, ptr %block) #0 {
 entry:
 %p0.at = getelementptr i64, ptr %block, i64 0
