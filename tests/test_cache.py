@@ -182,6 +182,13 @@ def test_off(folder, compiled, monkeypatch):
     assert compiled.count("passes") == 4 and not folder.exists()
 
 
+def test_the_users_folder(monkeypatch):
+    monkeypatch.delenv("GRAPHFLOW_CACHE")
+    assert os.path.isabs(cache.default_folder()) and "graphflow" in cache.default_folder()
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cache.current() is None
+
+
 # Damage
 
 @pytest.mark.parametrize("damage", [
