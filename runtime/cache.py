@@ -35,6 +35,16 @@ def current() -> Cache | None:
     return None if folder.lower() in _OFF else _opened(folder)
 
 
+def key_of(*parts: str | bytes) -> str:
+    """A name for what follows from these parts; they are told apart by their lengths."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
 def default_folder() -> str:
     """Where this system keeps what a user's programs can make again; "off" for a user without a home."""
     home = os.path.expanduser("~")

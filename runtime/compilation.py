@@ -29,9 +29,10 @@ Note = Callable[[str], None]
 _KEY = 64  # characters of a key
 
 
-def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]:
+def compile_native(signature: Signature, note: Note, whole: bool = False) -> tuple[Program, Compiled]:
     """The program of a signature, ready to run. In one out of the cache, loop nests are outlines.
 
+    whole    have it compiled, with all of its loop nests
     note     called with the name of each step when it is done
     Raises:  what `compile_signature` raises
     """
@@ -40,7 +41,7 @@ def compile_native(signature: Signature, note: Note) -> tuple[Program, Compiled]
 
         program = _compile(signature, note)
         return program, InterpretedProgram(program)
-    known = None if _wants_a_whole_program() else cache.current()
+    known = None if whole or _wants_a_whole_program() else cache.current()
     if known is None:
         program = _compile(signature, note)
         return program, jit.compile_ir(program.ir, program.entry)
@@ -66,7 +67,7 @@ class _Cached:
         self.note = note
         try:
             self.subject: Subject | None = Subject(signature)
-            self.key = _hash("program", _compiler_version(), objects.version(), cpu.target(),
+            self.key = cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
                              self.subject.fingerprint)
         except UnsuitedError:
             self.subject = None
@@ -97,7 +98,7 @@ class _Cached:
         except Undecided as e:
             self._keep(e, "-" * _KEY)
             raise
-        key = _hash("object", objects.version(), cpu.target(), program.ir)
+        key = objects.key_of(program.ir)
         native = self._load(key, program) or jit.compile_ir(program.ir, program.entry)
         if native.image:
             self.cache.write(key, native.image)
@@ -117,16 +118,6 @@ class _Cached:
                 self.cache.write(self.key, key.encode() + encode(result, self.subject))
             except CodecError:
                 self.subject = None
-
-
-def _hash(*parts: str | bytes) -> str:
-    """Parts are told apart by their lengths."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,12 +20,14 @@ import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.codegen.frame import ARRAY_DATA
+from graphflow.compiler.codegen.table import TABLE, address_table
 from graphflow.compiler.errors import UnsupportedError
 from graphflow.runtime import loader, objects
 
 _METH_FASTCALL = 0x80
 _names = itertools.count()
 _NAME = ctypes.create_string_buffer(b"program")
+_KEPT: list[Any] = []  # code that is called as long as the process lives
 
 
 class NativeFunction:
@@ -51,12 +53,14 @@ class NativeFunction:
 
 def compile_ir(ir: str, entry: str) -> NativeFunction:
     """Compile a module whose function `entry` has the signature of a Python builtin."""
-    if not (flags.use_numba() or sys.platform == "win32"):  # numba knows Windows' code models
+    if _has_own_route():
         try:
             return load_object(objects.compile_object(ir), entry, ir)
         except loader.UnlinkableError:
             pass
-    return _compile_by_numba(ir, entry)
+    _check_array_layout()
+    library, address = _compile_by_numba(ir, entry)
+    return NativeFunction(address, library, library.get_asm_str)
 
 
 def load_object(image: bytes, entry: str, ir: str = "") -> NativeFunction:
@@ -69,17 +73,41 @@ def load_object(image: bytes, entry: str, ir: str = "") -> NativeFunction:
     return NativeFunction(code.address, code, functools.partial(objects.assembly, ir), image)
 
 
-def _compile_by_numba(ir: str, entry: str) -> NativeFunction:
+def function_addresses(ir: str, names: Sequence[str]) -> list[int]:
+    """Compile a module, if the cache has no object of it, and give the addresses of its functions.
+
+    These may be internal. The code stays for the life of the process.
+    """
+    code, address = _load_for_good(ir + address_table(names))
+    _KEPT.append(code)
+    at = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int64)(address)
+    return [at(k) for k in range(len(names))]
+
+
+def _load_for_good(ir: str) -> tuple[Any, int]:
+    if _has_own_route():
+        try:
+            code = loader.load(objects.kept_object(ir), TABLE)
+            return code, code.address
+        except loader.UnlinkableError:
+            pass
+    return _compile_by_numba(ir, TABLE)
+
+
+def _has_own_route() -> bool:
+    return not (flags.use_numba() or sys.platform == "win32")  # numba knows Windows' code models
+
+
+def _compile_by_numba(ir: str, entry: str) -> tuple[Any, int]:
     from llvmlite import binding
     from numba.core.compiler_lock import global_compiler_lock
 
-    _check_array_layout()
     name = f"graphflow_{entry}_{next(_names)}"
     with global_compiler_lock:
         library = _codegen().create_library(name)
         library.add_llvm_module(binding.parse_assembly(ir.replace(f"@{entry}(", f"@{name}(")))
         library.finalize()
-        return NativeFunction(library.get_pointer_to_function(name), library, library.get_asm_str)
+        return library, library.get_pointer_to_function(name)
 
 
 @functools.lru_cache(maxsize=1)

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 _PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "_Py_NoneStruct")
 _LIBRARY = ("memcpy", "memmove", "memset",
             *(name + f for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint") for f in ("", "f")))
+_THREADS = ("syscall", "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait",
+            "pthread_cond_broadcast")
 _STUB = b"\xff\x25"  # jmp *offset(%rip)
 _SLOT = 8
 _RELOCATABLE, _X86_64 = 1, 62
@@ -76,7 +78,7 @@ def externals() -> Mapping[str, int]:
     """The addresses of what objects may call."""
     found = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in _PYTHON}
     library = ctypes.CDLL(None)
-    for name in _LIBRARY:
+    for name in (*_LIBRARY, *_THREADS):
         if hasattr(library, name):
             found[name] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
     return {name: address for name, address in found.items() if address is not None}

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from graphflow.runtime import cache, cpu
+
 
 def compile_object(ir: str) -> bytes:
     """The object code of a module, for this CPU."""
@@ -26,6 +28,24 @@ def assembly(ir: str) -> str:
     """What `compile_object` makes, as text."""
     with target_machine() as machine, _optimized(ir, machine) as module:
         return str(machine.emit_assembly(module))
+
+
+def key_of(ir: str) -> str:
+    """The name in the cache of a module's object."""
+    return cache.key_of("object", version(), cpu.target(), ir)
+
+
+def kept_object(ir: str) -> bytes:
+    """The object code of a module, out of the cache if it is there."""
+    known = cache.current()
+    if known is None:
+        return compile_object(ir)
+    key = key_of(ir)
+    image = known.read(key)
+    if image is None:
+        image = compile_object(ir)
+        known.write(key, image)
+    return image
 
 
 @functools.lru_cache(maxsize=1)

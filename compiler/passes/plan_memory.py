@@ -1,11 +1,13 @@
-"""plan_memory: which buffer each tensor lives in, and where the arena's buffers lie."""
+"""plan_memory: which buffer each tensor lives in, and during which launches."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dims import Dim, atoms_of, product
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
@@ -61,7 +63,7 @@ class _Planner:
             numbers = []
             for a in launch.arguments:
                 if a not in self.where:
-                    self.where[a] = self._add(self._buffer(a, k, in_place))
+                    self.where[a] = self._add(_named(self._buffer(a, k, in_place), a, launch))
                 number = self.where[a]
                 self.plan.buffers[number] = replace(self.plan.buffers[number], last=k)
                 numbers.append(number)
@@ -118,6 +120,14 @@ class _Planner:
         return overwrites_safely(launch.nest, names[old], names[new])
 
 
+def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch) -> Buffer:
+    if isinstance(of, Tensor):
+        return replace(buffer, name=of.op.name, source=location(of))
+    last = launch.members[-1]
+    return replace(buffer, name=f"scratch of {last.op.name}", source=location(last))
+
+
+@functools.lru_cache(maxsize=1024)  # updates of many variables are one nest
 def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
     """Whether a kernel may be given the same memory for `old` and `new`.
 
