@@ -19,6 +19,7 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
+from graphflow.compiler.passes.order import order
 from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
@@ -26,7 +27,7 @@ from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.program import Program
 
-# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
+# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, split_reductions, cse)
 
@@ -60,6 +61,10 @@ def compile_signature(signature: Signature, vector_bits: int,
     launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
+    sequence = order(launches, plan)
+    if sequence != list(range(len(launches))):
+        launches = [launches[k] for k in sequence]
+        plan = plan_memory(grouping.graph, launches)
     passed("plan_memory")
     if debug >= 4:
         nests = [str(launch.nest) for launch in launches]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     blocks,
@@ -27,3 +28,5 @@ from graphflow.compiler.ops import (  # noqa: F401
     shapes,
     windows,
 )
+
+BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())
