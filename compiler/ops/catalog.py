@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
+    bits,
     blocks,
     broadcasting,
     convolution,
@@ -26,6 +27,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     scans,
     sequences,
     shapes,
+    sorting,
     tables,
     windows,
 )
