@@ -19,6 +19,7 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
+from graphflow.compiler.passes.order import order
 from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
@@ -27,20 +28,21 @@ from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.program import Program
+from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows them, in order: fuse, lower, share, schedule, plan_memory, emit.
+# Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, sparse, simplify,
     split_reductions, cse)
 
 
-def compile_signature(signature: Signature, vector_bits: int,
+def compile_signature(signature: Signature, target: Target,
                       passed: Callable[[str], None] = lambda name: None) -> Program:
     """Compile what a Session asks for.
 
-    vector_bits  the width of the vectors to use
-    passed       called with the name of each pass when it is done, for timing
-    Raises:      prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
+    target  the machine to compile for
+    passed  called with the name of each pass when it is done, for timing
+    Raises: prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
     debug = flags.debug_level()
     dumps: list[tuple[str, str]] = []
@@ -60,9 +62,13 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, vector_bits) for launch in share(lower(grouping))]
+    launches = [_scheduled(launch, target) for launch in share(lower(grouping, target))]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
+    sequence = order(launches, plan)
+    if sequence != list(range(len(launches))):
+        launches = [launches[k] for k in sequence]
+        plan = plan_memory(grouping.graph, launches)
     launches = without_self_copies(launches, plan)
     passed("plan_memory")
     if debug >= 4:
@@ -80,8 +86,8 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(launch: Launch, vector_bits: int) -> Launch:
-    return replace(launch, nest=schedule(launch.nest, vector_bits))
+def _scheduled(launch: Launch, target: Target) -> Launch:
+    return replace(launch, nest=schedule(launch.nest, target.vector_bits))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

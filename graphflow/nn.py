@@ -197,8 +197,10 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
     """A 1-D bias added along the last axis, or with "NCHW" along axis 1."""
-    formats = {None: "NHWC", "N...C": "NHWC", "NC...": "NCHW"}
-    result: Tensor = records.bias_add(value, bias, data_format=formats.get(data_format, data_format),
+    first = data_format is not None and data_format.startswith("NC")
+    if data_format not in (None, "N...C", "NC...", "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW"):
+        raise ValueError(f"bias_add: data_format {data_format!r} is neither NHWC nor NCHW")
+    result: Tensor = records.bias_add(value, bias, data_format="NCHW" if first else "NHWC",
                                       name=name or "BiasAdd")
     return result
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.frame import (
+    ARRAY_DATA,
     ERROR_CHECK,
     PARALLEL_FOR,
     POOL,
@@ -17,10 +18,9 @@ from graphflow.compiler.codegen.frame import (
     block_starts,
     range_slot,
 )
-from graphflow.compiler.program import Buffer, Call
+from graphflow.compiler.program import Buffer, Call, Program
 
 MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
-ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 # `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
@@ -37,7 +37,24 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
     return "\n".join([*declarations, module.text(), *kernels, entry, ATTRIBUTES, ""])
 
 
-def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copies: int) -> str:
+def timed_module(program: Program, counter: str) -> str:
+    """The program's IR with an entry that takes the time of each launch by an intrinsic.
+
+    The frame has two more slots per launch at its end (`time_slots` says where): to these the entry adds
+    the counter's ticks that a launch takes, and 1.
+    """
+    arguments = (program.entry, program.buffers, program.calls, len(program.copies))
+    plain, timed = emit_entry(*arguments), emit_entry(*arguments, counter)
+    return f"{program.ir.replace(plain, timed)}\ndeclare i64 @{counter}()\n"
+
+
+def time_slots(calls: Sequence[Call], copies: int) -> int:
+    """The first of the slots for times."""
+    return block_starts(calls)[-1] + 3 * copies
+
+
+def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copies: int,
+               counter: str = "") -> str:
     """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
@@ -49,7 +66,9 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
               "br label %work", "work:", "%state = phi ptr [null, %filled], [%saved, %unlock]"]
     for k, c in enumerate(calls):
-        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}", *_launch(k, c)]
+        launch = _launch(k, c)
+        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}",
+                  *(_timed(k, launch, time_slots(calls, copies) + 2 * k, counter) if counter else launch)]
         if c.nest.checks:  # what failed must not reach a variable
             lines += [f"%failed{k} = load i64, ptr %error, align 8", f"%go{k} = icmp eq i64 %failed{k}, 0",
                       f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
@@ -80,6 +99,17 @@ def _launch(k: int, c: Call) -> list[str]:
             f"call void %parallel{k}(ptr %pool{k}, ptr @{c.function}, ptr %frame, ptr %block{k}, "
             f"i64 %count{k}, i64 %length{k})",
             f"br label %launched{k}", f"launched{k}:"]
+
+
+def _timed(k: int, launch: list[str], slot: int, counter: str) -> list[str]:
+    """The launch; its ticks, and 1, added to two slots."""
+    return [f"%from{k}.tick = call i64 @{counter}()", *launch,
+            f"%to{k}.tick = call i64 @{counter}()",
+            f"%took{k} = sub i64 %to{k}.tick, %from{k}.tick",
+            *_slot(f"ticks{k}", slot, "i64"), f"%ticks{k}.sum = add i64 %ticks{k}, %took{k}",
+            f"store i64 %ticks{k}.sum, ptr %ticks{k}.slot, align 8",
+            *_slot(f"times{k}", slot + 1, "i64"), f"%times{k}.sum = add i64 %times{k}, 1",
+            f"store i64 %times{k}.sum, ptr %times{k}.slot, align 8"]
 
 
 def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call],

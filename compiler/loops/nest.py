@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
@@ -68,7 +69,13 @@ class Loop:
 
 @dataclass(frozen=True)
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers, by the library's GEMM."""
+    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
+
+    blocking     how it is computed; the library's GEMM where there is none
+    scratch      the buffer for packed operands, if any are packed
+    body         what becomes of each sum, named `sum`, at index [row, column]; with no body `out` keeps
+                 it, else `out` is only for sums that are not finished
+    """
 
     out: str
     a: str
@@ -82,6 +89,16 @@ class Product:
     transpose_a: bool
     transpose_b: bool
     dtype: DType
+    blocking: Blocking | Dots | None = None
+    scratch: str = ""
+    row: Dim = 0
+    column: Dim = 0
+    body: tuple[Stmt, ...] = ()
+
+    @property
+    def parts(self) -> int:
+        """How many parts may run at the same time."""
+        return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
 
 
 Stmt: TypeAlias = "Let | Store | Loop | Product"
@@ -112,9 +129,14 @@ class LoopNest:
     parallel: bool = field(default=False, compare=False)
 
     @property
-    def outermost(self) -> Loop:
-        """The loop of a parallel kernel that is cut into parts."""
-        return next(s for s in self.body if isinstance(s, Loop))
+    def outermost(self) -> Loop | Product:
+        """The loop or product of a parallel kernel that is cut into parts."""
+        return next(s for s in self.body if isinstance(s, (Loop, Product)))
+
+    @property
+    def iterations(self) -> Dim:
+        """Of the outermost statement."""
+        return self.outermost.extent if isinstance(self.outermost, Loop) else self.outermost.parts
 
     def __str__(self) -> str:
         head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
@@ -138,7 +160,7 @@ def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of a body, loops before what they hold."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, Loop):
+        if isinstance(stmt, (Loop, Product)):
             yield from statements(stmt.body)
 
 
@@ -191,6 +213,9 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
             yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = "
                    f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})")
+            if stmt.body:
+                yield f"{pad}  for its sum at [{stmt.row}, {stmt.column}]:"
+                yield from _lines(stmt.body, pad + "    ")
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
             kind = "vector " if stmt.vector else "ordered " if stmt.ordered else ""

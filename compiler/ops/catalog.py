@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     bits,
@@ -31,3 +32,5 @@ from graphflow.compiler.ops import (  # noqa: F401
     tables,
     windows,
 )
+
+BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import emit_entry, emit_module, slot_table
 from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
 from graphflow.compiler.passes.launch import Launch
@@ -54,7 +55,7 @@ def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
     return Call(function, nest, buffers, launch.symbols, check, names, len(launch.members), launch.kind,
-                deepest_extents(nest.body), work_each(nest.body))
+                deepest_extents(nest.body), work_each(nest.body), location(launch.members[-1]))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

@@ -32,9 +32,10 @@ from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
 from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, lower_serial, nested
 from graphflow.compiler.passes.stages import Stages
+from graphflow.compiler.target import ANY, Target
 
 
-def lower(grouping: Grouping) -> list[Launch]:
+def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
     """One launch per group, in order.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
@@ -44,10 +45,12 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter, "serial": lower_serial}
+    special = {"scatter": lower_scatter, "serial": lower_serial}
     launches = []
     for group in grouping.groups:
-        if group.kind in special:
+        if group.kind == "product":
+            launches.append(lower_product(grouping, group, target))
+        elif group.kind in special:
             launches.append(special[group.kind](grouping, group))
         else:
             launches.append(_LoopBuilder(grouping, group).build())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from graphflow.compiler import flags
+from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, minimum, product, single_atom
 from graphflow.compiler.ir.dtypes import DType, float32, float64
 from graphflow.compiler.ir.graph import Operation
@@ -11,10 +16,11 @@ from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
+from graphflow.compiler.target import Target
 
 
-def lower_product(grouping: Grouping, group: Group) -> Launch:
-    """A matrix product per batch index: the library's for f32 and f64, loops for other dtypes."""
+def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
+    """A matrix product per batch index: a Product for f32 and f64, loops for other dtypes."""
     (t,) = group.members
     memory = Memory(grouping)
     dims = t.type.known_dims
@@ -25,7 +31,7 @@ def lower_product(grouping: Grouping, group: Group) -> Launch:
     else:
         rows = dims[-2]
     if t.dtype in (float32, float64):
-        body = [_library_product(memory, t, batch, rows)]
+        body = [_blocked(memory, _product(memory, t, batch, rows), target)]
     else:
         body = _product_loops(memory, t, batch, rows)
     return memory.launch(nested(body, batch), (t,), "product")
@@ -49,12 +55,27 @@ def _inner_extent(op: Operation) -> Dim:
     return dims[-2 if op.transpose_a else -1]
 
 
-def _library_product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
+def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
     op = t.op
     a, b, out = memory.name(op.a), memory.name(op.b), memory.name(t, write=True)
     return Product(out, a, b, linear((*batch, 0, 0), t.type.known_dims), _matrix_offset(op.a, batch),
                    _matrix_offset(op.b, batch), rows, t.type.known_dims[-1], _inner_extent(op),
                    op.transpose_a, op.transpose_b, t.dtype)
+
+
+def _blocked(memory: Memory, p: Product, target: Target) -> Product:
+    """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
+    if p.n == 1 and p.m != 1:
+        p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
+                    transpose_a=False, transpose_b=not p.transpose_a)
+    if p.m == 1:
+        p = replace(p, transpose_a=False)
+    if flags.use_blas():
+        return p
+    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    blocking = choose(extents, target)
+    scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
+    return replace(p, blocking=blocking, scratch=scratch)
 
 
 def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:

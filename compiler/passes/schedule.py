@@ -58,6 +58,8 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     """
     loops = [s for s in body if not isinstance(s, Let)]
     work = product(deepest_extents(body)) * work_each(body)
+    if len(loops) == 1 and isinstance(loops[0], Product):
+        return loops[0].parts > 1
     if isinstance(work, int) and work < 2 * LEAST_PART:
         return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
