@@ -175,7 +175,8 @@ class Plan:
         """What the frame says went wrong."""
         check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
         where = self.program.checks[check - 1]
-        return InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
+        found = where if extent < 0 else f"{where}: index {index} is not in [0, {extent})"
+        return InvalidArgumentError(None, None, found)
 
 
 class _Blocks:

@@ -88,7 +88,8 @@ class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.wants: dict[Tensor, list[Request]] = {}
-        self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
+        self.buffer_rank: dict[Tensor, int] = dict.fromkeys(
+            (*graph.outputs, *graph.updates.values(), *graph.kept), -1)
         self.readers: dict[Tensor, list[Group]] = {}
         self.outside: dict[Tensor, list[Request]] = {}  # of each tensor, the requests of other groups
         self.groups: list[Group] = []

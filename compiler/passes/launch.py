@@ -93,8 +93,8 @@ def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     symbols: set[Atom] = set()
     for dim in _dims_in(tuple(body)):
         symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
-    checks = {n.attr[1]: None for root in expressions(tuple(body))
-              for n in E.walk(root) if n.op == "checked_index"}
+    complaints = (E.complaint_of(n) for root in expressions(tuple(body)) for n in E.walk(root))
+    checks = {c: None for c in complaints if c is not None}
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
 
 
