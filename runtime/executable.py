@@ -126,7 +126,7 @@ class Executable:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
             self._runs.pop(oldest, None)
-        if flags.debug_level() >= 2 and program.ir:  # not one that came out of the cache before
+        if flags.debug_level() >= 2:
             report.planned(plan)
         if flags.debug_level():
             plan.run = report.timed(plan.run, program)
