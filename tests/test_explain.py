@@ -62,6 +62,26 @@ def test_a_matrix_product():
     assert (k.bytes_read, k.bytes_written) == (8 * (100 * 64 + 64 * 32), 8 * 100 * 32)
 
 
+def test_a_program_that_the_cache_has():
+    x = placeholder()
+    y = tf.sin(x) * 2
+    for _ in range(2):
+        session().run(y, {x: X})
+        k = only(tf.explain(y, {x: X}, session=tf.Session(), run=True))
+        assert k.bytes_read == X.nbytes and k.seconds
+
+
+def test_debug_output_asked_for_after_a_program_came_out_of_the_cache(monkeypatch, capsys):
+    x = placeholder()
+    y = tf.cos(x) * 2
+    session().run(y, {x: X})
+    sess = session()
+    sess.run(y, {x: X})
+    monkeypatch.setenv("GRAPHFLOW_DEBUG", "2")
+    sess.run(y, {x: X[:7]})
+    assert "ran 1 kernels" in capsys.readouterr().err
+
+
 def test_empty_tensors():
     x = placeholder()
     found = tf.explain(tf.exp(x), shapes={x: (0, 64)}, session=tf.Session(), run=True)
