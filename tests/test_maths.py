@@ -12,7 +12,7 @@ from mpmath import mp
 from graphflow.compiler.ir.dtypes import DType, float32, float64, int32
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops import numeric
-from graphflow.compiler.loops.maths import MATHS, coefficients, expand_math, near_path
+from graphflow.compiler.loops.maths import MATHS, NEAR, coefficients, expand_math, near_path
 from graphflow.compiler.ops import gamma as gamma_ops
 
 PRIMITIVES = {"add", "sub", "mul", "div", "neg", "abs", "fma", "sqrt", "rint", "floor", "copysign",
@@ -118,6 +118,22 @@ def test_float64_special_values(name: str) -> None:
         np.testing.assert_allclose(got[~special], want[~special], rtol=1e-14)
     else:
         assert ulps_f64(name, got[~special], inputs[0][~special]).max() <= LIMIT_F64
+
+
+@pytest.mark.parametrize("name, dtype", list(NEAR), ids=lambda v: getattr(v, "name", v))
+def test_the_near_path_agrees_with_the_far_one(name: str, dtype: DType) -> None:
+    """A number alone takes the near path where it may; beside a NaN it never does."""
+    rng = np.random.default_rng(12)
+    x = np.concatenate([special_values(dtype.numpy), rng.normal(size=200), np.exp(rng.uniform(-80, 80, 200))])
+    x = x.astype(dtype.numpy)
+    fn = native(name, dtype)
+    alone = fn(np.repeat(x, fn.lanes))[::fn.lanes]
+    others = np.full((x.size, fn.lanes), np.nan, dtype.numpy)
+    others[:, 0] = x
+    beside = fn(others.ravel())[::fn.lanes]
+    np.testing.assert_array_equal(np.isnan(alone), np.isnan(beside))
+    np.testing.assert_array_equal(np.signbit(alone[alone == 0]), np.signbit(beside[alone == 0]))
+    np.testing.assert_allclose(alone, beside, rtol=2 * np.finfo(dtype.numpy).eps)
 
 
 @pytest.mark.parametrize("name", ODD)
