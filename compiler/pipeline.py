@@ -19,17 +19,21 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
-from graphflow.compiler.passes.plan_memory import plan_memory
+from graphflow.compiler.passes.order import order
+from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
+from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
+# Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, sparse, simplify,
+    split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,
@@ -58,9 +62,14 @@ def compile_signature(signature: Signature, target: Target,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, target) for launch in lower(grouping, target)]
+    launches = [_scheduled(launch, target) for launch in share(lower(grouping, target))]
     passed("lower")
     plan = plan_memory(grouping.graph, launches)
+    sequence = order(launches, plan)
+    if sequence != list(range(len(launches))):
+        launches = [launches[k] for k in sequence]
+        plan = plan_memory(grouping.graph, launches)
+    launches = without_self_copies(launches, plan)
     passed("plan_memory")
     if debug >= 4:
         nests = [str(launch.nest) for launch in launches]

@@ -2,15 +2,28 @@
 
     import graphflow as tf
 
-Names, argument orders and defaults are TensorFlow 1's. This version has what dense networks need (README.md
-lists it); a TensorFlow name that is not there yet says so.
+Names, argument orders and defaults are TensorFlow 1's. This version has what dense and convolutional networks
+need (README.md lists it); a TensorFlow name that is not there yet says so.
 """
 
 from __future__ import annotations
 
 import sys
 
-from graphflow import app, compat, errors, flags, image, initializers, logging, math, nn, random, train
+from graphflow import (
+    app,
+    bitwise,
+    compat,
+    errors,
+    flags,
+    image,
+    initializers,
+    logging,
+    math,
+    nn,
+    random,
+    train,
+)
 from graphflow.arrays import (
     boolean_mask,
     broadcast_static_shape,
@@ -109,6 +122,8 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.differentiation import gradients
+from graphflow.embedding import IndexedSlices
+from graphflow.explain import Explanation, explain
 from graphflow.image import (
     batch_to_space,
     batch_to_space_nd,
@@ -231,6 +246,17 @@ from graphflow.math import (
     truediv,
     where,
 )
+from graphflow.ordering import (
+    argsort,
+    confusion_matrix,
+    histogram_fixed_width,
+    invert_permutation,
+    matrix_band_part,
+    random_crop,
+    random_shuffle,
+    reverse_sequence,
+    sort,
+)
 from graphflow.random import multinomial, random_normal, random_uniform, truncated_normal
 from graphflow.scopes import (
     AUTO_REUSE,
@@ -274,6 +300,8 @@ newaxis = None
 
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
+    "IndexedSlices", "argsort", "bitwise", "confusion_matrix", "histogram_fixed_width", "invert_permutation",
+    "matrix_band_part", "random_crop", "random_shuffle", "reverse_sequence", "sort",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "__version__", "abs", "accumulate_n", "acos",
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
@@ -281,7 +309,7 @@ __all__ = [
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
-    "Comparison",
+    "Comparison", "Explanation", "explain",
     "compare", "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
     "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag", "digamma",
     "disable_eager_execution",

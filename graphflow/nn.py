@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphflow import convolutions, normalization, pooling, random
-from graphflow.arrays import concat, embedding_lookup, shape, transpose
+from graphflow import convolutions, normalization, pooling, random, sampling
+from graphflow.arrays import concat, shape, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
@@ -13,6 +13,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
 from graphflow.convolutions import *  # noqa: F403
+from graphflow.embedding import embedding_lookup
 from graphflow.image import depth_to_space, space_to_batch, space_to_depth
 from graphflow.math import (
     cast,
@@ -24,17 +25,19 @@ from graphflow.math import (
     tanh,
 )
 from graphflow.normalization import *  # noqa: F403
+from graphflow.ordering import top_k
 from graphflow.pooling import *  # noqa: F403
 from graphflow.renamed import either, plain_axis
+from graphflow.sampling import *  # noqa: F403
 
 __all__ = [
-    *convolutions.__all__, *normalization.__all__, *pooling.__all__,
+    *convolutions.__all__, *normalization.__all__, *pooling.__all__, *sampling.__all__,
     "bias_add", "crelu", "depth_to_space", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
     "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "relu_layer",
     "selu",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "space_to_batch",
-    "space_to_depth",
+    "space_to_depth", "top_k",
     "sparse_softmax_cross_entropy_with_logits",
     "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b", "zero_fraction",
 ]
@@ -132,10 +135,7 @@ def _axis_last(x: Tensor, axis: int) -> Tensor:
 def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                       dim: int = -1, name: str | None = None,
                                       axis: int | None = None) -> Tensor:
-    """-sum(labels * log_softmax(logits)) along an axis; labels are taken for constants.
-
-    TF 0.x's positional order (logits, labels) works too.
-    """
+    """-sum(labels * log_softmax(logits)) along an axis; labels are taken for constants."""
     labels, logits = _named("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     return softmax_cross_entropy_with_logits_v2(stop_gradient(labels), logits, dim if axis is None else axis,
                                                 name or "softmax_cross_entropy_with_logits_sg")
@@ -143,10 +143,7 @@ def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
 
 def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                              name: str | None = None) -> Tensor:
-    """-log_softmax(logits)[label], labels being indices of classes.
-
-    TF 0.x's positional order (logits, labels) works too.
-    """
+    """-log_softmax(logits)[label], labels being indices of classes."""
     labels, logits = _named("sparse_softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     result: Tensor = records.sparse_softmax_cross_entropy_with_logits(
         labels, logits, name=name or "SparseSoftmaxCrossEntropyWithLogits")
@@ -155,10 +152,7 @@ def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any 
 
 def sigmoid_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                       name: str | None = None, targets: Any = None) -> Tensor:
-    """max(x, 0) - x*z + log(1 + exp(-|x|)), x being logits and z labels.
-
-    TF 0.x's positional order (logits, targets) works too.
-    """
+    """max(x, 0) - x*z + log(1 + exp(-|x|)), x being logits and z labels."""
     labels = either("sigmoid_cross_entropy_with_logits", "labels", labels, targets=targets)
     labels, logits = _named("sigmoid_cross_entropy_with_logits", _sentinel, labels, logits)
     result: Tensor = records.sigmoid_cross_entropy_with_logits(labels, logits, name=name or "logistic_loss")
@@ -179,9 +173,7 @@ def weighted_cross_entropy_with_logits(labels: Any = None, logits: Any = None, p
 
 
 def _named(function: str, first: Any, labels: Any, logits: Any) -> tuple[Any, Any]:
-    """Labels and logits from keywords, or from TF 0.x's positional order (logits, labels)."""
-    if first is not None and labels is not None and logits is None:
-        return labels, first
+    """Labels and logits, which TF1 takes by name alone: their order changed over its life."""
     if first is not None or labels is None or logits is None:
         raise ValueError(f"{function}: give labels= and logits= by name")
     return labels, logits
@@ -205,8 +197,10 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
     """A 1-D bias added along the last axis, or with "NCHW" along axis 1."""
-    formats = {None: "NHWC", "N...C": "NHWC", "NC...": "NCHW"}
-    result: Tensor = records.bias_add(value, bias, data_format=formats.get(data_format, data_format),
+    first = data_format is not None and data_format.startswith("NC")
+    if data_format not in (None, "N...C", "NC...", "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW"):
+        raise ValueError(f"bias_add: data_format {data_format!r} is neither NHWC nor NCHW")
+    result: Tensor = records.bias_add(value, bias, data_format="NCHW" if first else "NHWC",
                                       name=name or "BiasAdd")
     return result
 

@@ -45,7 +45,7 @@ class InterpretedProgram:
                 else:
                     buffers.append(_memory(int(frame[start + k]), sizes[number], b.dtype))
             first = start + len(c.buffers)
-            values = {a: int(frame[first + k]) for k, a in enumerate(c.symbols)}
+            values = {a: int(frame[first + k]) for k, a in enumerate(c.nest.symbols)}
             faults = run_nest(c.nest, buffers, values)
             if faults:
                 frame[ERROR_CHECK] = c.first_check + c.nest.checks.index(faults[0].where) + 1

@@ -16,6 +16,7 @@ from graphflow.compiler.program import Call
 
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR = range(8)
 FIRST_BLOCK = 8
+ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 
 def block_starts(calls: Sequence[Call]) -> list[int]:

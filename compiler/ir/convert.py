@@ -91,6 +91,8 @@ def _first_dtype(values: Any) -> DType | None:
 
 def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.ndarray[Any, Any]:
     """A numpy array of a graphflow dtype: Python floats are float32, ints int32 (int64 when they must be)."""
+    if type(value) is float and (dtype is None or dtype.is_floating):  # the most common case, in short
+        return np.array(value, (dtype or float32).numpy)
     if isinstance(value, TensorShape):
         value = value.as_list()
     if isinstance(value, (Dimension, Poly)):
@@ -113,6 +115,11 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
         where = f"{for_op}: " if for_op else ""
         raise DTypeError(f"{where}expected {dtype.name}, got {_short(value)} of type {natural.name}\n"
                          f"hint: tf.cast converts tensors; write a {dtype.name} value for a constant")
+    elif dtype.is_integer and natural.is_integer and array.size:
+        low, high = array.min(), array.max()
+        if low < dtype.min or high > dtype.max:
+            where, bad = f"{for_op}: " if for_op else "", low if low < dtype.min else high
+            raise DTypeError(f"{where}{bad} is not in the range of {dtype.name}, {dtype.min} to {dtype.max}")
     return array.astype(dtype.numpy)
 
 

@@ -20,7 +20,7 @@ from graphflow.compiler.loops import numeric
 class Expr:
     """One node: `op` is "const", "index", "load", "temp" or a name in SCALAR, `attr` what is not an Expr."""
 
-    __slots__ = ("op", "args", "dtype", "attr", "_hash")
+    __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes")
 
     def __init__(self, op: str, args: tuple[Expr, ...], dtype: DType, attr: Any = None) -> None:
         self.op = op
@@ -28,6 +28,7 @@ class Expr:
         self.dtype = dtype
         self.attr = attr
         self._hash = hash((op, args, dtype, attr))
+        self._nodes: tuple[Expr, ...] = ()  # what `walk` gives, once it was asked
 
     def __hash__(self) -> int:
         return self._hash
@@ -259,6 +260,16 @@ def checked_index(value: Expr, extent: Dim, where: str) -> Expr:
     return Expr("checked_index", (cast(value, int64),), int64, (extent, where))
 
 
+def checked(value: Expr, condition: Expr, complaint: str) -> Expr:
+    """The value; the run reports the complaint where the condition does not hold."""
+    return Expr("checked", (value, condition), value.dtype, complaint)
+
+
+def complaint_of(n: Expr) -> str | None:
+    """What a node may report, if it checks something."""
+    return n.attr[1] if n.op == "checked_index" else n.attr if n.op == "checked" else None
+
+
 def as_offset(value: Expr) -> Dim:
     """A computed integer for use in an index; the value must be a temp, an index or a constant."""
     if value.op == "const":
@@ -269,8 +280,14 @@ def as_offset(value: Expr) -> Dim:
     return atom("value", value.attr)
 
 
-def walk(root: Expr) -> list[Expr]:
-    """Every node below an expression once, operands before users; iterative."""
+def walk(root: Expr) -> tuple[Expr, ...]:
+    """Every node below an expression once, operands before users."""
+    if not root._nodes:
+        root._nodes = tuple(_ordered(root)) if root.args else (root,)
+    return root._nodes
+
+
+def _ordered(root: Expr) -> list[Expr]:
     order: list[Expr] = []
     seen: set[Expr] = set()
     stack: list[tuple[Expr, bool]] = [(root, False)]
@@ -302,7 +319,7 @@ def cost(root: Expr) -> int:
 def _node_cost(n: Expr) -> int:
     if n.op in SCALAR:
         return SCALAR[n.op].cost
-    return 4 if n.op == "checked_index" else 0
+    return 4 if n.op in ("checked_index", "checked") else 0
 
 
 def text(node: Expr) -> str:
@@ -318,4 +335,6 @@ def text(node: Expr) -> str:
         return f"{node.op}.{node.dtype.code}({text(node.args[0])})"
     if node.op == "checked_index":
         return f"checked({text(node.args[0])} < {node.attr[0]})"
+    if node.op == "checked":
+        return f"checked({text(node.args[0])} if {text(node.args[1])})"
     return f"{node.op}({', '.join(text(a) for a in node.args)})"

@@ -18,7 +18,8 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Join, Reduction, Scatter, Serial
+from graphflow.compiler.loops.nest import Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
 
 Array = np.ndarray[Any, Any]
@@ -29,13 +30,15 @@ _ON_DIMS = {"floordiv": np.floor_divide, "mod": np.mod, "min": np.minimum, "max"
 
 @dataclass(frozen=True)
 class Fault:
-    """An index out of range: the check that found it, the index, and the extent."""
+    """What a check found: an index out of range of the extent, or, if that is -1, just that it failed."""
 
     where: str
     index: int
     extent: int
 
     def __str__(self) -> str:
+        if self.extent < 0:
+            return self.where
         return f"{self.where}: index {self.index} is not in [0, {self.extent})"
 
 
@@ -95,6 +98,10 @@ def _node_value(node: E.Expr, args: list[Any], env: Env) -> Any:
         return _load(node, args, env)
     if node.op == "checked_index":
         return _checked(node, args[0], env)
+    if node.op == "checked":
+        if not np.all(args[1]):
+            env.faults.append(Fault(node.attr, 0, -1))
+        return args[0]
     if node.op == "cast":
         return cast_array(args[0], node.dtype)
     if node.op == "bitcast":
@@ -141,7 +148,7 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
     runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter,
-                            BlockSum: _run_block_sum}
+                            BlockSum: _run_block_sum, Join: _run_join, Serial: _run_serial}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, str(env.faults[0]))
@@ -248,7 +255,40 @@ def _run_block_sum(op: Operation, form: BlockSum, arrays: Sequence[Array], env: 
 def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env) -> Array:
     at, operands = _axes("i", op.operands[0].type.known_dims, env), _Operands(op, env)
     target = form.target(op, at, operands.load, operands.let)
-    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    start = None if form.base is None else arrays[form.base]
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy) if start is None else start.copy()
     index = tuple(np.broadcast_to(evaluate_dim(i, env), np.shape(arrays[0])) for i in target)
     np.add.at(result, index, arrays[0])
     return result
+
+
+def _run_join(op: Operation, form: Join, arrays: Sequence[Array], env: Env) -> Array:
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    for t, part, array in zip(op.operands, form.parts(op), arrays, strict=True):
+        at = part.index(_axes("i", t.type.known_dims, env))
+        result[tuple(np.broadcast_to(evaluate_dim(i, env), array.shape) for i in at)] = array
+    return result
+
+
+def _run_serial(op: Operation, form: Serial, arrays: Sequence[Array], env: Env) -> Array:
+    from graphflow.compiler.loops.interpret_nest import run_body
+
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    env.buffers["out"] = np.ravel(result)
+    run_body(tuple(form.steps(op, _Workspace(op, env))), env)
+    return result
+
+
+class _Workspace(_Operands):
+    """The memory of a record's own kernel."""
+
+    def store(self, index: E.Index, value: E.Expr) -> Stmt:
+        return Store("out", linear(index, self.op.out.type.known_dims), value)
+
+    def result(self, index: E.Index) -> E.Expr:
+        return E.load("out", linear(index, self.op.out.type.known_dims), self.op.out.dtype)
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        name = f"scratch{len(self.env.buffers)}"
+        self.env.buffers[name] = np.empty(evaluate_dim(size, self.env), dtype.numpy)
+        return name

@@ -20,11 +20,12 @@ def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, in
     """Run a kernel on flat buffers, in place; gives the indices found out of range."""
     env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)},
               atoms={PART: 0, **symbols})
-    _run(nest.body, env)
+    run_body(nest.body, env)
     return env.faults
 
 
-def _run(body: tuple[Stmt, ...], env: Env) -> None:
+def run_body(body: tuple[Stmt, ...], env: Env) -> None:
+    """Run statements in an environment."""
     for stmt in body:
         if isinstance(stmt, Let):
             env.temps[stmt.name] = evaluate(stmt.value, env)
@@ -32,7 +33,7 @@ def _run(body: tuple[Stmt, ...], env: Env) -> None:
             _store(stmt, env)
         elif isinstance(stmt, Product):
             _product(stmt, env)
-        elif any(isinstance(s, (Loop, Product)) for s in stmt.body):
+        elif stmt.ordered or any(isinstance(s, (Loop, Product)) for s in stmt.body):
             _one_by_one(stmt, env)
         else:
             _at_once(stmt, env)
@@ -59,7 +60,7 @@ def _product(p: Product, env: Env) -> None:
         if found is not None:
             env.atoms[found] = np.arange(extent).reshape(shape)
     env.temps["sum"] = a @ b
-    _run(p.body, env)
+    run_body(p.body, env)
 
 
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:
@@ -71,7 +72,7 @@ def _one_by_one(loop: Loop, env: Env) -> None:
     totals: list[Any] = [None] * len(loop.accumulators)
     for i in range(evaluate_dim(loop.extent, env)):
         env.atoms[loop.axis] = i
-        _run(loop.body, env)
+        run_body(loop.body, env)
         for k, a in enumerate(loop.accumulators):
             value = evaluate(a.value, env)
             totals[k] = value if totals[k] is None else _COMBINE[a.combine](totals[k], value)
@@ -83,7 +84,7 @@ def _at_once(loop: Loop, env: Env) -> None:
     env.atoms[loop.axis] = np.arange(extent)
     totals: list[Any] = [None] * len(loop.accumulators)
     if extent:
-        _run(loop.body, env)
+        run_body(loop.body, env)
         for k, a in enumerate(loop.accumulators):
             lanes = np.broadcast_to(evaluate(a.value, env), (extent,))
             totals[k] = _COMBINE[a.combine].reduce(lanes, dtype=lanes.dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
+    bits,
     blocks,
     broadcasting,
     convolution,
@@ -22,8 +24,13 @@ from graphflow.compiler.ops import (  # noqa: F401
     pooling,
     random,
     reductions,
+    sampling,
     scans,
     sequences,
     shapes,
+    sorting,
+    tables,
     windows,
 )
+
+BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

@@ -15,7 +15,16 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import (
+    BlockSum,
+    Contraction,
+    Form,
+    Join,
+    Part,
+    Reduction,
+    Scatter,
+    Serial,
+)
 from graphflow.compiler.ops.core import constant, identity, program_input
 from graphflow.compiler.passes.group import (
     MOST_REPEATED,
@@ -46,6 +55,8 @@ def separate_results(graph: Graph) -> Graph:
     mapping: dict[Tensor, Tensor] = {}
     for op in graph.operations:
         operands, types = tuple(mapping[t] for t in op.operands), tuple(t.type for t in op.outputs)
+        if isinstance(op.opdef.lower, Join):
+            operands = _separate_parts(new, op, operands)
         copy = new.append_copy(op, operands, types=types)
         mapping.update(zip(op.outputs, copy.outputs, strict=True))
     connect(new, graph, mapping)
@@ -66,17 +77,26 @@ def separate_results(graph: Graph) -> Graph:
     return new
 
 
+def _separate_parts(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A copy of each operand, for nothing but its place in the result."""
+    new.origin = op.source
+    with new.as_default():
+        return tuple(identity(t, name=f"{op.name}/part") for t in operands)
+
+
 class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.wants: dict[Tensor, list[Request]] = {}
-        self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
+        self.buffer_rank: dict[Tensor, int] = dict.fromkeys(
+            (*graph.outputs, *graph.updates.values(), *graph.kept), -1)
         self.readers: dict[Tensor, list[Group]] = {}
         self.outside: dict[Tensor, list[Request]] = {}  # of each tensor, the requests of other groups
         self.groups: list[Group] = []
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
         self.aliases: dict[Tensor, Tensor] = {}
+        self.parts: dict[Tensor, Part] = {}
 
     def run(self) -> Grouping:
         for op in reversed(self.graph.operations):
@@ -85,17 +105,22 @@ class _Fuser:
             requests = [r.resolved() for r in self.wants.pop(op.out, [])]
             if requests or op.out in self.buffer_rank:
                 self._place(op, requests)
-        groups = [g for g in reversed(self.groups) if g.merged is None]
-        return Grouping(self.graph, sorted(groups, key=lambda g: -g.rank), self.stored, self.aliases)
+        updates = set(self.graph.updates.values())  # last among equals: they may overwrite what others read
+        groups = sorted((g for g in reversed(self.groups) if g.merged is None),
+                        key=lambda g: (-g.rank, not updates.isdisjoint(g.members)))
+        return Grouping(self.graph, groups, self.stored, self.aliases, self.parts)
 
     def _place(self, op: Operation, requests: list[Request]) -> None:
         form = op.opdef.lower
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
+        if isinstance(form, Join):
+            self._place_parts(op, form, requests)
+            return
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
         if isinstance(form, Contraction):
             self._place_product(op, form, requests)
-        elif isinstance(form, Scatter):
+        elif isinstance(form, (Scatter, Serial)):
             self._place_alone(op, form, requests)
         else:
             self._place_loop(op, form, requests)
@@ -124,11 +149,19 @@ class _Fuser:
 
     # Kernels
 
+    def _place_parts(self, op: Operation, form: Join, requests: list[Request]) -> None:
+        """The kernels that compute the operands write the result, before any that reads it."""
+        readers = [*self._readers(op.out), *(r.group for r in requests)]
+        self.stored.add(op.out)
+        self.parts.update(zip(op.operands, form.parts(op), strict=True))
+        for t in op.operands:
+            self._need_memory(t, readers, self.buffer_rank.get(op.out, -1))
+
     def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
-        """A matrix product or scatter reads and writes memory."""
+        """A matrix product, a scatter or a record's own kernel reads and writes memory."""
         t = op.out
-        kind = "product" if isinstance(form, Contraction) else "scatter"
-        group = Group(self._rank_above(t, requests), kind=kind)
+        kinds = {Contraction: "product", Scatter: "scatter", Serial: "serial"}
+        group = Group(self._rank_above(t, requests), kind=kinds[type(form)])
         group.members[t] = ()
         self.groups.append(group)
         self.stored.add(t)

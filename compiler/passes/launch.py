@@ -26,12 +26,13 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of a kernel: the nest, and the memory each parameter stands for."""
+    """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for."""
 
     nest: LoopNest
     arguments: tuple[Tensor | Scratch, ...]
     members: tuple[Tensor, ...]
     kind: str
+    symbols: tuple[Dim, ...]
 
 
 @dataclass
@@ -41,7 +42,6 @@ class Memory:
     grouping: Grouping
     names: dict[Tensor | Scratch, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    checks: dict[str, None] = field(default_factory=dict)
 
     def name(self, t: Tensor | Scratch, write: bool = False) -> str:
         while isinstance(t, Tensor) and t in self.grouping.aliases:
@@ -60,8 +60,16 @@ class Memory:
                 return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
         return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
 
-    def nest(self, body: list[Stmt]) -> LoopNest:
-        return finish_nest(self, body)
+    def place(self, t: Tensor, at: Index) -> tuple[str, Dim]:
+        """Where an element is stored: a buffer and the offset in it."""
+        part = self.grouping.parts.get(t)
+        if part is None:
+            return self.name(t, write=True), linear(at, t.type.known_dims)
+        return self.name(part.whole, write=True), linear(part.index(at), part.whole.type.known_dims)
+
+    def launch(self, body: list[Stmt], members: tuple[Tensor, ...], kind: str) -> Launch:
+        nest = finish_nest(self, body)
+        return Launch(nest, tuple(self.names), members, kind, tuple(Poly({(a,): 1}) for a in nest.symbols))
 
 
 def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
@@ -85,8 +93,8 @@ def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     symbols: set[Atom] = set()
     for dim in _dims_in(tuple(body)):
         symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
-    checks = {n.attr[1]: None for root in expressions(tuple(body))
-              for n in E.walk(root) if n.op == "checked_index"}
+    complaints = (E.complaint_of(n) for root in expressions(tuple(body)) for n in E.walk(root))
+    checks = {c: None for c in complaints if c is not None}
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
 
 

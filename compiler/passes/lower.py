@@ -30,7 +30,13 @@ from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
-from graphflow.compiler.passes.lower_special import fused_product, lower_product, lower_scatter, nested
+from graphflow.compiler.passes.lower_special import (
+    fused_product,
+    lower_product,
+    lower_scatter,
+    lower_serial,
+    nested,
+)
 from graphflow.compiler.passes.stages import Stages
 from graphflow.compiler.target import ANY, Target
 
@@ -45,14 +51,15 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
+    special = {"scatter": lower_scatter, "serial": lower_serial}
     launches = []
     for group in grouping.groups:
         if group.kind == "product" and len(group.members) == 1:
             launches.append(lower_product(grouping, group, target))
         elif group.kind == "product":
             launches.append(_LoopBuilder(grouping, group).build_product(target))
-        elif group.kind == "scatter":
-            launches.append(lower_scatter(grouping, group))
+        elif group.kind in special:
+            launches.append(special[group.kind](grouping, group))
         else:
             launches.append(_LoopBuilder(grouping, group).build())
     return launches
@@ -81,9 +88,8 @@ class _LoopBuilder:
         for stage in range(stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        nest = self.memory.nest(self._in_blocks(self._nested(self.outer_levels, self.outer)))
-        return Launch(nest, tuple(self.memory.names), tuple(stages.order),
-                      "reduce" if self.inner else "map")
+        return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
+                                  tuple(stages.order), "reduce" if self.inner else "map")
 
     def build_product(self, target: Target) -> Launch:
         """A matrix product with what follows it on its sums, in place of the loops over its elements."""
@@ -93,8 +99,8 @@ class _LoopBuilder:
         self.depends["sum"] = frozenset(a for a in self.outer if a)
         self._compute_rows(-1)
         body = tuple(s for level in self.outer_levels for s in level)
-        nest = self.memory.nest(fused_product(self.memory, t, at, body, target))
-        return Launch(nest, tuple(self.memory.names), tuple(self.stages.order), "product")
+        return self.memory.launch(fused_product(self.memory, t, at, body, target), tuple(self.stages.order),
+                                  "product")
 
     # Blocks
 
@@ -239,9 +245,9 @@ class _LoopBuilder:
         elif t in self.grouping.stored:
             at = self.group.members[t]
             value = self.values[t, at]
-            offset = linear(at, t.type.known_dims)
+            buffer, offset = self.memory.place(t, at)
             axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
-            self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
+            self._level(axes).append(Store(buffer, offset, value))
 
     def _add_to_block(self, t: Tensor) -> None:
         """Once per element of the operand, be its value the same for some."""

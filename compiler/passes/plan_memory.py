@@ -1,21 +1,20 @@
-"""plan_memory: which buffer each tensor lives in, and where the arena's buffers lie."""
+"""plan_memory: which buffer each tensor lives in, and during which launches."""
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dims import Dim, atoms_of, product
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, loads, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.launch import Launch, Scratch
 from graphflow.compiler.program import Buffer
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass
@@ -65,7 +64,7 @@ class _Planner:
             numbers = []
             for a in launch.arguments:
                 if a not in self.where:
-                    self.where[a] = self._add(self._buffer(a, k, in_place))
+                    self.where[a] = self._add(_named(self._buffer(a, k, in_place), a, launch))
                 number = self.where[a]
                 self.plan.buffers[number] = replace(self.plan.buffers[number], last=k)
                 numbers.append(number)
@@ -116,12 +115,51 @@ class _Planner:
         return writer not in readers or self._reads_before_writing(self.launches[writer], old, t)
 
     def _reads_before_writing(self, launch: Launch, old: Tensor, new: Tensor) -> bool:
-        if launch.kind not in ("map", "reduce", "product"):
+        if launch.kind not in ("map", "reduce", "product", "scatter"):
             return False
         names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
-        return overwrites_safely(launch.nest, names[old], names[new])
+        safely = only_copied if launch.kind == "scatter" else overwrites_safely
+        return safely(launch.nest, names[old], names[new])
 
 
+def without_self_copies(launches: Sequence[Launch], plan: MemoryPlan) -> list[Launch]:
+    """Drop the loops that copy a variable's old value to the new one, where both have the same memory."""
+    result = []
+    for launch, numbers in zip(launches, plan.arguments, strict=True):
+        where = {p.name: plan.buffers[b].variable for p, b in zip(launch.nest.params, numbers, strict=True)}
+        kept = tuple(s for s in launch.nest.body if not _copies_itself(s, where))
+        result.append(launch if len(kept) == len(launch.nest.body)
+                      else replace(launch, nest=replace(launch.nest, body=kept)))
+    return result
+
+
+def _copies_itself(s: Stmt, where: dict[str, VariableHandle | None]) -> bool:
+    pair = _copied(s)
+    return pair is not None and where[pair[0]] is not None and where[pair[0]] is where[pair[1]]
+
+
+def _copied(s: Stmt) -> tuple[str, str] | None:
+    """From which buffer to which a loop copies, if that is all it does."""
+    if not isinstance(s, Loop) or len(s.body) != 1 or not isinstance(s.body[0], Store):
+        return None
+    store = s.body[0]
+    plain = store.value.op == "load" and not store.value.args and not store.add
+    return (store.value.attr[0], store.buffer) if plain and store.value.attr[1] == store.offset else None
+
+
+def only_copied(nest: LoopNest, old: str, new: str) -> bool:
+    """Whether a kernel reads `old` for nothing but to copy it to `new` first."""
+    return bool(nest.body) and _copied(nest.body[0]) == (old, new) and _count_loads(nest.body, old) == 1
+
+
+def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch) -> Buffer:
+    if isinstance(of, Tensor):
+        return replace(buffer, name=of.op.name, source=location(of))
+    last = launch.members[-1]
+    return replace(buffer, name=f"scratch of {last.op.name}", source=location(last))
+
+
+@functools.lru_cache(maxsize=1024)  # updates of many variables are one nest
 def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
     """Whether a kernel may be given the same memory for `old` and `new`.
 
@@ -149,33 +187,3 @@ def _stored_once(body: tuple[Stmt, ...], store: Store) -> bool:
 
 def _count_loads(body: tuple[Stmt, ...], buffer: str) -> int:
     return sum(n.attr[0] == buffer for n in loads(body))
-
-
-def place(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
-    """Offsets in bytes for buffers of given sizes and lives (first and last launch), and the arena's size.
-
-    In order of first use, each takes the smallest free gap that holds it, else the end. Two buffers alive in
-    one launch never overlap.
-    """
-    offsets = [0] * len(sizes)
-    free: list[tuple[int, int]] = []   # (size, offset), ascending
-    ends: list[tuple[int, int]] = []   # (last launch, buffer), a heap
-    total = 0
-    for k in sorted(range(len(sizes)), key=lambda b: lives[b][0]):
-        while ends and ends[0][0] < lives[k][0]:
-            done = heapq.heappop(ends)[1]
-            insort(free, (_rounded(sizes[done]), offsets[done]))
-        size = _rounded(sizes[k])
-        at = bisect_left(free, (size, -1))
-        if at < len(free):
-            gap, offsets[k] = free.pop(at)
-            if gap > size:
-                insort(free, (gap - size, offsets[k] + size))
-        else:
-            offsets[k], total = total, total + size
-        heapq.heappush(ends, (lives[k][1], k))
-    return offsets, total
-
-
-def _rounded(size: int) -> int:
-    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT

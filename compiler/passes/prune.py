@@ -10,7 +10,7 @@ from graphflow.compiler.errors import InvalidArgumentError, ShapeError, Unsuppor
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
 from graphflow.compiler.ir.dtypes import uint32
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
@@ -138,7 +138,16 @@ class _Pruner:
         self.graph.origin = None
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
+        self.graph.kept = self._unused_checks()
         return self.rules
+
+    def _unused_checks(self) -> list[Tensor]:
+        """What no result depends on, such as a control input, but may find fault with its operands."""
+        checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
+        if not checks:
+            return []
+        used = set(live_operations(self.graph))
+        return [t for t in checks if t.op not in used]
 
     def _input(self, kind: str, label: str, type: TensorType,
                variable: VariableHandle | None = None) -> Tensor:

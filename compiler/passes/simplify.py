@@ -13,6 +13,7 @@ from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import constant
 
+MOST_TERMS = 24  # of one sum: a kernel that reads hundreds of buffers is slow to compile
 Rule = Callable[[Operation, "tuple[Tensor, ...]"], "Tensor | None"]
 
 
@@ -136,6 +137,16 @@ def _one_term(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     return operands[0] if len(operands) == 1 and _keeps_type(op, operands[0]) else None
 
 
+def _grouped(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """add_n(a, b, ... z) -> add_n(add_n(a, ...), ..., add_n(..., z)) where there are too many for a kernel"""
+    if len(operands) <= MOST_TERMS:
+        return None
+    terms = operands
+    while len(terms) > 1:
+        terms = tuple(op.opdef(*terms[k:k + MOST_TERMS]) for k in range(0, len(terms), MOST_TERMS))
+    return terms[0]
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "identity": (_drop,),
     "mul": (_neutral(1, left=True),),
@@ -147,5 +158,5 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "transpose": (_transpose,),
     "matmul": (_matmul_flags,),
     "pow": (_square,),
-    "add_n": (_one_term,), "concat": (_one_term,),
+    "add_n": (_one_term, _grouped), "concat": (_one_term,),
 }

@@ -162,7 +162,8 @@ def fits() -> list[Fit]:
                 lambda r: r * r / mp.exp(r), 25)
             add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
                 third, lambda v: v * v / mp.log1p(v) * ln2)
-            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75, lambda u: one)
+            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75,
+                lambda u: one)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)
@@ -202,6 +203,9 @@ def add_erfc(out: list[Fit], bits: int, target: float) -> None:
         x = 2 * (1 + t) / (1 - t)
         return mp.exp(x * x) * mp.erfc(x) * (x + 2)
 
+    if bits == 64:
+        out.append(Fit("ERF_FAR_64", 64, "exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2)", f,
+                       -mpf(1) / 3, mpf(1) / 2, lambda t: 1 / f(t), 54))
     out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2)",
                    lambda t: f(t) - (5 - 3 * t) / 4,
                    mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target + 1))
