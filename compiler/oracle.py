@@ -85,7 +85,16 @@ def concrete_attrs(op: Operation, values: Mapping[Tensor, Array],
     attrs = {k: v.array if isinstance(v, Literal) else v for k, v in op.attrs.items()}
     for key in op.opdef.dim_attrs:
         attrs[key] = _concrete(attrs[key], values, symbols)
+    for key in op.opdef.regions:
+        attrs[key] = _function(op.attrs[key], symbols)
     return attrs
+
+
+def _function(graph: Graph, symbols: Mapping[Atom, int]) -> Callable[..., list[Array]]:
+    """A subgraph as a function of arrays."""
+    def apply(*arrays: Array) -> list[Array]:
+        return run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)), symbols=symbols)
+    return apply
 
 
 def _concrete(value: Any, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph
-from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.rewrite import ancestors, everywhere
 from graphflow.compiler.ir.text import print_graph
 from graphflow.compiler.ir.verify import verify
 from graphflow.compiler.passes.check import Checker
@@ -16,18 +16,19 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
-from graphflow.compiler.passes.launch import Launch
+from graphflow.compiler.passes.launch import Launch, Step
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, lower_dtypes, fold, cse)
+    lower_dtypes, expand, fold, simplify, cse, tidy_loops, lower_dtypes, fold, simplify, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,
@@ -47,7 +48,7 @@ def compile_signature(signature: Signature, vector_bits: int,
     _keep(dumps, debug, "prune", graph)
     passed("prune")
     for run_pass in PIPELINE:
-        graph = run_pass(graph)
+        graph = everywhere(run_pass, graph)
         verify(graph, run_pass.__name__)
         if checker is not None:
             checker.check(graph, run_pass.__name__)
@@ -56,14 +57,14 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, vector_bits) for launch in lower(grouping)]
+    steps = [_scheduled(step, vector_bits) for step in lower(grouping)]
     passed("lower")
-    plan = plan_memory(grouping.graph, launches)
+    plan = plan_memory(grouping.graph, steps)
     passed("plan_memory")
     if debug >= 4:
-        nests = [str(launch.nest) for launch in launches]
+        nests = [str(launch.nest) for launch in plan.launches]
         dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
+    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
     passed("emit")
     return program
 
@@ -75,8 +76,11 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(launch: Launch, vector_bits: int) -> Launch:
-    return replace(launch, nest=schedule(launch.nest, vector_bits))
+def _scheduled(step: Step, vector_bits: int) -> Step:
+    if isinstance(step, Launch):
+        return replace(step, nest=schedule(step.nest, vector_bits))
+    return replace(step, blocks=tuple(
+        replace(b, steps=tuple(_scheduled(s, vector_bits) for s in b.steps)) for b in step.blocks))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

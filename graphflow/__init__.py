@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from graphflow import app, compat, errors, flags, initializers, logging, math, nn, random, train
+from graphflow import app, compat, errors, flags, initializers, logging, math, nest, nn, random, train
 from graphflow.arrays import (
     boolean_mask,
     broadcast_static_shape,
@@ -108,6 +108,7 @@ from graphflow.compiler.ir.shape import Dimension, TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
+from graphflow.control_flow import case, cond, while_loop
 from graphflow.differentiation import gradients
 from graphflow.initializers import (
     constant_initializer,
@@ -267,6 +268,7 @@ __all__ = [
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
     "arg_min", "argmax", "argmin", "as_dtype", "asin", "asinh", "assign", "assign_add", "assign_sub",
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
+    "case", "cond", "nest", "while_loop",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
     "Comparison",

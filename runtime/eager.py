@@ -11,6 +11,7 @@ import numpy as np
 
 from graphflow.compiler import oracle
 from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.rewrite import everywhere
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
@@ -38,7 +39,8 @@ def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: 
     """Run a signature op by op. The store is read and not written."""
     types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
     pins = _integer_pins(feeds, arrays)
-    graph = expand(prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins)).graph)
+    pruned = prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins))
+    graph = everywhere(expand, pruned.graph)
     given: dict[Tensor, Array] = {}
     feed_values = iter(arrays)
     for t in graph.inputs:

@@ -20,11 +20,12 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.plan_memory import place
-from graphflow.compiler.program import Program, Symbol
+from graphflow.compiler.program import Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
+_ASSUMED_TRIPS = 100  # of loops, for that decision
 _UNLOCK_ABOVE = 400_000  # additions, about 40 us: below, letting other threads in costs more than it gives
 
 
@@ -77,8 +78,11 @@ class Plan:
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
         self._blocks = _Blocks(program, values)
+        self._copied = [*program.copies, *((m.source, m.target) for m in moves(program.steps))]
+        self._flags = [t.flag for t in tested(program.steps)]
         self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents])
                         for c in program.calls)
+        self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
 
@@ -127,7 +131,7 @@ class Plan:
 
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
-        frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
+        frame = np.zeros(self._blocks.end + 3 * len(self._copied) + len(self._flags), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers
@@ -152,9 +156,11 @@ class Plan:
             elif b.role == "key":
                 addresses[k] = slot.key.ctypes.data
         slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
-        for k, (source, target) in enumerate(program.copies):
+        for k, (source, target) in enumerate(self._copied):
             at = self._blocks.end + 3 * k
             slot.frame[at:at + 3] = addresses[source], addresses[target], self._sizes[source]
+        if self._flags:
+            slot.frame[-len(self._flags):] = addresses[self._flags]
         slot.version = store.version
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
 

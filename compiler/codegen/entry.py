@@ -6,11 +6,12 @@ the frame array first, then the feed and the output arrays. It gives None, or th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.frame import ERROR_CHECK, RELEASE_LOCK, block_starts
-from graphflow.compiler.program import Buffer, Call
+from graphflow.compiler.codegen.frame import ERROR_CHECK, RELEASE_LOCK, block_starts, slots_of
+from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Repeat, Run, moves
 
 ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
@@ -29,14 +30,16 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
     return "\n".join([*declarations, module.text(), *kernels, entry, ATTRIBUTES, ""])
 
 
-def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copies: int) -> str:
+def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], steps: Sequence[Action],
+               copies: Sequence[tuple[int, int]]) -> str:
     """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
+    walk = _Steps(calls, starts, steps, len(copies))
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
              "%frame_object = load ptr, ptr %args, align 8", *_data("frame", "%frame_object"),
              *_slot("release", RELEASE_LOCK, "i64"), "%heavy = icmp ne i64 %release, 0",
              f"%error = getelementptr i64, ptr %frame, i64 {ERROR_CHECK}", "store i64 0, ptr %error, align 8"]
-    for k, slots in _array_slots(buffers, calls, starts).items():
+    for k, slots in _array_slots(buffers, slots_of(calls, steps, copies)).items():
         lines += [f"%a{k} = getelementptr ptr, ptr %args, i64 {k}", f"%o{k} = load ptr, ptr %a{k}, align 8",
                   *_data(f"d{k}", f"%o{k}")]
         for slot in slots:
@@ -44,13 +47,9 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
                       f"store ptr %d{k}, ptr %s{slot}, align 8"]
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
               "br label %work", "work:", "%state = phi ptr [null, %entry], [%saved, %unlock]"]
-    for k, c in enumerate(calls):
-        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}",
-                  f"call void @{c.function}(ptr %frame, ptr %block{k})"]
-        if c.nest.checks:  # what failed must not reach a variable
-            lines += [f"%failed{k} = load i64, ptr %error, align 8", f"%go{k} = icmp eq i64 %failed{k}, 0",
-                      f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
-    for k in range(copies):
+    walk.emit(steps)
+    lines += walk.lines
+    for k in range(len(copies)):
         lines += _copy(k, starts[-1] + 3 * k)
     lines += ["br label %done", "done:", "br i1 %heavy, label %lock, label %end",
               "lock:", "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
@@ -60,17 +59,72 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
     return "\n".join(lines)
 
 
-def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call],
-                 starts: Sequence[int]) -> dict[int, list[int]]:
+class _Steps:
+    """The text of what the program does in order; moves and flags have their slots in the same order."""
+
+    def __init__(self, calls: Sequence[Call], starts: Sequence[int], steps: Sequence[Action],
+                 copies: int) -> None:
+        self.calls = calls
+        self.starts = starts
+        first_move = starts[-1] + 3 * copies
+        self.move_slots = itertools.count(first_move, 3)
+        self.flag_slots = itertools.count(first_move + 3 * len(moves(steps)))
+        self.lines: list[str] = []
+
+    def emit(self, steps: Sequence[Action]) -> None:
+        for s in steps:
+            if isinstance(s, Run):
+                self.run(s.call)
+            elif isinstance(s, Move):
+                slot = next(self.move_slots)
+                self.lines += _copy(slot, slot)
+            elif isinstance(s, Repeat):
+                self.repeat(s)
+            else:
+                self.branch(s)
+
+    def run(self, k: int) -> None:
+        call = self.calls[k]
+        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}",
+                       f"call void @{call.function}(ptr %frame, ptr %block{k})"]
+        if call.nest.checks:  # what failed must not reach a variable
+            self.lines += [f"%failed{k} = load i64, ptr %error, align 8",
+                           f"%go{k} = icmp eq i64 %failed{k}, 0",
+                           f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
+
+    def repeat(self, s: Repeat) -> None:
+        slot = next(self.flag_slots)
+        self.lines += [f"br label %test{slot}", f"test{slot}:"]
+        self.emit(s.test)
+        self.flag(slot, f"body{slot}", f"end{slot}")
+        self.lines.append(f"body{slot}:")
+        self.emit(s.body)
+        self.lines += [f"br label %test{slot}", f"end{slot}:"]
+
+    def branch(self, s: Branch) -> None:
+        slot = next(self.flag_slots)
+        self.flag(slot, f"then{slot}", f"else{slot}")
+        for label, inner in (("then", s.then), ("else", s.otherwise)):
+            self.lines.append(f"{label}{slot}:")
+            self.emit(inner)
+            self.lines.append(f"br label %join{slot}")
+        self.lines.append(f"join{slot}:")
+
+    def flag(self, slot: int, then: str, otherwise: str) -> None:
+        self.lines += [*_slot(f"flag{slot}", slot, "ptr"), f"%byte{slot} = load i8, ptr %flag{slot}, align 1",
+                       f"%bit{slot} = icmp ne i8 %byte{slot}, 0",
+                       f"br i1 %bit{slot}, label %{then}, label %{otherwise}"]
+
+
+def _array_slots(buffers: Sequence[Buffer], uses: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
     """Argument number of each feed and output -> the slots that want its address."""
     feeds = sum(b.role == "feed" for b in buffers)
     found: dict[int, list[int]] = {}
-    for c, start in zip(calls, starts, strict=False):
-        for k, number in enumerate(c.buffers):
-            b = buffers[number]
-            if b.role in ("feed", "output"):
-                argument = 1 + b.index + (feeds if b.role == "output" else 0)
-                found.setdefault(argument, []).append(start + k)
+    for slot, number in uses:
+        b = buffers[number]
+        if b.role in ("feed", "output"):
+            argument = 1 + b.index + (feeds if b.role == "output" else 0)
+            found.setdefault(argument, []).append(slot)
     return found
 
 

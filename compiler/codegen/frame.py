@@ -2,16 +2,17 @@
 
 It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
 addresses of two library routines, and whether to release the interpreter lock. Then comes a block for each
-launch: the addresses of its buffers, its run-time integers, and the number of its first check. The caller
-fills in all of it once, but for the addresses of feeds and outputs, which the entry puts into the blocks
-at each call.
+launch: the addresses of its buffers, its run-time integers, and the number of its first check. Then from, to
+and bytes of each copy made at the end, the same for each move, and the address of each flag that is tested.
+The caller fills in all of it once, but for the addresses of feeds and outputs, which the entry puts where
+they belong at each call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphflow.compiler.program import Call
+from graphflow.compiler.program import Action, Call, moves, tested
 
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK = range(6)
 FIRST_BLOCK = 6
@@ -23,3 +24,16 @@ def block_starts(calls: Sequence[Call]) -> list[int]:
     for c in calls:
         starts.append(starts[-1] + len(c.buffers) + len(c.symbols) + 1)
     return starts
+
+
+def slots_of(calls: Sequence[Call], steps: Sequence[Action],
+             copies: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(slot, buffer) wherever the frame holds the address of a buffer."""
+    starts = block_starts(calls)
+    found = [(start + k, number) for c, start in zip(calls, starts, strict=False)
+             for k, number in enumerate(c.buffers)]
+    pairs = [*copies, *((m.source, m.target) for m in moves(steps))]
+    for k, pair in enumerate(pairs):
+        found += zip((starts[-1] + 3 * k, starts[-1] + 3 * k + 1), pair, strict=True)
+    first = starts[-1] + 3 * len(pairs)
+    return [*found, *((first + k, t.flag) for k, t in enumerate(tested(steps)))]

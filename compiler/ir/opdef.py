@@ -37,18 +37,21 @@ class OpDef:
     symbolic True where `numpy` also serves for shape arithmetic on arrays of dims; or op -> such an array
     mixed    operands may differ in dtype (else a Python number takes the dtype of the other operands)
     effect   "" pure | "random" | "input" | "read" | "write" | "group"
+    regions  attributes that are graphs; `numpy` is given functions (*arrays) -> list of arrays for them
+    partial  `grad` takes None for an output that nothing depends on, in place of zeros
     tf_name  TF1's type name, also the default name of operations
     """
 
     __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "numpy", "samples",
-                 "attrs", "dim_attrs", "symbolic", "mixed", "effect", "tf_name", "doc", "home")
+                 "attrs", "dim_attrs", "symbolic", "mixed", "effect", "regions", "partial", "tf_name", "doc",
+                 "home")
 
     def __init__(self, name: str, params: str, *, infer: InferRule, grad: GradRule | None = None,
                  lower: Any = None, expand: Callable[..., Any] | None = None,
                  numpy: Callable[..., Any] | None = None, samples: Sequence[Any] = (),
                  attrs: Mapping[str, Any] | None = None, dim_attrs: Sequence[str] = (),
                  symbolic: Any = False, mixed: bool = False, effect: str = "", tf_name: str = "",
-                 doc: str = "") -> None:
+                 regions: Sequence[str] = (), partial: bool = False, doc: str = "") -> None:
         self.name = name
         self.variadic = params.startswith("*")
         self.params = tuple(params.lstrip("*").split())
@@ -63,6 +66,8 @@ class OpDef:
         self.symbolic = symbolic
         self.mixed = mixed
         self.effect = effect
+        self.regions = tuple(regions)
+        self.partial = partial
         self.tf_name = tf_name or "".join(w.capitalize() for w in name.split("_"))
         self.doc = doc
         self.home = user_line()[0]

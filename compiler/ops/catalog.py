@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     broadcasting,
+    control,
     core,
     elementwise,
     gathering,
@@ -16,6 +17,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     nn,
     random,
     reductions,
+    rows,
     scans,
     sequences,
     shapes,

@@ -18,7 +18,7 @@ from graphflow.compiler.program import Buffer, Call, Program
 ENTRY = "program"
 
 
-def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryPlan, ops: int,
+def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
          dumps: Sequence[tuple[str, str]]) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
@@ -30,20 +30,20 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
     texts: list[str] = []
     checks: list[str] = []
     calls: list[Call] = []
-    for launch, buffers in zip(launches, plan.arguments, strict=True):
+    for launch, buffers in zip(plan.launches, plan.arguments, strict=True):
         nest = launch.nest
         if nest not in names:
             names[nest] = f"k{len(names)}"
             texts.append(emit_kernel(nest, names[nest], module))
         calls.append(_call(launch, names[nest], buffers, len(checks)))
         checks += nest.checks
-    entry = emit_entry(ENTRY, plan.buffers, calls, len(plan.copies))
+    entry = emit_entry(ENTRY, plan.buffers, calls, plan.steps, plan.copies)
     inputs = graph.inputs
     return Program(
         ir=emit_module(module, texts, entry), entry=ENTRY,
         feeds=tuple(t.type for t in inputs if t.op.kind == "feed"),
         outputs=tuple(t.type for t in graph.outputs),
-        buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
+        buffers=tuple(plan.buffers), calls=tuple(calls), steps=plan.steps, copies=tuple(plan.copies),
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,

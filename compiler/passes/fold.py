@@ -29,7 +29,9 @@ def fold(graph: Graph) -> Graph:
 
 
 def _fold_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    if op.opdef.effect or len(op.outputs) != 1 or op.opdef is constant or not op.out.type.is_static:
+    if op.opdef.effect or op.opdef.regions or len(op.outputs) != 1 or op.opdef is constant:
+        return None
+    if not op.out.type.is_static:
         return None
     if op.opdef.symbolic and not all(t.op.opdef is constant for t in operands):
         return _known_shape(op)

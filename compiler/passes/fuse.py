@@ -16,13 +16,14 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Row, Scatter
 from graphflow.compiler.ops.core import constant, identity, program_input
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
 MOST_REPEATED = 12    # scalar operations repeated in iterations of an axis they do not depend on
 MOST_SIBLINGS = 24    # tensors written by one kernel
+_ALONE = {Contraction: "product", Scatter: "scatter", Row: "row"}
 
 
 @dataclass(eq=False)
@@ -98,6 +99,12 @@ class Grouping:
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
 
+    def memory_of(self, t: Tensor) -> Tensor:
+        """The tensor whose memory holds the elements of t."""
+        while t in self.aliases:
+            t = self.aliases[t]
+        return t
+
 
 def fuse(graph: Graph) -> Grouping:
     """Group operations into kernels.
@@ -121,7 +128,7 @@ def separate_results(graph: Graph) -> Graph:
 
     def own(t: Tensor) -> Tensor:
         form = t.op.opdef.lower
-        if t in taken or t.op.opdef in (program_input, constant) or form.alias:
+        if t in taken or t.op.opdef in (program_input, constant) or (form is not None and form.alias):
             new.origin = t.op.source
             result: Tensor = identity(t, name=f"{t.op.name}/copy")
             t = result
@@ -129,7 +136,7 @@ def separate_results(graph: Graph) -> Graph:
         return t
 
     with new.as_default():
-        new.updates = {v: own(t) for v, t in new.updates.items()}
+        new.updates = {v: own(identity(t) if t.op.opdef.regions else t) for v, t in new.updates.items()}
         new.outputs = [own(t) for t in new.outputs]
     return new
 
@@ -148,19 +155,23 @@ class _Fuser:
         for op in reversed(self.graph.operations):
             if op.opdef in (program_input, constant):
                 continue
-            requests = self.wants.pop(op.out, [])
-            if requests or op.out in self.buffer_rank:
+            requests = [r for t in op.outputs for r in self.wants.pop(t, [])]
+            if requests or any(t in self.buffer_rank for t in op.outputs):
                 self._place(op, requests)
         order = sorted(range(len(self.groups)), key=lambda k: (-self.groups[k].rank, -k))
         return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases)
 
     def _place(self, op: Operation, requests: list[Request]) -> None:
         form = op.opdef.lower
+        if op.opdef.regions:
+            self._place_alone(op, "region", requests)
+            return
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
-        if isinstance(form, (Contraction, Scatter)):
-            self._place_alone(op, form, requests)
+        kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
+        if kind is not None:
+            self._place_alone(op, kind, requests)
         else:
             self._place_loop(op, form, requests)
 
@@ -188,14 +199,12 @@ class _Fuser:
 
     # Kernels
 
-    def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
-        """A matrix product or scatter reads and writes memory."""
-        t = op.out
-        kind = "product" if isinstance(form, Contraction) else "scatter"
-        group = Group(self._rank_above(t, requests), kind=kind)
-        group.members[t] = ()
+    def _place_alone(self, op: Operation, kind: str, requests: list[Request]) -> None:
+        """What reads and writes memory by itself: a matrix product, a scatter, a row's store, a loop."""
+        group = Group(max(self._rank_above(t, requests) for t in op.outputs), kind=kind)
+        group.members.update(dict.fromkeys(op.outputs, ()))
         self.groups.append(group)
-        self.stored.add(t)
+        self.stored.update(op.outputs)
         for operand in op.operands:
             self._need_memory(operand, group.rank)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
@@ -26,12 +28,37 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of a kernel: the nest, and the memory each parameter stands for."""
+    """One call of a kernel: the nest, and the memory each parameter stands for.
+
+    starts  (old, new) pairs: the memory of `new` holds `old` when the kernel starts
+    """
 
     nest: LoopNest
     arguments: tuple[Tensor | Scratch, ...]
     members: tuple[Tensor, ...]
     kind: str
+    starts: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A subgraph's part of the program: its inputs and outputs, in memory, and its steps."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A loop or conditional that runs blocks; operands are named by the tensors whose memory they share."""
+
+    op: Operation
+    operands: tuple[Tensor, ...]
+    blocks: tuple[Block, ...]
+
+
+Step: TypeAlias = "Launch | Region"
 
 
 @dataclass
@@ -44,8 +71,7 @@ class Memory:
     checks: dict[str, None] = field(default_factory=dict)
 
     def name(self, t: Tensor | Scratch, write: bool = False) -> str:
-        while isinstance(t, Tensor) and t in self.grouping.aliases:
-            t = self.grouping.aliases[t]
+        t = self.grouping.memory_of(t) if isinstance(t, Tensor) else t
         found = self.names.setdefault(t, f"p{len(self.names)}")
         if write:
             self.written.add(found)

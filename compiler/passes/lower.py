@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, extent_of, product, single_atom
+from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Form, Load
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store, reduction_start
-from graphflow.compiler.passes.fuse import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
-from graphflow.compiler.passes.lower_special import lower_product, lower_scatter
+from graphflow.compiler.passes.fuse import Group, Grouping, fuse
+from graphflow.compiler.passes.launch import (
+    Block,
+    Launch,
+    Memory,
+    Region,
+    Scratch,
+    Step,
+    dims_of_node,
+    linear,
+)
+from graphflow.compiler.passes.lower_special import lower_product, lower_row, lower_scatter
 from graphflow.compiler.passes.stages import Stages
 
 
-def lower(grouping: Grouping) -> list[Launch]:
-    """One launch per group, in order.
+def lower(grouping: Grouping) -> list[Step]:
+    """One launch per group, in order; a loop's or conditional's subgraphs are fused and lowered here too.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
     -->       kernel(p0: f32, p1: out f32, n)
@@ -24,14 +34,25 @@ def lower(grouping: Grouping) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter}
-    launches = []
+    special = {"product": lower_product, "scatter": lower_scatter, "row": lower_row}
+    steps: list[Step] = []
     for group in grouping.groups:
-        if group.kind in special:
-            launches.append(special[group.kind](grouping, group))
+        if group.kind == "region":
+            steps.append(_lower_region(grouping, group))
+        elif group.kind in special:
+            steps.append(special[group.kind](grouping, group))
         else:
-            launches.append(_LoopBuilder(grouping, group).build())
-    return launches
+            steps.append(_LoopBuilder(grouping, group).build())
+    return steps
+
+
+def _lower_region(grouping: Grouping, group: Group) -> Region:
+    op = next(iter(group.members)).op
+    blocks = []
+    for graph in subgraphs(op):
+        inner = fuse(graph)
+        blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(lower(inner))))
+    return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
 
 
 class _LoopBuilder:

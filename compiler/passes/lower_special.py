@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphflow.compiler.ir.dims import Atom, Dim, axis, minimum, product, single_atom
-from graphflow.compiler.ir.dtypes import float32, float64
+from graphflow.compiler.ir.dtypes import float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -96,6 +96,21 @@ def lower_scatter(grouping: Grouping, group: Group) -> Launch:
     if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
         loops = nested(loops, (axis("some", minimum(size, 1)),))
     return Launch(memory.nest([clear, *loops]), tuple(memory.names), (t,), "scatter")
+
+
+def lower_row(grouping: Grouping, group: Group) -> Launch:
+    """Write one row, or add to it, in memory that holds the other rows."""
+    (t,) = group.members
+    op, memory = t.op, Memory(grouping)
+    form, dims = op.opdef.lower, t.type.known_dims
+    at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[1:]))
+    row = Let("row", form.at(op, memory.load(op.index, ()), dims[0]))
+    offset = linear((E.as_offset(E.temp("row", int64)), *at), dims)
+    store = Store(memory.name(t, write=True), offset, memory.load(op.row, at), add=form.add)
+    body: list[Stmt] = [row, *nested([store], at)]
+    if not isinstance(dims[0], int):  # an index out of range is taken for 0, which an empty tensor has not
+        body = nested(body, (axis("some", minimum(dims[0], 1)),))
+    return Launch(memory.nest(body), tuple(memory.names), (t,), "row", ((grouping.memory_of(op.x), t),))
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
