@@ -139,8 +139,6 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
 def _result(leaf: Any) -> Tensor:
     """A branch's result as a tensor that is computed in the branch."""
     if isinstance(leaf, Operation):
-        if len(leaf.outputs) == 1:
-            return leaf.outputs[0]
         with leaf.graph.control_dependencies([leaf]):
             return identity(core.literal(True))
     return as_tensor(leaf)
