@@ -196,6 +196,7 @@ def _work(kind: str, work: int, extents: list[int]) -> int:
     product = 1
     for e in extents:
         product *= max(e, 1)
+    product *= _ASSUMED_TRIPS if kind == "while" else 1
     return product // 16 if kind == "product" else product * max(work, 1) // 8
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphflow.compiler.ir.dims import Atom
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
+from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, While, reduction_start
 
 Array = np.ndarray[Any, Any]
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -31,6 +31,8 @@ def _run(body: tuple[Stmt, ...], env: Env) -> None:
             _store(stmt, env)
         elif isinstance(stmt, Product):
             _product(stmt, env)
+        elif isinstance(stmt, While):
+            _repeat(stmt, env)
         elif any(isinstance(s, (Loop, Product)) for s in stmt.body):
             _one_by_one(stmt, env)
         else:
@@ -56,6 +58,15 @@ def _product(p: Product, env: Env) -> None:
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:
     start = evaluate_dim(offset, env)
     return env.buffers[buffer][start:start + rows * cols].reshape(rows, cols)
+
+
+def _repeat(s: While, env: Env) -> None:
+    env.temps.update({v.name: evaluate(v.start, env) for v in s.variables})
+    _run(s.test, env)
+    while evaluate(s.condition, env) and not env.faults:
+        _run(s.body, env)
+        env.temps.update({v.name: evaluate(v.following, env) for v in s.variables})
+        _run(s.test, env)
 
 
 def _one_by_one(loop: Loop, env: Env) -> None:

@@ -13,7 +13,7 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
+from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.fuse import Grouping
 
@@ -123,7 +123,7 @@ def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
             found.append(stmt.extent)
         elif isinstance(stmt, Store):
             found.append(stmt.offset)
-        elif not isinstance(stmt, Let):
+        elif isinstance(stmt, Product):
             found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
     for root in set(expressions(body)):
         found += [d for n in E.walk(root) for d in dims_of_node(n)]

@@ -21,6 +21,7 @@ from graphflow.compiler.passes.launch import (
     linear,
 )
 from graphflow.compiler.passes.lower_special import lower_product, lower_row, lower_scatter
+from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 
 
@@ -46,7 +47,10 @@ def lower(grouping: Grouping) -> list[Step]:
     return steps
 
 
-def _lower_region(grouping: Grouping, group: Group) -> Region:
+def _lower_region(grouping: Grouping, group: Group) -> Step:
+    kernel = lower_while(grouping, group)
+    if kernel is not None:
+        return kernel
     op = next(iter(group.members)).op
     blocks = []
     for graph in subgraphs(op):
