@@ -110,6 +110,7 @@ from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.control_flow import case, cond, while_loop
 from graphflow.differentiation import gradients
+from graphflow.functional import foldl, foldr, map_fn, scan
 from graphflow.initializers import (
     constant_initializer,
     glorot_normal_initializer,
@@ -232,6 +233,7 @@ from graphflow.scopes import (
     variable_scope,
 )
 from graphflow.session import InteractiveSession, Session, get_default_session
+from graphflow.tensor_array import TensorArray
 from graphflow.variables import (
     Variable,
     assign,
@@ -268,7 +270,7 @@ __all__ = [
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
     "arg_min", "argmax", "argmin", "as_dtype", "asin", "asinh", "assign", "assign_add", "assign_sub",
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
-    "case", "cond", "nest", "while_loop",
+    "TensorArray", "case", "cond", "foldl", "foldr", "map_fn", "nest", "scan", "while_loop",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
     "Comparison",

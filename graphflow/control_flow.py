@@ -14,6 +14,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType, as_dims
 from graphflow.compiler.ops import control, core, logic
+from graphflow.tensor_array import TensorArray
 
 # while_loop
 
@@ -54,7 +55,7 @@ class _Loop:
         self.leaves = nest.flatten(loop_vars)
         self.graph: Graph = graph_of(self.leaves)
         with self.graph.as_default():
-            self.values = [as_tensor(v) for v in self.leaves]
+            self.values = [v.flow if isinstance(v, TensorArray) else as_tensor(v) for v in self.leaves]
         self.types = [t.type for t in self.values]
         if shape_invariants is not None:
             nest.assert_same_structure(list(loop_vars), list(shape_invariants), check_types=False)
@@ -62,7 +63,10 @@ class _Loop:
             self.types = [_merged(t, s) for t, s in zip(self.values, shapes, strict=True)]
 
     def packed(self, tensors: Sequence[Tensor]) -> Any:
-        return nest.pack_sequence_as(self.structure, list(tensors))
+        """The tensors in the structure of the loop variables; arrays as arrays."""
+        pairs = zip(self.leaves, tensors, strict=True)
+        return nest.pack_sequence_as(self.structure, [
+            v._with(t) if isinstance(v, TensorArray) else t for v, t in pairs])
 
     def run(self, cond: Callable[..., Any], body: Callable[..., Any], most: Any) -> list[Tensor]:
         def test(*tensors: Tensor) -> Tensor:
@@ -89,8 +93,15 @@ class _Loop:
         if not nest.is_nested(result):
             result = [result]
         nest.assert_same_structure(list(self.structure), list(result), check_types=False)
-        flat = zip(nest.flatten(result), self.values, strict=True)
-        return [as_tensor(v, t.dtype, for_op="while_loop: a result of the body") for v, t in flat]
+        found = nest.flatten(result)
+        for k, (v, before) in enumerate(zip(found, self.leaves, strict=True)):
+            if isinstance(v, TensorArray) != isinstance(before, TensorArray):
+                raise TypeError(f"while_loop: variable {k} is {before!r}, but the body gives {v!r}")
+        pairs = zip(found, self.leaves, strict=True)
+        self.leaves = [v if isinstance(v, TensorArray) else before for v, before in pairs]
+        return [v.flow if isinstance(v, TensorArray) else
+                as_tensor(v, t.dtype, for_op="while_loop: a result of the body")
+                for v, t in zip(found, self.values, strict=True)]
 
 
 def _merged(t: Tensor, invariant: Any) -> TensorType:

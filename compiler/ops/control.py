@@ -25,32 +25,36 @@ Subgraph = Callable[..., list[Any]]
 # while_loop
 
 def _while_types(op: Operation) -> tuple[TensorType, ...]:
-    """The loop variables at the end; with `history` also their values before each iteration, and a count."""
-    last = tuple(t.type for t in op.body.inputs[:op.count])
+    """The loop variables at the end. With `history` also a tensor with a row for each iteration of what the
+    body gives besides, the same of the variables before the iterations, and the number of iterations.
+    """
+    last = [t.type for t in op.body.inputs[:op.count]]
     if not op.history:
-        return last
-    rows = tuple(TensorType(t.dtype, None if t.dims is None else (None, *t.dims)) for t in last)
-    return (*last, *rows, TensorType(int32, ()))
+        return tuple(last)
+    rows = [*(t.type for t in op.body.outputs[op.count:]), *last]
+    return (*last, *(TensorType(t.dtype, None if t.dims is None else (None, *t.dims)) for t in rows),
+            TensorType(int32, ()))
 
 
 def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, history: bool) -> list[Any]:
     state, captured = list(operands[:count]), operands[count:]
-    seen: list[list[Any]] = [[] for _ in state]
-    trips = 0
+    kept: list[list[Any]] = []
     while bool(cond(*state, *captured)[0]):
-        for rows, value in zip(seen, state, strict=True):
-            rows.append(value)
-        state = body(*state, *captured)
-        trips += 1
+        before, state = state, body(*state, *captured)
+        kept.append([*state[count:], *before])
+        del state[count:]
     if not history:
         return state
-    return [*state, *map(_stacked, seen, operands), np.int32(trips)]
+    if not kept:  # an iteration that counts for nothing tells the shapes
+        rows = [*body(*operands)[count:], *state]
+        return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in rows), np.int32(0)]
+    return [*state, *map(_stacked, zip(*kept, strict=True)), np.int32(len(kept))]
 
 
-def _stacked(rows: list[Any], first: Any) -> Any:
+def _stacked(rows: Sequence[Any]) -> Any:
     if len({r.shape for r in rows}) > 1:
-        return np.zeros((0, *first.shape), first.dtype)  # it changes its shape: no gradient can use it
-    return np.stack(rows) if rows else np.zeros((0, *first.shape), first.dtype)
+        return np.zeros((0, *rows[0].shape), rows[0].dtype)  # it changes its shape: no gradient can use it
+    return np.stack(rows)
 
 
 while_loop = OpDef(
@@ -65,6 +69,7 @@ def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], v
     """Add a loop to a graph: while cond(*values): values = body(*values). Gives the values at the end.
 
     types   of the loop variables inside; an unknown dim is one that the run decides
+    What the body gives besides is collected: the result has a tensor with a row for each iteration.
     Raises:  ShapeError, DTypeError when the body gives a variable of another type than it takes
     """
     first = len(graph.operations)
@@ -72,7 +77,7 @@ def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], v
         inputs = [_entry(t, v) for t, v in zip(types, values, strict=True)]
         test = cond(*inputs)
         results = list(body(*inputs))
-    for k, (before, after) in enumerate(zip(inputs, results, strict=True)):
+    for k, (before, after) in enumerate(zip(inputs, results, strict=False)):
         _check_variable(k, before, after)
     if test.dtype is not bool_ or test.type.rank not in (0, None):
         raise DTypeError(f"while_loop: cond must give a bool scalar, but {test.name} is {test.type}, "
@@ -82,7 +87,7 @@ def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], v
              "count": len(values)}
     with graph.as_default(), graph.control_dependencies(cut.controls):
         op = while_loop.apply([*values, *cut.captures], name or "while", attrs)
-    return op.outputs[:len(values)]
+    return op.outputs[:len(results)]
 
 
 def _entry(type: TensorType, like: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from graphflow.compiler.ir.opdef import HOOKS, REGISTRY
 from graphflow.compiler.ir.regions import inline
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import cast, constant, identity, literal
-from graphflow.compiler.ops.rows import row_at
+from graphflow.compiler.ops.rows import row_at, row_store
 
 Maybe = list[Tensor | None]
 
@@ -28,11 +28,11 @@ def loop_gradient(op: Operation, *outs: Tensor | None) -> Maybe:
 
 class _Backward:
     def __init__(self, op: Operation, outs: Sequence[Tensor | None]) -> None:
-        n = op.count
+        n, more = op.count, len(op.body.outputs)
         self.op, self.count = op, n
         self.initial, self.captured = op.operands[:n], op.operands[n:]
-        self.last, self.rows, self.trips = op.outputs[:n], op.outputs[n:2 * n], op.outputs[2 * n]
-        self.g_last, self.g_rows = outs[:n], outs[n:2 * n]
+        self.last, self.rows, self.trips = op.outputs[:n], op.outputs[more:more + n], op.outputs[-1]
+        self.g_last, self.g_collected, self.g_rows = outs[:n], outs[n:more], outs[more:more + n]
         self.active = _active(op, outs)
         self.used = [k for k, t in enumerate(self.captured) if t.dtype.is_floating]
 
@@ -57,9 +57,12 @@ class _Backward:
         before = [self._value(k, i) for k in range(self.count)]
         captured = [identity(t) for t in self.captured]
         after = inline(self.op.body, [*before, *captured])
-        ys = [after[k] for k in self.active]
+        rows = [(y, row_at(g, i, checked=False))
+                for y, g in zip(after[self.count:], self.g_collected, strict=True) if g is not None]
+        ys = [*(after[k] for k in self.active), *(y for y, _ in rows)]
         xs = [*(before[k] for k in self.active), *(captured[k] for k in self.used)]
-        grads: Maybe = HOOKS["gradients"](ys, xs, adjoint, stop=[*before, *captured])
+        grads: Maybe = HOOKS["gradients"](ys, xs, [*adjoint, *(g for _, g in rows)],
+                                          stop=[*before, *captured])
         steps = [self._with_row(k, g, before[k], i) for k, g in zip(self.active, grads, strict=False)]
         more = [s if g is None else s + g for s, g in zip(sums, grads[len(steps):], strict=True)]
         return [i, *steps, *more]
@@ -85,9 +88,20 @@ class _Backward:
         if step is not None:
             count = i if first.dtype is int32 else cast(i, dtype=first.dtype)
             return first + count * literal(step, first.dtype)
+        if _is_written_once(entry, after):
+            return identity(self.last[k])  # type: ignore[no-any-return]
         row: Tensor = row_at(self.rows[k], i, checked=False)
         row.set_shape(entry.shape)
         return row
+
+
+def _is_written_once(entry: Tensor, after: Tensor) -> bool:
+    """Whether a variable is a tensor array, which at the end holds all that was ever read from it."""
+    while after.op.opdef is row_store and after.op.once:
+        after = after.op.x
+        if after is entry:
+            return True
+    return False
 
 
 def counter_step(entry: Tensor, after: Tensor) -> int | None:
@@ -106,8 +120,10 @@ def counter_step(entry: Tensor, after: Tensor) -> int | None:
 
 def _active(op: Operation, outs: Sequence[Tensor | None]) -> list[int]:
     """The float variables that a given gradient can reach, through any number of iterations."""
-    n, body = op.count, op.body
-    reached = {k for k in range(n) if outs[k] is not None or outs[n + k] is not None}
+    n, body, more = op.count, op.body, len(op.body.outputs)
+    reached = {k for k in range(n) if outs[k] is not None or outs[more + k] is not None}
+    for k in range(n, more):
+        reached |= _needs(body.outputs[k], body.inputs[:n]) if outs[k] is not None else set()
     floats = {k for k in range(n) if op.operands[k].dtype.is_floating}
     needs = {k: _needs(body.outputs[k], body.inputs[:n]) for k in floats}
     left = list(reached & floats)

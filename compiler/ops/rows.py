@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import int64
-from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.dtypes import float32, int32, int64
+from graphflow.compiler.ir.explain import dtype_error, shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -62,7 +62,29 @@ def _store_type(op: Operation) -> TensorType:
     return TensorType(op.x.dtype, (dims[0], *rest))
 
 
-def _store_numpy(x: Any, index: Any, row: Any, checked: bool) -> Any:
+def _array_type(op: Operation) -> TensorType:
+    if op.element is None:
+        return TensorType(op.dtype, None)
+    return TensorType(op.dtype, open_dims((op.size, *op.element)))
+
+
+def is_open(t: Tensor) -> bool:
+    """Whether it is an array whose elements' shape comes from what is written first."""
+    return t.op.opdef is tensor_array and t.type.dims is None
+
+
+def _stored_type(op: Operation) -> TensorType:
+    if op.row.dtype is not op.x.dtype:
+        raise dtype_error(op, f"(C2): a row of {op.row.dtype.name} in a tensor of {op.x.dtype.name}")
+    if is_open(op.x) and op.row.type.dims is not None:
+        _check_index(op)
+        return TensorType(op.x.dtype, (*open_dims((op.x.op.size,)), *op.row.type.dims))
+    return _store_type(op)
+
+
+def _store_numpy(x: Any, index: Any, row: Any, checked: bool, once: bool = False) -> Any:
+    if x.ndim == 1 and row.ndim:
+        x = np.zeros((x.size, *row.shape), row.dtype)  # an array whose elements had no shape yet
     check_range(np.asarray(index), x.shape[0])
     result = np.array(x)
     result[int(index)] = row
@@ -70,6 +92,7 @@ def _store_numpy(x: Any, index: Any, row: Any, checked: bool) -> Any:
 
 
 def _add_numpy(x: Any, index: Any, row: Any, checked: bool) -> Any:
+    check_range(np.asarray(index), x.shape[0])
     return _store_numpy(x, index, x[int(index)] + row, checked)
 
 
@@ -106,8 +129,9 @@ row_at: OpDef = OpDef(
              Sample(((5, 2, 3), np.int64(4)), {"checked": False})))
 
 row_store: OpDef = OpDef(
-    "row_store", "x index row", infer=_store_type, attrs=_ATTRS, mixed=True, numpy=_store_numpy,
-    lower=Row(row_index, add=False), grad=_store_grad, doc="x with one row replaced.",
+    "row_store", "x index row", infer=_stored_type, attrs={**_ATTRS, "once": False}, mixed=True,
+    numpy=_store_numpy, lower=Row(row_index, add=False), grad=_store_grad,
+    doc="x with one row replaced. `once` promises that no row is stored twice, or read before it is stored.",
     samples=(Sample(((3, 4), _ONE, (4,))), Sample(((2,), _ONE, ())),
              Sample(((5, 2, 3), np.int64(4), (2, 3)), {"checked": False})))
 
@@ -124,6 +148,16 @@ only_row: OpDef = OpDef(
     grad=lambda op, g: (row_at(g, op.index, checked=op.checked), None), doc="Zeros but for one row.",
     samples=(Sample(((4,), _ONE), {"size": 3}), Sample(((), _ONE), {"size": 2}),
              Sample(((2, 3), np.int64(4)), {"size": 5, "checked": False})))
+
+
+tensor_array: OpDef = OpDef(
+    "tensor_array", "", infer=_array_type, attrs={"dtype": REQUIRED, "size": REQUIRED, "element": None},
+    dim_attrs=("size", "element"), tf_name="TensorArrayV3",
+    lower=Indexed(lambda op, at, load, let: E.const(0, op.dtype), cheap=True),
+    numpy=lambda dtype, size, element: np.zeros((size, *(element or ())), dtype.numpy),
+    doc="Rows of zeros; without `element` their shape is that of the first row stored.",
+    samples=(Sample((), {"dtype": float32, "size": 3, "element": (2,)}),
+             Sample((), {"dtype": int32, "size": 0, "element": ()})))
 
 
 def blank(dtype: Any, dims: Any) -> Tensor:

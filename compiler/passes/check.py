@@ -50,7 +50,7 @@ class Checker:
             return None
         try:
             return self._results(graph)
-        except (GraphflowError, ValueError):
+        except (GraphflowError, ValueError, IndexError):
             return None
 
     def _results(self, graph: Graph) -> list[Array]:

@@ -17,6 +17,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops.core import program_input, variable
+from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
@@ -211,7 +212,11 @@ class Pruner:
                           f"made at {op.source[0]}:{op.source[1]}\n"
                           f"hint: pass it in feed_dict={{placeholder: value}}")
         operands = tuple(self.mapping[t] for t in op.operands)
+        if any(map(is_open, operands)):
+            operands = self._given_shape(op, operands)
         attrs = self._resolve_attrs(op)
+        if op.opdef is tensor_array and attrs["element"] is None:
+            return Graph(self.rules).append_copy(op, (), attrs).outputs  # until something is written to it
         scratch = Operation(self.graph, op.opdef, operands, attrs, op.name, op.source)
         if effect == "write":
             return [self._write(op, scratch)]
@@ -220,6 +225,17 @@ class Pruner:
             scratch.outputs = op.outputs
             return [op.opdef.expand(scratch, self.key())]
         return self.graph.append_copy(op, operands, attrs).outputs
+
+    def _given_shape(self, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The operands of a row's store, with the array shaped by the row."""
+        if op.opdef is not row_store or is_open(operands[2]):
+            raise InvalidArgumentError(
+                None, op, f"{op.location} uses a TensorArray before anything is written to it\n"
+                          f"hint: element_shape= tells the shape of its tensors")
+        return (self.shaped_array(operands[0], operands[2].type.known_dims), *operands[1:])
+
+    def shaped_array(self, t: Tensor, element: Sequence[Dim]) -> Tensor:
+        return self.graph.append_copy(t.op, (), dict(t.op.attrs, element=tuple(element))).out
 
     def state_of(self, v: VariableHandle) -> Tensor:
         if v not in self.state:

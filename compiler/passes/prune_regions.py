@@ -22,7 +22,7 @@ from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant, literal, program_input
 from graphflow.compiler.ops.loop_gradient import counter_step
 from graphflow.compiler.ops.random import random_bits
-from graphflow.compiler.ops.rows import blank, row_store
+from graphflow.compiler.ops.rows import blank, is_open, row_store
 from graphflow.compiler.ops.symbolic import symbolic_value
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class _Region:
         operands = [pruner.mapping[t] for t in op.operands]
         self.leading, self.captured = operands[:skip], operands[skip:]
         self.variables = variables_written([op])
+        self.captured = [pruner.shaped_array(t, ()) if is_open(t) else t for t in self.captured]
         self.states = [pruner.value_before(op, v) for v in self.variables]
         self.key = [pruner.key()] if "random" in effects_of(op) else []
 
@@ -73,7 +74,9 @@ class _Region:
 
 
 def _input(graph: Graph, like: Tensor) -> Tensor:
-    t: Tensor = program_input(kind="loop", label=like.op.name, type=like.type, name=like.op.name)
+    """An entry for a tensor; an array without a shape of its elements stands for itself, to be given one."""
+    t: Tensor = graph.append_copy(like.op, ()).out if is_open(like) else program_input(
+        kind="loop", label=like.op.name, type=like.type, name=like.op.name)
     graph.inputs.append(t)
     return t
 
@@ -82,27 +85,38 @@ class _Loop(_Region):
     def __init__(self, pruner: Pruner, op: Operation) -> None:
         super().__init__(pruner, op, op.count)
         self.extra = [*self.states, *self.key]
+        if any(map(is_open, self.leading)):
+            self._give_shapes()
+
+    def _give_shapes(self) -> None:
+        """Arrays that are first written in the loop get the shape that the body gives them."""
+        given = self.enter(self.op.body, self.extra).graph.outputs
+        for k, t in enumerate(self.leading):
+            if is_open(t):
+                element = () if is_open(given[k]) else given[k].type.known_dims[1:]
+                self.leading[k] = self.pruner.shaped_array(t, element)
 
     def outputs(self) -> list[Tensor | None]:
-        """The loop's last values, then the histories and the count where something asks for them."""
+        """The loop's last values, then rows and the number of iterations where something asks for them."""
         op, n = self.op, self.op.count
         test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
-        body.graph.outputs += [*self.new_states(body), *self._next_key(body)]
+        rows = [*body.graph.outputs[n:], *body.graph.inputs[:n]]
+        body.graph.outputs[n:] = [*self.new_states(body), *self._next_key(body)]
         self._check_types(body.graph)
-        asked = [k for k in range(n) if op.outputs[n + k] in self.pruner.wanted]
-        counts = bool(asked) or op.outputs[2 * n] in self.pruner.wanted
+        asked = [k for k in range(len(rows)) if op.outputs[n + k] in self.pruner.wanted]
+        counts = bool(asked) or op.outputs[-1] in self.pruner.wanted
         most = self._most_trips(test.graph, body.graph) if counts else None
         counter = self._counter(test.graph, body.graph) if counts else 0
-        rows = self._keep(test.graph, body.graph, asked, counter, most) if asked else []
+        kept = self._keep(test.graph, body.graph, [rows[k] for k in asked], counter, most) if asked else []
         operands = (*self.leading, *self.extra, *self.captured)
         attrs = {"cond": test.graph, "body": body.graph, "count": len(self.leading) + len(self.extra),
                  "history": False}
         made = self.pruner.graph.create(while_loop, operands, attrs, op.name).outputs
         self.note_writes(made[n:n + len(self.variables)])
-        kept = dict(zip(asked, (made[k] for k in rows), strict=True))
         if most is not None:
             self.pruner.limits[made[counter]] = most
-        return [*made[:n], *(kept.get(k) for k in range(n)), made[counter] if counts else None]
+        of_row = dict(zip(asked, (made[k] for k in kept), strict=True))
+        return [*made[:n], *(of_row.get(k) for k in range(len(rows))), made[counter] if counts else None]
 
     def _check_types(self, body: Graph) -> None:
         for k, (before, after) in enumerate(zip(body.inputs, body.outputs, strict=False)):
@@ -141,23 +155,22 @@ class _Loop(_Region):
             body.outputs.append(entry + literal(1, int32))
         return len(self.leading) + len(self.extra) - 1
 
-    def _keep(self, test: Graph, body: Graph, asked: Sequence[int], counter: int,
+    def _keep(self, test: Graph, body: Graph, rows: Sequence[Tensor], counter: int,
               most: Dim | None) -> list[int]:
-        """Add a variable with a row per iteration for each asked variable; gives their numbers."""
+        """Add a variable with a row per iteration for each of these values; gives their numbers."""
         if most is None:
             raise UnsupportedError(
                 f"the gradient of {self.op.location} keeps values of each iteration, but the number of "
                 f"iterations has no limit that is known when the loop starts\n"
                 f"hint: pass maximum_iterations to tf.while_loop")
         first = len(self.leading) + len(self.extra)
-        kept = [self.leading[k] for k in asked]
         with self.pruner.graph.as_default():
-            starts = [blank(t.dtype, (most, *t.type.known_dims)) for t in kept]
+            starts = [blank(t.dtype, (most, *t.type.known_dims)) for t in rows]
         entries = self._add(starts, test, body)
         with body.as_default():
-            body.outputs += [row_store(e, body.inputs[counter], body.inputs[k], checked=False)
-                             for e, k in zip(entries, asked, strict=True)]
-        return list(range(first, first + len(asked)))
+            body.outputs += [row_store(e, body.inputs[counter], t, checked=False)
+                             for e, t in zip(entries, rows, strict=True)]
+        return list(range(first, first + len(rows)))
 
     def _add(self, starts: Sequence[Tensor], test: Graph, body: Graph) -> list[Tensor]:
         """New loop variables; gives their entries in the body."""

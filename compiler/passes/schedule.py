@@ -107,6 +107,7 @@ def _substitute(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
         return replace(stmt, body=tuple(_substitute(s, values) for s in stmt.body),
                        accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
                                           for a in stmt.accumulators))
+    assert isinstance(stmt, Product), "a While stands outside of loops"
     return replace(stmt, a_offset=substitute(stmt.a_offset, values),
                    b_offset=substitute(stmt.b_offset, values),
                    out_offset=substitute(stmt.out_offset, values))
