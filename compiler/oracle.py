@@ -11,7 +11,7 @@ from graphflow.compiler.errors import InvalidArgumentError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Atom, Poly, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.opdef import REGISTRY, Subgraph
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 
@@ -90,11 +90,10 @@ def concrete_attrs(op: Operation, values: Mapping[Tensor, Array],
     return attrs
 
 
-def _function(graph: Graph, symbols: Mapping[Atom, int]) -> Callable[..., list[Array]]:
+def _function(graph: Graph, symbols: Mapping[Atom, int]) -> Subgraph:
     """A subgraph as a function of arrays."""
-    def apply(*arrays: Array) -> list[Array]:
-        return run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)), symbols=symbols)
-    return apply
+    return Subgraph(lambda *arrays: run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)),
+                                        symbols=symbols), tuple(t.type for t in graph.outputs))
 
 
 def _concrete(value: Any, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> Any:

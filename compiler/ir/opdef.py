@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ InferRule = Callable[[Operation], "TensorType | Sequence[TensorType]"]
 GradRule = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Subgraph:
+    """An attribute that is a graph, as eager mode has it: a function (*arrays) -> list of arrays."""
+
+    run: Callable[..., list[Any]]
+    types: tuple[TensorType, ...]
+
+    def __call__(self, *arrays: Any) -> list[Any]:
+        return self.run(*arrays)
+
+
 class OpDef:
     """One op, one record.
 
@@ -37,7 +49,7 @@ class OpDef:
     symbolic True where `numpy` also serves for shape arithmetic on arrays of dims; or op -> such an array
     mixed    operands may differ in dtype (else a Python number takes the dtype of the other operands)
     effect   "" pure | "random" | "input" | "read" | "write" | "group"
-    regions  attributes that are graphs; `numpy` is given functions (*arrays) -> list of arrays for them
+    regions  attributes that are graphs; `numpy` is given a Subgraph for each
     partial  `grad` takes None for an output that nothing depends on, in place of zeros
     tf_name  TF1's type name, also the default name of operations
     """

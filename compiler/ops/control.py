@@ -11,7 +11,7 @@ from graphflow.compiler.errors import DTypeError, ShapeError
 from graphflow.compiler.ir.dtypes import bool_, int32
 from graphflow.compiler.ir.explain import dtype_error, location, shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import HOOKS, REQUIRED, OpDef
+from graphflow.compiler.ir.opdef import HOOKS, REQUIRED, OpDef, Subgraph
 from graphflow.compiler.ir.regions import as_graph, cut_out
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -19,8 +19,6 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ops.conditional_gradient import conditional_gradient
 from graphflow.compiler.ops.core import program_input
 from graphflow.compiler.ops.loop_gradient import loop_gradient
-
-Subgraph = Callable[..., list[Any]]
 
 # while_loop
 
@@ -45,9 +43,9 @@ def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, his
         del state[count:]
     if not history:
         return state
-    if not kept:  # an iteration that counts for nothing tells the shapes
-        rows = [*body(*operands)[count:], *state]
-        return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in rows), np.int32(0)]
+    if not kept:  # dims that only an iteration would tell are taken for 0
+        given = [np.zeros([d or 0 for d in t.dims or ()], t.dtype.numpy) for t in body.types[count:]]
+        return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in (*given, *state)), np.int32(0)]
     return [*state, *map(_stacked, zip(*kept, strict=True)), np.int32(len(kept))]
 
 
