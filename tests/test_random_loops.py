@@ -26,7 +26,8 @@ class Builder:
         self.seed = seed
         self.shapes = SHAPES[:1] if scalar else SHAPES
 
-    def body(self, seed: int, given: list[tf.Tensor], depth: int, wanted: list[tuple[int, ...]]) -> list[tf.Tensor]:
+    def body(self, seed: int, given: list[tf.Tensor], depth: int,
+             wanted: list[tuple[int, ...]]) -> list[tf.Tensor]:
         """Tensors of the wanted shapes from `given`."""
         rng = np.random.RandomState([self.seed, seed])
         pool = list(given)
@@ -106,7 +107,8 @@ def test_compiled_as_eager_and_unrolled(seed, scalar):
         for results in (looped, plain):
             total = tf.add_n([tf.reduce_sum(tf.sin(t)) for t in results])
             first = tf.gradients(total, outer)
-            second = tf.gradients(tf.add_n([tf.reduce_sum(tf.square(g)) for g in first if g is not None]), outer)
+            squares = [tf.reduce_sum(tf.square(g)) for g in first if g is not None]
+            second = tf.gradients(tf.add_n(squares), outer)
             fetches = [t for t in (*results, *first, *second) if t is not None]
             found = tf.Session().run(fetches, feeds)
             for value, expected, t in zip(found, oracle.run(fetches, feeds), fetches, strict=True):

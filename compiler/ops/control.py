@@ -44,7 +44,8 @@ def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, his
     if not history:
         return state
     if not kept:  # dims that only an iteration would tell are taken for 0
-        given = [np.zeros([d or 0 for d in t.dims or ()], t.dtype.numpy) for t in body.types[count:]]
+        given = [np.zeros([d if isinstance(d, int) else 0 for d in t.dims or ()], t.dtype.numpy)
+                 for t in body.types[count:]]
         return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in (*given, *state)), np.int32(0)]
     return [*state, *map(_stacked, zip(*kept, strict=True)), np.int32(len(kept))]
 

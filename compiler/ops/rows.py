@@ -15,11 +15,10 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Row
-from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.gathering import check_range
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.shapes import dim_of, fill, zeros_like
+from graphflow.compiler.ops.shapes import dim_of, zeros_like
 
 
 def _check_index(op: Operation) -> None:
@@ -160,7 +159,10 @@ tensor_array: OpDef = OpDef(
              Sample((), {"dtype": int32, "size": 0, "element": ()})))
 
 
-def blank(dtype: Any, dims: Any) -> Tensor:
-    """Rows that will be written before they are read."""
-    result: Tensor = fill(literal(0, dtype), dims=dims)
-    return result
+blank: OpDef = OpDef(
+    "blank", "", infer=lambda op: TensorType(op.dtype, open_dims(op.dims)),
+    attrs={"dtype": REQUIRED, "dims": REQUIRED}, dim_attrs=("dims",),
+    lower=Indexed(lambda op, at, load, let: E.const(0, op.dtype), cheap=True),
+    numpy=lambda dtype, dims: np.zeros(dims, dtype.numpy),
+    doc="Memory for rows that are stored before they are read; nothing fills it.",
+    samples=(Sample((), {"dtype": float32, "dims": (3, 2)}),))

@@ -18,11 +18,13 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
 from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Row, Scatter
 from graphflow.compiler.ops.core import constant, identity, program_input
+from graphflow.compiler.ops.rows import blank
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
 MOST_REPEATED = 12    # scalar operations repeated in iterations of an axis they do not depend on
 MOST_SIBLINGS = 24    # tensors written by one kernel
+GIVEN = (program_input, constant, blank)  # what no kernel makes
 _ALONE = {Contraction: "product", Scatter: "scatter", Row: "row"}
 
 
@@ -128,7 +130,7 @@ def separate_results(graph: Graph) -> Graph:
 
     def own(t: Tensor) -> Tensor:
         form = t.op.opdef.lower
-        if t in taken or t.op.opdef in (program_input, constant) or (form is not None and form.alias):
+        if t in taken or t.op.opdef in GIVEN or (form is not None and form.alias):
             new.origin = t.op.source
             result: Tensor = identity(t, name=f"{t.op.name}/copy")
             t = result
@@ -153,7 +155,7 @@ class _Fuser:
 
     def run(self) -> Grouping:
         for op in reversed(self.graph.operations):
-            if op.opdef in (program_input, constant):
+            if op.opdef in GIVEN:
                 continue
             requests = [r for t in op.outputs for r in self.wants.pop(t, [])]
             if requests or any(t in self.buffer_rank for t in op.outputs):

@@ -15,6 +15,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.fuse import Grouping
 
 
@@ -84,6 +85,8 @@ class Memory:
             if array.size == 1 or (array.size and _all_same(array)):
                 value = E.const(array.ravel()[0], t.dtype)
                 return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
+        if t.op.opdef is blank:
+            return E.const(0, t.dtype)
         return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
 
     def nest(self, body: list[Stmt]) -> LoopNest:

@@ -55,8 +55,24 @@ def _lower_region(grouping: Grouping, group: Group) -> Step:
     blocks = []
     for graph in subgraphs(op):
         inner = fuse(graph)
-        blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(lower(inner))))
+        steps = _rows_first(lower(inner))
+        blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
+
+
+def _rows_first(steps: list[Step]) -> list[Step]:
+    """Stores of rows as early as what they read is there: a loop's variable can change once it is saved."""
+    order: list[Step] = []
+    made_at: dict[object, int] = {}
+    for step in steps:
+        at = len(order)
+        if isinstance(step, Launch) and step.kind == "row":
+            reads = [t for t in (*step.arguments, *(old for old, _ in step.starts)) if t not in step.members]
+            at = max((made_at.get(t, -1) + 1 for t in reads), default=0)
+        order.insert(at, step)
+        made = step.members if isinstance(step, Launch) else step.op.outputs
+        made_at = {t: k + (k >= at) for t, k in made_at.items()} | dict.fromkeys(made, at)
+    return order
 
 
 class _LoopBuilder:

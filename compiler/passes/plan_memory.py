@@ -11,7 +11,9 @@ from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.control import while_loop
-from graphflow.compiler.ops.core import constant, program_input
+from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.rows import blank
+from graphflow.compiler.passes.fuse import GIVEN
 from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
 from graphflow.compiler.passes.timeline import Timeline
 from graphflow.compiler.program import Action, Branch, Buffer, Move, Repeat, Run
@@ -81,17 +83,25 @@ class _Planner:
         now = next(self.moments)
         actions: list[Action] = []
         for old, new in launch.starts:
-            free = self.time.ends_at(old, now) and old not in launch.arguments and new not in self.outputs
-            if new not in self.where and free and old.op.opdef is not program_input and \
-                    self.plan.buffers[self._touch(old, now)].role == "arena":
-                self.where[new] = self.where[old]
+            if new not in self.where and new not in self.outputs and self._may_take(launch, old, now):
+                self.where[new] = self._touch(old, now)
             actions += self._move(old, new, now)
         self.plan.arguments.append(tuple(self._touch(a, now) for a in launch.arguments))
         self.plan.launches.append(launch)
         return [*actions, Run(len(self.plan.launches) - 1)]
 
+    def _may_take(self, launch: Launch, old: Tensor, now: int) -> bool:
+        """Whether a launch may write to the memory of a tensor that it starts from."""
+        if old.op.opdef in GIVEN or not self.time.ends_at(old, now) or old in launch.arguments:
+            return False
+        alone = sum(t is old for t, _ in launch.starts) == 1
+        return alone and self.plan.buffers[self._touch(old, now)].role == "arena"
+
     def _move(self, old: Tensor, new: Tensor, now: int) -> list[Action]:
         """What gives the memory of `new` the elements of `old`."""
+        if old.op.opdef is blank:
+            self._touch(new, now)
+            return []
         source, target = self._touch(old, now), self._touch(new, now)
         return [] if source == target else [Move(source, target)]
 

@@ -165,7 +165,7 @@ class _Loop(_Region):
                 f"hint: pass maximum_iterations to tf.while_loop")
         first = len(self.leading) + len(self.extra)
         with self.pruner.graph.as_default():
-            starts = [blank(t.dtype, (most, *t.type.known_dims)) for t in rows]
+            starts = [blank(dtype=t.dtype, dims=(most, *t.type.known_dims)) for t in rows]
         entries = self._add(starts, test, body)
         with body.as_default():
             body.outputs += [row_store(e, body.inputs[counter], t, checked=False)

@@ -8,7 +8,7 @@ from graphflow.compiler.ir.dims import atoms_of
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
 from graphflow.compiler.ops.control import while_loop
-from graphflow.compiler.ops.core import constant, program_input
+from graphflow.compiler.passes.fuse import GIVEN
 from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
 
 
@@ -60,7 +60,7 @@ class Timeline:
 
     def _share_initial_values(self, region: Region, start: int) -> None:
         for t, result in zip(region.operands[:region.op.count], region.op.outputs, strict=True):
-            own = t.op.opdef not in (constant, program_input) and t not in self.shares
+            own = t.op.opdef not in GIVEN and t not in self.shares
             if own and self.uses[t][-1] == start and region.operands.count(t) == 1 and len(self.uses[t]) == 2:
                 self.shares[t] = result
                 self.uses[result] = sorted({*self.uses[t], *self.uses[result]})
@@ -78,7 +78,7 @@ class Timeline:
             launch = self.launches.get(self.uses[new][0])
             before = [a for a, b in (launch.starts if launch else ()) if b is new]
             if not before or len(self.uses[before[0]]) != 2 or before[0] is old or \
-                    before[0].op.opdef in (constant, program_input):
+                    before[0].op.opdef in GIVEN:
                 break
             new = before[0]
         return found
@@ -86,7 +86,7 @@ class Timeline:
     def may_replace(self, old: Tensor, new: Tensor) -> bool:
         """Whether `new` can be written to the memory of `old`: each element is read before it is written."""
         writer, reads = self.uses[new][0], self.uses.get(old, [])
-        if any(k > writer for k in reads) or new.op.opdef in (constant, program_input):
+        if any(k > writer for k in reads) or new.op.opdef in GIVEN:
             return False
         if writer not in reads:
             return True
