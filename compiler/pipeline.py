@@ -13,7 +13,7 @@ from graphflow.compiler.ir.verify import verify
 from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
-from graphflow.compiler.passes.expand import expand
+from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Launch, Step
@@ -23,12 +23,14 @@ from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 
 # Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, cse, tidy_loops, lower_dtypes, fold, simplify, cse)
+    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, simplify,
+    split_reductions, cse)
 
 
 def compile_signature(signature: Signature, vector_bits: int,

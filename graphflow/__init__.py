@@ -10,7 +10,20 @@ from __future__ import annotations
 
 import sys
 
-from graphflow import app, compat, errors, flags, initializers, logging, math, nest, nn, random, train
+from graphflow import (
+    app,
+    compat,
+    errors,
+    flags,
+    image,
+    initializers,
+    logging,
+    math,
+    nest,
+    nn,
+    random,
+    train,
+)
 from graphflow.arrays import (
     boolean_mask,
     broadcast_static_shape,
@@ -111,6 +124,15 @@ from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOpt
 from graphflow.control_flow import case, cond, while_loop
 from graphflow.differentiation import gradients
 from graphflow.functional import foldl, foldr, map_fn, scan
+from graphflow.image import (
+    batch_to_space,
+    batch_to_space_nd,
+    depth_to_space,
+    extract_image_patches,
+    space_to_batch,
+    space_to_batch_nd,
+    space_to_depth,
+)
 from graphflow.initializers import (
     constant_initializer,
     glorot_normal_initializer,
@@ -148,6 +170,7 @@ from graphflow.math import (
     cos,
     cosh,
     count_nonzero,
+    digamma,
     div,
     div_no_nan,
     divide,
@@ -168,6 +191,7 @@ from graphflow.math import (
     is_nan,
     less,
     less_equal,
+    lgamma,
     log,
     log1p,
     log_sigmoid,
@@ -184,6 +208,7 @@ from graphflow.math import (
     neg,
     negative,
     not_equal,
+    polygamma,
     pow,
     realdiv,
     reciprocal,
@@ -275,7 +300,7 @@ __all__ = [
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
     "Comparison",
     "compare", "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
-    "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag",
+    "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag", "digamma",
     "disable_eager_execution",
     "disable_v2_behavior", "div", "div_no_nan", "divide", "double", "equal", "erf", "erfc", "errors",
     "executing_eagerly", "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",
@@ -286,14 +311,14 @@ __all__ = [
     "gradients", "greater", "greater_equal", "group", "half", "identity", "init_scope",
     "initialize_all_variables", "initialize_local_variables", "initialize_variables", "initializers",
     "int16", "int32", "int64", "int8", "inv", "is_finite", "is_inf", "is_nan", "is_tensor", "less",
-    "less_equal", "lin_space", "linspace", "local_variables", "local_variables_initializer", "log",
+    "less_equal", "lgamma", "lin_space", "linspace", "local_variables", "local_variables_initializer", "log",
     "log1p", "log_sigmoid", "logging", "logical_and", "logical_not", "logical_or", "logical_xor", "math",
     "matmul", "matrix_transpose", "maximum", "meshgrid", "minimum", "mod", "model_variables",
     "moving_average_variables", "mul", "multinomial", "multiply", "name_scope", "neg", "negative",
     "newaxis", "nn", "no_op", "no_regularizer", "not_equal", "one_hot", "ones", "ones_initializer",
-    "ones_like", "op_scope", "pack", "pad", "placeholder", "placeholder_with_default", "pow", "random",
-    "random_normal", "random_normal_initializer", "random_uniform", "random_uniform_initializer", "range",
-    "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
+    "ones_like", "op_scope", "pack", "pad", "placeholder", "placeholder_with_default", "polygamma", "pow",
+    "random", "random_normal", "random_normal_initializer", "random_uniform", "random_uniform_initializer",
+    "range", "rank", "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
     "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "reset_default_graph", "reshape", "reverse",
     "reverse_v2", "rint", "round", "rsqrt", "saturate_cast", "scalar_mul", "scatter_nd", "sequence_mask",
     "set_random_seed", "shape", "shape_n", "sigmoid", "sign", "sin", "sinh", "size", "slice",
@@ -303,7 +328,9 @@ __all__ = [
     "truncated_normal", "truncated_normal_initializer", "tuple", "uint16", "uint32", "uint64", "uint8",
     "uniform_unit_scaling_initializer", "unpack", "unsorted_segment_sum", "unstack", "variable_op_scope",
     "variable_scope", "variables_initializer", "variance_scaling_initializer", "where", "zeros",
-    "zeros_initializer", "zeros_like"
+    "zeros_initializer", "zeros_like",
+    "batch_to_space", "batch_to_space_nd", "depth_to_space", "extract_image_patches", "image",
+    "space_to_batch", "space_to_batch_nd", "space_to_depth",
 ]
 
 

@@ -9,7 +9,7 @@ from graphflow.compiler.errors import DTypeError, UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bfloat16, bool_, float32, float64, int32, int64
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.ops import core, elementwise, linalg, logic, mathematics, reductions
+from graphflow.compiler.ops import core, elementwise, gamma, linalg, logic, mathematics, reductions
 from graphflow.renamed import either, is_int, plain_axis
 
 # Arithmetic: functions (x, y, name=None) that broadcast
@@ -62,6 +62,12 @@ sigmoid = mathematics.sigmoid
 erf = mathematics.erf
 erfc = mathematics.erfc
 erfinv = mathematics.erfinv
+ndtri = mathematics.ndtri
+lgamma = gamma.lgamma
+digamma = gamma.digamma
+exp2 = mathematics.exp2
+log2 = mathematics.log2
+cbrt = mathematics.cbrt
 
 # Comparison and logic
 
@@ -89,6 +95,19 @@ def softplus(features: Any, name: str | None = None) -> Tensor:
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
     """log(sigmoid(x)), without overflow: -softplus(-x)"""
     result: Tensor = elementwise.neg(mathematics.softplus(elementwise.neg(x)), name=name or "LogSigmoid")
+    return result
+
+
+def polygamma(a: Any, x: Any, name: str | None = None) -> Tensor:
+    """Derivative `a`, a number from 0 to 20, of digamma at x.
+
+    Raises:  UnsupportedError C1 `a` is such a number, and not a tensor
+    """
+    order = int(a) if is_int(a) or (isinstance(a, float) and a.is_integer()) else -1
+    if not 0 <= order <= 20:
+        raise UnsupportedError(f"polygamma (C1): a is {a!r}, but must be a whole number from 0 to 20")
+    result: Tensor = (gamma.polygamma(x, order=order, name=name) if order
+                      else gamma.digamma(x, name=name or "Polygamma"))
     return result
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphflow import random
-from graphflow.arrays import concat, embedding_lookup, shape, squeeze, transpose
+from graphflow import convolutions, normalization, pooling, random
+from graphflow.arrays import concat, embedding_lookup, shape, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
-from graphflow.compiler.ir.dtypes import float16, float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
+from graphflow.convolutions import *  # noqa: F403
+from graphflow.image import depth_to_space, space_to_batch, space_to_depth
 from graphflow.math import (
     cast,
     log_sigmoid,
@@ -22,14 +23,18 @@ from graphflow.math import (
     softplus,
     tanh,
 )
+from graphflow.normalization import *  # noqa: F403
+from graphflow.pooling import *  # noqa: F403
 from graphflow.renamed import either, plain_axis
 
 __all__ = [
-    "batch_normalization", "bias_add", "crelu", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
-    "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "moments", "relu", "relu6", "relu_layer",
+    *convolutions.__all__, *normalization.__all__, *pooling.__all__,
+    "bias_add", "crelu", "depth_to_space", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
+    "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "relu_layer",
     "selu",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",
-    "softmax_cross_entropy_with_logits_v2", "softplus", "softsign",
+    "softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "space_to_batch",
+    "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
     "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b", "zero_fraction",
 ]
@@ -241,34 +246,6 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         # a select, not a product with the mask: infinities that are dropped must be gone
         result: Tensor = logic.where_v2(noise >= 1 - keep, x / keep, as_tensor(0.0, x.dtype))
         result.set_shape(x.shape)  # a fed keep_prob may have no declared shape
-        return result
-
-
-def moments(x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_dims: bool | None = None,
-            keepdims: bool | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and variance over `axes`; the variance is the mean squared distance from the mean."""
-    keep = bool(either("moments", "keepdims", keepdims, keep_dims=keep_dims))
-    with name_scope(name, "moments", [x]):
-        x = as_tensor(x)
-        wide = cast(x, float32) if x.dtype is float16 else x  # sums of halves lose too much
-        mean = reduce_mean(wide, axes, True, "mean")
-        # the derivative with respect to the mean is 0, so it is not computed (as in TF1)
-        variance = reduce_mean(elementwise.squared_difference(wide, stop_gradient(mean)), axes, keep,
-                               "variance")
-        mean = mean if keep else squeeze(mean, plain_axis(axes))
-        return cast(mean, x.dtype), cast(variance, x.dtype)
-
-
-def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, variance_epsilon: Any,
-                        name: str | None = None) -> Tensor:
-    """(x - mean) / sqrt(variance + variance_epsilon) * scale + offset; scale and offset may be None."""
-    with name_scope(name, "batchnorm", [x, mean, variance, offset, scale]):
-        x = as_tensor(x)
-        factor = elementwise.rsqrt(as_tensor(variance) + variance_epsilon)
-        if scale is not None:
-            factor = factor * scale
-        shift = -as_tensor(mean) * factor if offset is None else offset - as_tensor(mean) * factor
-        result: Tensor = x * factor + shift
         return result
 
 

@@ -30,7 +30,7 @@ from graphflow.compiler.ops.core import placeholder, program_input
 from graphflow.compiler.ops.elementwise import add_n, mul
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.passes.expand import expand
+from graphflow.compiler.passes.expand import expand_late
 
 Array = np.ndarray[Any, Any]
 Case = tuple[OpDef, Sample]
@@ -147,7 +147,7 @@ def lowered(opdef: OpDef, sample: Sample, arrays: Sequence[Array], symbolic: boo
             _symbol(d, names) if symbolic else d for d in a.shape))) for a in arrays]
         result = opdef(*graph.inputs, **sample.attrs)
     graph.outputs = [result] if isinstance(result, Tensor) else list(result)
-    graph = expand(graph)
+    graph = expand_late(graph)
     return interpret(graph, dict(zip(graph.inputs, arrays, strict=True)), names)
 
 

@@ -14,19 +14,22 @@ from graphflow.compiler.codegen.frame import (
     GEMM_F32,
     GEMM_F64,
     RELEASE_LOCK,
+    block_size,
     block_starts,
 )
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
 from graphflow.compiler.passes.plan_memory import place
-from graphflow.compiler.program import Program, Repeat, Symbol, moves, tested
+from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses
+from graphflow.runtime.memory import is_large, result_array
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
-_ASSUMED_TRIPS = 100  # of loops, for that decision
-_UNLOCK_ABOVE = 400_000  # additions, about 40 us: below, letting other threads in costs more than it gives
+_ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
+_UNLOCK_ABOVE = 4 * LEAST_PART  # below, letting other threads in costs more than it gives
 
 
 def symbol_value(s: Symbol, feeds: Sequence[Array]) -> int:
@@ -59,7 +62,7 @@ class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
-                 next_key: Callable[[], Sequence[int]]) -> None:
+                 next_key: Callable[[], Sequence[int]], threads: int = 1) -> None:
         self.program = program
         self.store = store
         self.next_key = next_key
@@ -77,11 +80,10 @@ class Plan:
         self._arena_offsets = np.zeros(len(program.buffers), np.int64)
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
-        self._blocks = _Blocks(program, values)
+        self._blocks = _Blocks(program, values, threads)
         self._copied = [*program.copies, *((m.source, m.target) for m in moves(program.steps))]
         self._flags = [t.flag for t in tested(program.steps)]
-        self.work = sum(_work(c.kind, c.work, [evaluate(d, values) for d in c.extents])
-                        for c in program.calls)
+        self.work = sum(_work(c, values) for c in program.calls)
         self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
@@ -96,7 +98,7 @@ class Plan:
             self.bind(slot)
         if self.program.uses_key:
             slot.key[:] = self.next_key()
-        outputs = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
         if self.call(slot.frame, *arrays, *outputs) is not None:
             raise self.error(slot)
         if slot.first_writes:
@@ -112,7 +114,8 @@ class Plan:
         A closure over locals: attributes would cost as much as a small program's native call.
         """
         (shape, dtype), = self.outputs
-        call, free, store, empty, new_slot = self.call, self.free, self.store, np.empty, self.new_slot
+        call, free, store, new_slot = self.call, self.free, self.store, self.new_slot
+        empty: Callable[..., Array] = result_array if is_large(shape, dtype) else np.empty
 
         def run(arrays: Sequence[Array]) -> list[Any]:
             try:
@@ -174,7 +177,7 @@ class Plan:
 class _Blocks:
     """Which slots of the frame hold buffer addresses and which hold integers, as index arrays."""
 
-    def __init__(self, program: Program, values: Mapping[Atom, int]) -> None:
+    def __init__(self, program: Program, values: Mapping[Atom, int], threads: int) -> None:
         starts = block_starts(program.calls)
         self.end = starts[-1]
         buffer_slots: list[int] = []
@@ -186,18 +189,34 @@ class _Blocks:
             buffer_slots += range(start, start + len(c.buffers))
             integers += [values[a] for a in c.symbols]
             integers.append(c.first_check)
-            first = start + len(c.buffers)
-            integer_slots += range(first, first + len(c.symbols) + 1)
+            if c.nest.parallel:
+                integers += _parts(c, values, threads)
+            integer_slots += range(start + len(c.buffers), start + block_size(c))
         self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)
         self.integer_slots, self.integers = np.array(integer_slots, np.int64), np.array(integers, np.int64)
 
 
-def _work(kind: str, work: int, extents: list[int]) -> int:
+def _work(c: Call, values: Mapping[Atom, int]) -> int:
+    """Of a launch, in additions of vector lanes."""
     product = 1
-    for e in extents:
-        product *= max(e, 1)
-    product *= _ASSUMED_TRIPS if kind == "while" else 1
-    return product // 16 if kind == "product" else product * max(work, 1) // 8
+    for d in c.extents:
+        product *= max(evaluate(d, values), 1)
+    product *= _ASSUMED_TRIPS if c.kind == "while" else 1
+    return product // 2 if c.kind == "product" else product * max(c.work, 1)
+
+
+def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]:
+    """The iterations of a parallel launch's outermost loop, and those of one part.
+
+    A launch has several only if there are threads for them and enough work for each.
+    """
+    loop = c.nest.outermost
+    count = evaluate(loop.extent, values)
+    parts = min(_work(c, values) // LEAST_PART, MOST_PARTS)
+    if parts <= 1 or threads <= 1:
+        return count, max(count, 1)
+    step = c.nest.width if loop.vector else 1
+    return count, -(-count // (parts * step)) * step
 
 
 def broken(pairs: Sequence[tuple[Dim, Dim]], values: Mapping[Atom, int]) -> list[tuple[Dim, Dim]]:

@@ -25,6 +25,13 @@ def test_digits_mlp_reaches_97_percent():
     assert "loss:0" in text and "kernels" in text and "peak memory" in text
 
 
+def test_digits_cnn_reaches_98_percent():
+    text = run("examples/digits_cnn.py")
+    epochs = re.findall(r"^epoch +(\d+)/20  loss [\d.]+  test accuracy +([\d.]+)%", text, re.M)
+    assert [int(e) for e, _ in epochs] == list(range(1, 21))
+    assert float(epochs[-1][1]) > 98
+
+
 def test_linear_regression_finds_the_line():
     slope, intercept = re.findall(r"y = ([\d.]+) x \+ ([\d.]+)", run("examples/linear_regression.py"))[-1]
     assert abs(float(slope) - 3) < 0.05 and abs(float(intercept) - 2) < 0.05

@@ -105,7 +105,7 @@ NESTS = [
     for i1 < 10:
       t1 = mul(p0[10*i0+i1], 2.0)
       t2 = add(t1, 1.0)
-      p1[10*i0+i1] = t2""", """kernel(p0: f32, p1: out f32, n0)
+      p1[10*i0+i1] = t2""", """parallel kernel(p0: f32, p1: out f32, n0)
   vector for i0 < 10*n0:
     t1 = mul(p0[i0], 2.0)
     t2 = add(t1, 1.0)
@@ -122,20 +122,20 @@ NESTS = [
     for i1 < 100, r4_1 add= t3:
       t2 = sub(p0[100*i0+i1], r1_1)
       t3 = exp(t2)
-      p1[i1] = t3
+      p1[i1+100*part] = t3
     for i1 < 100:
-      t5 = div(p1[i1], r4_1)
-      p2[100*i0+i1] = t5""", """kernel(p0: f32, p1: out f32, p2: out f32, n0)
+      t5 = div(p1[i1+100*part], r4_1)
+      p2[100*i0+i1] = t5""", """parallel kernel(p0: f32, p1: out f32, p2: out f32, n0)
   for i0 < n0:
     vector for i1 < 100, r1_1 max= p0[100*i0+i1]:
     vector for i1 < 100, r4_1 add= t3:
       t2 = sub(p0[100*i0+i1], r1_1)
       t3 = exp(t2)
-      p1[i1] = t3
+      p1[i1+100*part] = t3
     vector for i1 < 100:
-      t5 = div(p1[i1], r4_1)
+      t5 = div(p1[i1+100*part], r4_1)
       p2[100*i0+i1] = t5""", """  b0: feed f32[100*n0]
-  b1: arena f32[100] live 0-0
+  b1: arena f32[6400] live 0-0
   b2: output f32[100*n0]"""),
     ("column sums", """graph(x: f32[n0,100]) -> %1
   %0 = square(x) : f32[n0,100]
@@ -143,7 +143,7 @@ NESTS = [
   for i1 < 100:
     for i0 < n0, r2_1 add= t1:
       t1 = mul(p0[100*i0+i1], p0[100*i0+i1])
-    p1[i1] = r2_1""", """kernel(p0: f32, p1: out f32, n0)
+    p1[i1] = r2_1""", """parallel kernel(p0: f32, p1: out f32, n0)
   vector for i1 < 100:
     for i0 < n0, r2_1 add= t1:
       t1 = mul(p0[100*i0+i1], p0[100*i0+i1])
@@ -177,7 +177,7 @@ kernel(p0: f32, p1: f32, p2: out f32, n0)
         t2 = max(t1, 0.0)
         p2[35*i0+5*i1+i2] = t2""", """kernel(p0: f32, p1: f32, p2: out f32, n0)
   p2[0:][7*n0, 5] = p0[0:] @ p1[0:]  (k = 8)
-kernel(p0: f32, p1: f32, p2: out f32, n0)
+parallel kernel(p0: f32, p1: f32, p2: out f32, n0)
   for i0 < 7*n0:
     vector for i2 < 5:
       t1 = add(p0[5*i0+i2], p1[i2])

@@ -10,7 +10,15 @@ import itertools
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.frame import ERROR_CHECK, RELEASE_LOCK, block_starts, slots_of
+from graphflow.compiler.codegen.frame import (
+    ERROR_CHECK,
+    PARALLEL_FOR,
+    POOL,
+    RELEASE_LOCK,
+    block_starts,
+    range_slot,
+    slots_of,
+)
 from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Repeat, Run, moves
 
 ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
@@ -85,8 +93,7 @@ class _Steps:
 
     def run(self, k: int) -> None:
         call = self.calls[k]
-        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}",
-                       f"call void @{call.function}(ptr %frame, ptr %block{k})"]
+        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}", *_launch(k, call)]
         if call.nest.checks:  # what failed must not reach a variable
             self.lines += [f"%failed{k} = load i64, ptr %error, align 8",
                            f"%go{k} = icmp eq i64 %failed{k}, 0",
@@ -114,6 +121,25 @@ class _Steps:
         self.lines += [*_slot(f"flag{slot}", slot, "ptr"), f"%byte{slot} = load i8, ptr %flag{slot}, align 1",
                        f"%bit{slot} = icmp ne i8 %byte{slot}, 0",
                        f"br i1 %bit{slot}, label %{then}, label %{otherwise}"]
+
+
+def _launch(k: int, c: Call) -> list[str]:
+    """Run a kernel: in one go, or its parts in the pool when there are several."""
+    if not c.nest.parallel:
+        return [f"call void @{c.function}(ptr %frame, ptr %block{k})"]
+    slot = range_slot(c)
+    return [f"%count{k}.at = getelementptr i64, ptr %block{k}, i64 {slot}",
+            f"%count{k} = load i64, ptr %count{k}.at, align 8",
+            f"%length{k}.at = getelementptr i64, ptr %block{k}, i64 {slot + 1}",
+            f"%length{k} = load i64, ptr %length{k}.at, align 8",
+            f"%whole{k} = icmp sge i64 %length{k}, %count{k}",
+            f"br i1 %whole{k}, label %alone{k}, label %parts{k}", f"alone{k}:",
+            f"call void @{c.function}(ptr %frame, ptr %block{k}, i64 0, i64 %count{k})",
+            f"br label %launched{k}", f"parts{k}:", *_slot(f"pool{k}", POOL, "ptr"),
+            *_slot(f"parallel{k}", PARALLEL_FOR, "ptr"),
+            f"call void %parallel{k}(ptr %pool{k}, ptr @{c.function}, ptr %frame, ptr %block{k}, "
+            f"i64 %count{k}, i64 %length{k})",
+            f"br label %launched{k}", f"launched{k}:"]
 
 
 def _array_slots(buffers: Sequence[Buffer], uses: Sequence[tuple[int, int]]) -> dict[int, list[int]]:

@@ -1,11 +1,12 @@
 """The frame: the int64 array through which a program and its caller talk.
 
 It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
-addresses of two library routines, and whether to release the interpreter lock. Then comes a block for each
-launch: the addresses of its buffers, its run-time integers, and the number of its first check. Then from, to
-and bytes of each copy made at the end, the same for each move, and the address of each flag that is tested.
-The caller fills in all of it once, but for the addresses of feeds and outputs, which the entry puts where
-they belong at each call.
+addresses of two library routines, whether to release the interpreter lock, and the thread pool with the
+function that runs a kernel's parts in it. Then comes a block for each launch: the addresses of its
+buffers, its run-time integers, the number of its first check, and for a parallel kernel the iterations of its
+outermost loop and of one part. Then from, to and bytes of each copy made at the end, the same for each move,
+and the address of each flag that is tested. The caller fills in all of it once, but for the addresses of
+feeds and outputs, which the entry puts where they belong at each call.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections.abc import Sequence
 
 from graphflow.compiler.program import Action, Call, moves, tested
 
-ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK = range(6)
-FIRST_BLOCK = 6
+ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR = range(8)
+FIRST_BLOCK = 8
 
 
 def block_starts(calls: Sequence[Call]) -> list[int]:
     """The slot at which each launch's block starts, and last the first slot after all of them."""
     starts = [FIRST_BLOCK]
     for c in calls:
-        starts.append(starts[-1] + len(c.buffers) + len(c.symbols) + 1)
+        starts.append(starts[-1] + block_size(c))
     return starts
 
 
@@ -37,3 +38,12 @@ def slots_of(calls: Sequence[Call], steps: Sequence[Action],
         found += zip((starts[-1] + 3 * k, starts[-1] + 3 * k + 1), pair, strict=True)
     first = starts[-1] + 3 * len(pairs)
     return [*found, *((first + k, t.flag) for k, t in enumerate(tested(steps)))]
+
+
+def range_slot(c: Call) -> int:
+    """Where in its block a parallel launch keeps its iterations, and next those of one part."""
+    return len(c.buffers) + len(c.symbols) + 1
+
+
+def block_size(c: Call) -> int:
+    return range_slot(c) + (2 if c.nest.parallel else 0)

@@ -31,13 +31,18 @@ SUM_BLOCK = 256  # iterations of a float sum before it is added to the total
 
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
-    """`define internal void @name(ptr %frame, ptr %block)`; the block is the launch's part of the frame."""
+    """`define internal void @name(ptr %frame, ptr %block)`; the block is the launch's part of the frame.
+
+    A parallel kernel has two more arguments, `i64 %begin, i64 %end`: which iterations of its outermost
+    loop to run.
+    """
     return _KernelEmitter(nest, module).function(name)
 
 
 class _KernelEmitter(MemoryOps):
     def __init__(self, nest: LoopNest, module: Module) -> None:
         super().__init__(Emitter(module), nest)
+        self.outermost = nest.outermost if nest.parallel else None
 
     def function(self, name: str) -> str:
         arguments = [*((f"%{p.name}", "ptr") for p in self.nest.params),
@@ -45,9 +50,18 @@ class _KernelEmitter(MemoryOps):
         for k, (ref, kind) in enumerate(arguments):
             self.em.lines.append(f"{ref}.at = getelementptr i64, ptr %block, i64 {k}")
             self.em.lines.append(f"{ref} = load {kind}, ptr {ref}.at, align 8")
+        if self.nest.parallel:
+            self._number_of_part(len(arguments))
         self.body(self.nest.body)
-        return "\n".join([f"define internal void @{name}(ptr %frame, ptr %block) #0 {{", "entry:",
+        signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if self.nest.parallel else "")
+        return "\n".join([f"define internal void @{name}({signature}) #0 {{", "entry:",
                           *self.em.lines, "ret void", "}"])
+
+    def _number_of_part(self, range_slot: int) -> None:
+        """Parts are cut at multiples of their length, which follows the count in the block."""
+        self.em.lines += [f"%part.at = getelementptr i64, ptr %block, i64 {range_slot + 1}",
+                          "%part.length = load i64, ptr %part.at, align 8",
+                          "%part = udiv i64 %begin, %part.length"]
 
     # Statements
 
@@ -84,36 +98,44 @@ class _KernelEmitter(MemoryOps):
     def scalar_loop(self, loop: Loop) -> None:
         lanes = self.nest.width if self.vector_axis is not None else 1  # in a vector loop, a sum per lane
         starts = [Value(self.start(a, lanes), a.value.dtype, lanes) for a in loop.accumulators]
-        self.bind(loop, self.iterations(loop, self.dim(loop.extent), 1, starts, False))
+        first, end = ("%begin", "%end") if loop is self.outermost else ("0", self.dim(loop.extent))
+        self.bind(loop, self.iterations(loop, first, end, 1, starts, False))
 
     def vector_loop(self, loop: Loop) -> None:
-        width, extent = self.nest.width, self.dim(loop.extent)
+        width, extent = self.nest.width, loop.extent
         starts = [Value(self.start(a, width), a.value.dtype, width) for a in loop.accumulators]
-        if isinstance(loop.extent, int):
-            whole = loop.extent // width * width
-            end = str(whole)
+        if loop is self.outermost:  # parts begin at multiples of the width
+            values = self.vectors(loop, "%begin", "%end", starts)
+        elif not isinstance(extent, int):
+            values = self.vectors(loop, "0", self.dim(extent), starts)
         else:
-            whole = -1
-            end = self.em.raw(f"and i64 {extent}, {-width}")
-        values = self.iterations(loop, end, width, starts, True) if whole else starts
-        if whole != loop.extent:
-            values = self.tail(loop, end, extent, values, isinstance(loop.extent, int))
+            whole = extent // width * width
+            values = self.iterations(loop, "0", str(whole), width, starts, True) if whole else starts
+            if whole != extent:
+                values = self.tail(loop, str(whole), str(extent), values, True)
         self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
 
-    def iterations(self, loop: Loop, end: str, step: int, starts: list[Value], vector: bool) -> list[Value]:
-        """All iterations from 0 to `end`; long float sums go in blocks, which keeps their rounding small."""
+    def vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
+        """Whole vectors from `first` on, a multiple of the width, then what is left before `end`."""
+        whole = self.em.raw(f"and i64 {end}, {-self.nest.width}")
+        values = self.iterations(loop, first, whole, self.nest.width, starts, True)
+        return self.tail(loop, whole, end, values, False)
+
+    def iterations(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
+                   vector: bool) -> list[Value]:
+        """From `first` to `end`; long float sums go in blocks, which keeps their rounding small."""
         def one(i: str) -> list[Value]:
             return self.iteration(loop, i, vector)
 
-        def block(first: str) -> list[Value]:
-            past = Value(self.em.raw(f"add nuw nsw i64 {first}, {step * SUM_BLOCK}"), int64)
+        def block(start: str) -> list[Value]:
+            past = Value(self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}"), int64)
             last = self.em.intrinsic("llvm.smin.i64", [past, Value(end, int64)], int64).ref
-            return self.counted(loop, first, last, step, starts, one)
+            return self.counted(loop, start, last, step, starts, one)
 
         rounds = any(a.combine == "add" and a.value.dtype.is_floating for a in loop.accumulators)
         if rounds and not (end.isdigit() and int(end) <= step * SUM_BLOCK):
-            return self.counted(loop, "0", end, step * SUM_BLOCK, starts, block)
-        return self.counted(loop, "0", end, step, starts, one)
+            return self.counted(loop, first, end, step * SUM_BLOCK, starts, block)
+        return self.counted(loop, first, end, step, starts, one)
 
     def counted(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
                 body: Callable[[str], list[Value]]) -> list[Value]:

@@ -85,6 +85,8 @@ class MemoryOps:
     def _atom(self, a: Atom, base: bool) -> Value:
         if a.kind in RUN_TIME:
             return Value(self.symbols[a], int64)
+        if a.kind == "part":
+            return Value("%part" if self.nest.parallel else "0", int64)
         if a.kind == "axis":
             here = Value(self.axes[a], int64)
             if base or a != self.vector_axis:
@@ -279,8 +281,14 @@ class MemoryOps:
         self.open(fail)
         code = em.raw(f"add i64 %check, {check + 1}")
         one = limit.ref if limit.lanes == 1 else em.raw(f"extractelement {limit}, i64 0")
-        for slot, ref in ((ERROR_CHECK, code), (ERROR_INDEX, worst), (ERROR_EXTENT, one)):
-            at = em.raw(f"getelementptr i64, ptr %frame, i64 {slot}")
-            em.lines.append(f"store i64 {ref}, ptr {at}, align 8")
+        tell = self.label("tell")
+        slot = {k: em.raw(f"getelementptr i64, ptr %frame, i64 {k}")
+                for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT)}
+        before = em.raw(f"cmpxchg ptr {slot[ERROR_CHECK]}, i64 0, i64 {code} monotonic monotonic")
+        first = em.raw(f"extractvalue {{ i64, i1 }} {before}, 1")  # of all parts, one tells
+        em.lines.append(f"br i1 {first}, label %{tell}, label %{go}")
+        self.open(tell)
+        for k, ref in ((ERROR_INDEX, worst), (ERROR_EXTENT, one)):
+            em.lines.append(f"store i64 {ref}, ptr {slot[k]}, align 8")
         em.lines.append(f"br label %{go}")
         self.open(go)

@@ -251,7 +251,7 @@ def is_nonnegative(dim: Dim) -> bool:
 def _atom_is_nonnegative(a: Atom) -> bool:
     if a.kind in ("floordiv", "mod", "min"):
         return all(map(is_nonnegative, a.payload))
-    return a.kind in ("sym", "axis") or (a.kind == "max" and any(map(is_nonnegative, a.payload)))
+    return a.kind in ("sym", "axis", "part") or (a.kind == "max" and any(map(is_nonnegative, a.payload)))
 
 
 def _extremum(kind: str, a: Dim, b: Dim, pick: Callable[[int, int], int]) -> Dim:

@@ -42,6 +42,7 @@ class OpDef:
     grad     (op, g) -> a gradient (Tensor or None) per operand; g is one Tensor per output
     lower    a form from `loops.forms`: how one element of the result is computed
     expand   in place of lower: operands -> Tensor, written with other ops
+    late     True where `expand` waits until the graph passes are done, which then see the op whole
     numpy    (*arrays, **attrs) -> array: eager mode, constant folding and the reference in tests
     samples  the op's tests; see `ops.samples`
     attrs    attribute name -> default; REQUIRED when there is none
@@ -54,13 +55,13 @@ class OpDef:
     tf_name  TF1's type name, also the default name of operations
     """
 
-    __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "numpy", "samples",
+    __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "late", "numpy", "samples",
                  "attrs", "dim_attrs", "symbolic", "mixed", "effect", "regions", "partial", "tf_name", "doc",
                  "home")
 
     def __init__(self, name: str, params: str, *, infer: InferRule, grad: GradRule | None = None,
                  lower: Any = None, expand: Callable[..., Any] | None = None,
-                 numpy: Callable[..., Any] | None = None, samples: Sequence[Any] = (),
+                 late: bool = False, numpy: Callable[..., Any] | None = None, samples: Sequence[Any] = (),
                  attrs: Mapping[str, Any] | None = None, dim_attrs: Sequence[str] = (),
                  symbolic: Any = False, mixed: bool = False, effect: str = "", tf_name: str = "",
                  regions: Sequence[str] = (), partial: bool = False, doc: str = "") -> None:
@@ -71,6 +72,7 @@ class OpDef:
         self.grad = grad
         self.lower = lower
         self.expand = expand
+        self.late = late
         self.numpy = numpy
         self.samples = samples
         self.attrs = dict(attrs or {})

@@ -158,7 +158,8 @@ SCALAR: dict[str, ScalarFn] = {
     "acosh": ScalarFn(np.arccosh, cost=15), "atanh": ScalarFn(np.arctanh, cost=15),
     "atan2": ScalarFn(np.arctan2, cost=25), "rsqrt": ScalarFn(numeric.rsqrt, cost=12),
 } | {name: ScalarFn(getattr(numeric, name), cost=20) for name in (
-    "sigmoid", "softplus", "erf", "erfc", "erfinv")}
+    "sigmoid", "softplus", "erf", "erfc", "erfinv", "ndtri", "lgamma", "digamma")} | {
+    "cbrt": ScalarFn(np.cbrt, cost=20)}
 
 
 def const(value: Any, dtype: DType) -> Expr:

@@ -95,6 +95,17 @@ class Reduction(Form):
         raise AssertionError("a reduction is lowered by its loop, not by one expression")
 
 
+class BlockSum(Form):
+    """out[i // length, k] += a[i, j, k]: sums over the `leading` axes, in blocks of `length` along the first.
+
+    The walk is over the operand's elements in their order, so that it can share their loops with whatever
+    else reads or makes them.
+    """
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        return load(0, at)
+
+
 class Contraction(Form):
     """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`."""
 

@@ -18,7 +18,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Scatter
 from graphflow.compiler.loops.numeric import cast_array
 
 Array = np.ndarray[Any, Any]
@@ -140,7 +140,8 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     """
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
-    runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter}
+    runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter,
+                            BlockSum: _run_block_sum}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, str(env.faults[0]))
@@ -232,6 +233,16 @@ def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], 
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):
         return np.asarray(np.matmul(a, b), op.out.dtype.numpy)
+
+
+def _run_block_sum(op: Operation, form: BlockSum, arrays: Sequence[Array], env: Env) -> Array:
+    at = _axes("i", op.input.type.known_dims, env)
+    values = np.asarray(evaluate(form.value(op, at, _Operands(op, env).load, lambda v: v), env))
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    first = np.reshape(np.arange(len(values)) // op.length, (-1,) + (1,) * (values.ndim - 1))
+    kept = tuple(np.broadcast_to(evaluate_dim(i, env), values.shape) for i in at[op.leading:])
+    np.add.at(result, (np.broadcast_to(first, values.shape), *kept), values)
+    return result
 
 
 def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env) -> Array:

@@ -9,7 +9,17 @@ import numpy as np
 
 from graphflow.compiler.ir.dims import Atom
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, While, reduction_start
+from graphflow.compiler.loops.nest import (
+    PART,
+    Let,
+    Loop,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    While,
+    reduction_start,
+)
 
 Array = np.ndarray[Any, Any]
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -18,7 +28,8 @@ _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.mini
 
 def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, int]) -> list[Fault]:
     """Run a kernel on flat buffers, in place; gives the indices found out of range."""
-    env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)}, atoms=dict(symbols))
+    env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)},
+              atoms={PART: 0, **symbols})
     _run(nest.body, env)
     return env.faults
 

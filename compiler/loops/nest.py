@@ -13,9 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
+
+PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
+PART_NUMBER = poly({(PART,): 1})
+MOST_PARTS = 64
+LEAST_PART = 800_000  # work, about 10 us: below, handing a part to a thread costs more than it gives
+ACCESS = 8            # what moving a number between memory and registers costs, in additions of lanes
 
 
 @dataclass(frozen=True)
@@ -107,18 +113,29 @@ class Param:
 
 @dataclass(frozen=True)
 class LoopNest:
-    """A kernel: parameters, run-time integers, places to report errors for, and the body."""
+    """A kernel: parameters, run-time integers, places to report errors for, and the body.
+
+    width     lanes of its vector loops
+    parallel  whether parts of its outermost loop may run at the same time
+    """
 
     params: tuple[Param, ...]
     symbols: tuple[Atom, ...]
     body: tuple[Stmt, ...]
     checks: tuple[str, ...] = ()
     width: int = field(default=1, compare=False)
+    parallel: bool = field(default=False, compare=False)
+
+    @property
+    def outermost(self) -> Loop:
+        """The loop of a parallel kernel that is cut into parts."""
+        return next(s for s in self.body if isinstance(s, Loop))
 
     def __str__(self) -> str:
         head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
         dims = "".join(f", {s.name}" for s in self.symbols)
-        return "\n".join([f"kernel({head}{dims})", *_lines(self.body, "  ")])
+        kind = "parallel kernel" if self.parallel else "kernel"
+        return "\n".join([f"{kind}({head}{dims})", *_lines(self.body, "  ")])
 
 
 def reduction_start(combine: str, dtype: DType) -> Expr:
@@ -154,9 +171,24 @@ def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
             yield stmt.condition
 
 
-def scalar_work(body: tuple[Stmt, ...]) -> int:
-    """The work of one pass through the body, in additions."""
-    return sum(cost(e) for e in expressions(body))
+def work_each(body: tuple[Stmt, ...]) -> int:
+    """The work of one pass through the body, in additions of vector lanes; accesses to memory count too."""
+    accesses = sum(1 for _ in loads(body)) + sum(isinstance(s, Store) for s in statements(body))
+    return sum(cost(e) for e in expressions(body)) + ACCESS * accesses
+
+
+def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
+    """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
+    nests = [list(statements((s,))) for s in body]
+    deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
+    loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop)}
+    products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
+    return (*loops.values(), *products)
+
+
+def _largest(extent: Dim) -> Dim:
+    """The extent of the first of blocks, of which the last may be shorter."""
+    return substitute(extent, dict.fromkeys((a for a in atoms_of(extent) if a.kind == "axis"), 0))
 
 
 def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:

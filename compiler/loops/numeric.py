@@ -69,3 +69,53 @@ def _erfinv(x: float) -> float:
 
 
 erfinv = _by_element(_erfinv)
+
+
+def _ndtri(p: float) -> float:
+    """Newton on the logarithm of erfc, which neither tail exhausts; symmetric about 1/2."""
+    if not 0.0 < p < 1.0:
+        return math.copysign(math.inf, p - 0.5) if p in (0.0, 1.0) else math.nan
+    if 0.25 <= p <= 0.75:
+        return math.sqrt(2) * _erfinv(2 * p - 1)
+    tail = 2 * min(p, 1 - p)  # erfc(y)
+    y = math.sqrt(-math.log(tail * (2 - tail))) * 0.9
+    for _ in range(20):
+        scaled = _scaled_erfc(y)
+        y += (math.log(scaled) - math.log(tail) - y * y) * scaled * math.sqrt(math.pi) / 2
+    return math.copysign(math.sqrt(2) * y, p - 0.5)
+
+
+def _scaled_erfc(y: float) -> float:
+    """exp(y^2) erfc(y), by its continued fraction where erfc runs out of range."""
+    if y < 5:
+        return math.exp(y * y) * math.erfc(y)
+    value = y
+    for k in range(60, 0, -1):
+        value = y + k / 2 / value
+    return 1 / (value * math.sqrt(math.pi))
+
+
+def _lgamma(x: float) -> float:
+    pole = x <= 0 and x.is_integer()
+    return math.inf if pole or x > 2.5563481638716906e305 else math.lgamma(x)
+
+
+def _digamma(x: float) -> float:
+    """The asymptotic series, reached by the recurrence; left of 0 the reflection."""
+    if x == 0:
+        return math.copysign(math.inf, -x)
+    if x < 0:
+        d = x - round(x) if math.isfinite(x) else math.nan
+        return _digamma(1 - x) - math.pi / math.tan(math.pi * d) if d else math.nan
+    total = 0.0
+    while x < 12:
+        total -= 1 / x
+        x += 1
+    z = 1 / (x * x)
+    series = 0.0
+    for c in (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12):  # B2j / 2j
+        series = z * (c + series)
+    return total + math.log(x) - 0.5 / x - series
+
+
+ndtri, lgamma, digamma = _by_element(_ndtri), _by_element(_lgamma), _by_element(_digamma)

@@ -29,6 +29,8 @@ _UNIT: dict[str, Any] = {"low": -0.9, "high": 0.9}
 exp = _function("exp", lambda op, g: g * op.out, (*_EDGES, 88, 89, -104))
 expm1 = _function("expm1", lambda op, g: g * (op.out + 1), (*_EDGES, 1e-6))
 log = _function("log", lambda op, g: g / op.x, (*_EDGES, -1), low=0.1)
+exp2 = _function("exp2", lambda op, g: g * (op.out * math.log(2)), (*_EDGES, 127, 128, -149, -150))
+log2 = _function("log2", lambda op, g: g / (op.x * math.log(2)), (*_EDGES, -1, 8), low=0.1)
 log1p = _function("log1p", lambda op, g: g / (1 + op.x), (*_EDGES, -1, -2, 1e-6), low=-0.5)
 
 sin = _function("sin", lambda op, g: g * cos(op.x), (*_EDGES, 1e4))
@@ -61,5 +63,9 @@ softplus = _function("softplus", lambda op, g: g * sigmoid(op.x), (*_EDGES, 100,
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 erf = _function("erf", lambda op, g: g * (_TWO_OVER_ROOT_PI * exp(-square(op.x))), (*_EDGES, 6))
 erfc = _function("erfc", lambda op, g: g * (-_TWO_OVER_ROOT_PI * exp(-square(op.x))), (*_EDGES, 6))
+_ROOT_TWO_PI = math.sqrt(2 * math.pi)
 erfinv = _function("erfinv", lambda op, g: g * (exp(square(op.out)) / _TWO_OVER_ROOT_PI), (*_EDGES, 1, -1, 2),
                    **_UNIT)
+ndtri = _function("ndtri", lambda op, g: g * (_ROOT_TWO_PI * exp(square(op.out) / 2)),
+                  (*_EDGES, 1, 0.5, 1e-30, 2), low=0.1, high=0.9)
+cbrt = _function("cbrt", lambda op, g: g / (3 * square(op.out)), (*_EDGES, 27, -8, 1e-40), low=0.3)

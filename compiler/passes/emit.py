@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import emit_entry, emit_module
 from graphflow.compiler.codegen.kernel import emit_kernel
-from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.graph import Graph
-from graphflow.compiler.loops.nest import Loop, LoopNest, Product, scalar_work, statements
+from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.plan_memory import MemoryPlan
 from graphflow.compiler.passes.prune import Pruned
@@ -54,16 +53,7 @@ def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
     return Call(function, nest, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
-                _extents(nest), scalar_work(nest.body))
-
-
-def _extents(nest: LoopNest) -> tuple[Dim, ...]:
-    """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
-    nests = [list(statements((s,))) for s in nest.body]
-    deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
-    loops = {s.axis: s.extent for s in deepest if isinstance(s, Loop)}
-    products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
-    return (*loops.values(), *products)
+                deepest_extents(nest.body), work_each(nest.body))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

@@ -9,103 +9,30 @@ and the check costs nothing however large the graph is.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, extent_of, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, extent_of
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import Contraction, Form, Reduction, Row, Scatter
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Row, Scatter
 from graphflow.compiler.ops.core import constant, identity, program_input
 from graphflow.compiler.ops.rows import blank
+from graphflow.compiler.passes.group import (
+    MOST_REPEATED,
+    MOST_SIBLINGS,
+    Group,
+    Grouping,
+    Request,
+    Source,
+    common_axes,
+    covers,
+    current,
+    merge,
+)
 
-MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
-MOST_MEMBERS = 200
-MOST_REPEATED = 12    # scalar operations repeated in iterations of an axis they do not depend on
-MOST_SIBLINGS = 24    # tensors written by one kernel
 GIVEN = (program_input, constant, blank)  # what no kernel makes
 _ALONE = {Contraction: "product", Scatter: "scatter", Row: "row"}
-
-
-@dataclass(eq=False)
-class Group:
-    """Operations that share one kernel.
-
-    axes     loop indices, the one whose neighbours are neighbours in memory last
-    home     the axes over the elements of the tensor that the group was made for
-    inner    the axes that reductions in the group run over, once there is one
-    members  tensor -> the index, in terms of axes, at which an iteration computes it
-    needs    member -> the members that its expression uses
-    """
-
-    rank: int
-    axes: list[Dim] = field(default_factory=list)
-    home: list[Dim] = field(default_factory=list)
-    inner: list[Dim] | None = None
-    members: dict[Tensor, Index] = field(default_factory=dict)
-    needs: dict[Tensor, list[Tensor]] = field(default_factory=dict)
-    work: int = 0
-    repeated: int = 0
-    kind: str = "loop"
-
-    @property
-    def outer(self) -> list[Dim]:
-        inner = self.inner or []
-        return [a for a in self.axes if a not in inner]
-
-    def reduced_indices(self, form: Reduction, op: Operation) -> list[Dim]:
-        """The inner axes as indices of a reduction's reduced axes; 0 for those of extent 1."""
-        left = iter(self.inner or [])
-        dims = op.operands[0].type.known_dims
-        return [0 if dims[k] == 1 else next(left) for k in form.axes(op)]
-
-    def new_axis(self, extent: Dim) -> Dim:
-        return 0 if extent == 1 else axis(f"i{len(self.axes)}", extent)
-
-    def leaves_out(self, at: Index) -> list[Dim]:
-        """The axes, but for those of reductions, over which the value at an index does not change."""
-        return [a for a in self.outer if a not in at]
-
-    def repeats(self, at: Index) -> bool:
-        """Whether loops compute a value again: an axis that its index leaves out is outside of one it has."""
-        order = [*self.outer, *(self.inner or [])]
-        used = {single_atom(d) for d in order} & {a for d in at for a in atoms_of(d)}
-        inside = max((k for k, d in enumerate(order) if single_atom(d) in used), default=-1)
-        return any(single_atom(d) not in used for d in order[:inside])
-
-    def has_room(self, work: int) -> bool:
-        return self.work + work <= MOST_WORK and len(self.members) < MOST_MEMBERS
-
-
-@dataclass(frozen=True)
-class Request:
-    """A group that wants a tensor at an index, for one of its members."""
-
-    group: Group
-    at: Index
-    in_memory: bool
-    consumer: Tensor
-
-
-@dataclass
-class Grouping:
-    """The result: groups in the order in which they run.
-
-    stored   tensors that need memory, because another kernel or the caller reads them
-    aliases  tensor -> the tensor whose memory it shares, element for element
-    """
-
-    graph: Graph
-    groups: list[Group]
-    stored: set[Tensor]
-    aliases: dict[Tensor, Tensor]
-
-    def memory_of(self, t: Tensor) -> Tensor:
-        """The tensor whose memory holds the elements of t."""
-        while t in self.aliases:
-            t = self.aliases[t]
-        return t
 
 
 def fuse(graph: Graph) -> Grouping:
@@ -148,6 +75,8 @@ class _Fuser:
         self.graph = graph
         self.wants: dict[Tensor, list[Request]] = {}
         self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
+        self.readers: dict[Tensor, list[Group]] = {}
+        self.outside: dict[Tensor, list[Request]] = {}  # of each tensor, the requests of other groups
         self.groups: list[Group] = []
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
@@ -157,23 +86,24 @@ class _Fuser:
         for op in reversed(self.graph.operations):
             if op.opdef in GIVEN:
                 continue
-            requests = [r for t in op.outputs for r in self.wants.pop(t, [])]
-            if requests or any(t in self.buffer_rank for t in op.outputs):
-                self._place(op, requests)
-        order = sorted(range(len(self.groups)), key=lambda k: (-self.groups[k].rank, -k))
-        return Grouping(self.graph, [self.groups[k] for k in order], self.stored, self.aliases)
+            asked = {t: [r.resolved() for r in self.wants.pop(t, [])] for t in op.outputs}
+            if any(asked.values()) or any(t in self.buffer_rank for t in op.outputs):
+                self._place(op, asked)
+        groups = [g for g in reversed(self.groups) if g.merged is None]
+        return Grouping(self.graph, sorted(groups, key=lambda g: -g.rank), self.stored, self.aliases)
 
-    def _place(self, op: Operation, requests: list[Request]) -> None:
+    def _place(self, op: Operation, asked: dict[Tensor, list[Request]]) -> None:
         form = op.opdef.lower
         if op.opdef.regions:
-            self._place_alone(op, "region", requests)
+            self._place_alone(op, "region", asked)
             return
+        requests = asked[op.out]
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
         kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
         if kind is not None:
-            self._place_alone(op, kind, requests)
+            self._place_alone(op, kind, asked)
         else:
             self._place_loop(op, form, requests)
 
@@ -184,9 +114,9 @@ class _Fuser:
         t = op.out
         needs_memory = t in self.buffer_rank or any(r.in_memory for r in requests)
         if form.alias and (needs_memory or not self._has_simple_indices(op, form, requests)):
-            rank = max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1)
             self.aliases[t] = op.operands[0]
-            self._need_memory(op.operands[0], rank)
+            readers = [*self._readers(t), *(r.group for r in requests)]
+            self._need_memory(op.operands[0], readers, self.buffer_rank.get(t, -1))
             return True
         if needs_memory:
             return False
@@ -201,17 +131,20 @@ class _Fuser:
 
     # Kernels
 
-    def _place_alone(self, op: Operation, kind: str, requests: list[Request]) -> None:
+    def _place_alone(self, op: Operation, kind: str, asked: dict[Tensor, list[Request]]) -> None:
         """What reads and writes memory by itself: a matrix product, a scatter, a row's store, a loop."""
-        group = Group(max(self._rank_above(t, requests) for t in op.outputs), kind=kind)
+        group = Group(max(self._rank_above(t, requests) for t, requests in asked.items()), kind=kind)
         group.members.update(dict.fromkeys(op.outputs, ()))
         self.groups.append(group)
         self.stored.update(op.outputs)
+        for t, requests in asked.items():
+            self._comes_from(group, t, requests)
         for operand in op.operands:
-            self._need_memory(operand, group.rank)
+            self._need_memory(operand, [group])
 
     def _place_loop(self, op: Operation, form: Form, requests: list[Request]) -> None:
         work = form.work(op)
+        requests = self._merge_consumers(op.out, requests)
         group = self._joinable(op, form, requests, work)
         if group is not None:
             at = next(r.at for r in requests if r.group is group)
@@ -221,10 +154,49 @@ class _Fuser:
             outside = requests
         if outside or op.out in self.buffer_rank:
             self.stored.add(op.out)
+        self._comes_from(group, op.out, outside)
         self._join(group, op, form, at, work)
         for r in requests:
             if r.group is group:
                 group.needs[r.consumer].append(op.out)
+
+    def _comes_from(self, group: Group, t: Tensor, outside: list[Request]) -> None:
+        """Tell the groups that read `t` from memory where it is made."""
+        self.outside[t] = outside
+        for reader in self._readers(t):
+            reader.sources.append(Source(t, group, None))
+        for r in outside:
+            r.group.sources.append(Source(t, group, r))
+
+    def _readers(self, t: Tensor) -> list[Group]:
+        return [current(g) for g in self.readers.get(t, ())]
+
+    def _merge_consumers(self, t: Tensor, requests: list[Request]) -> list[Request]:
+        """Let the groups that want a tensor share their loops, where each visits it once and none waits
+        for another: it is then computed once, and need not go through memory.
+        """
+        high = max(requests, key=lambda r: r.group.rank, default=None)
+        if high is None or not self._merges(high, t, requests):
+            return requests
+        for r in requests:
+            low = r.group
+            if low is high.group or low.merged is not None or not self._merges(r, t, requests):
+                continue
+            axes = common_axes(low, high.group, r.at, high.at)
+            if axes is not None and len(self._written(low) + self._written(high.group)) <= MOST_SIBLINGS:
+                self._merge(low, high.group, axes)
+        return [r.resolved() for r in requests]
+
+    def _merge(self, low: Group, high: Group, axes: dict[Atom, Dim]) -> None:
+        for t in merge(low, high, axes):
+            if t not in self.buffer_rank and all(r.resolved().group is high for r in self.outside[t]):
+                self.stored.discard(t)
+        for t in low.reads:
+            self.buffer_rank[t] = max(self.buffer_rank[t], high.rank)
+
+    def _merges(self, r: Request, t: Tensor, requests: list[Request]) -> bool:
+        asked = [q for q in requests if q.group is r.group]
+        return all(q.at == r.at and not q.in_memory for q in asked) and covers(r.group, r.at, t)
 
     def _rank_above(self, t: Tensor, requests: list[Request]) -> int:
         return max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1) + 1
@@ -238,7 +210,7 @@ class _Fuser:
         others = [r for r in requests if r.group is not group]
         if any(r.group.rank >= group.rank for r in others) or self.buffer_rank.get(op.out, -1) >= group.rank:
             return None
-        if len(asked) != 1 or not group.has_room(work):
+        if isinstance(form, BlockSum) or len(asked) != 1 or not group.has_room(work):
             return None
         if any(r.in_memory for r in requests if r.group is group):
             return None
@@ -256,22 +228,29 @@ class _Fuser:
     def _new_group(self, op: Operation, form: Form, requests: list[Request]) -> tuple[Group, Index]:
         """The group of equal rank over the operation's elements if there is one with room, else a new one."""
         rank = self._rank_above(op.out, requests)
-        dims = op.out.type.known_dims
+        dims = (op.operands[0] if isinstance(form, BlockSum) else op.out).type.known_dims
         reduced = (op.operands[0].type.known_dims, form.axes(op)) if isinstance(form, Reduction) else ()
         key = (rank, dims, reduced)
         group = self.siblings.get(key)
-        if group is None or not group.has_room(form.work(op)) or len(self._written(group)) >= MOST_SIBLINGS:
+        if group is None or group.merged is not None or not self._takes(group, form, op):
             group = Group(rank)
-            self._make_axes(group, op, form)
+            self._make_axes(group, dims, form, op)
             self.groups.append(group)
             self.siblings[key] = group
         left = iter(group.home)
         return group, tuple(0 if d == 1 else next(left) for d in dims)
 
+    def _takes(self, group: Group, form: Form, op: Operation) -> bool:
+        """Whether one more tensor may be written by a group."""
+        if isinstance(form, BlockSum) and (group.outer[:1] != group.home[:1] or group.blocks not in (
+                None, (group.home[0], op.length))):
+            return False
+        return group.has_room(form.work(op)) and len(self._written(group)) < MOST_SIBLINGS
+
     def _written(self, group: Group) -> list[Tensor]:
         return [t for t in group.members if t in self.stored]
 
-    def _make_axes(self, group: Group, op: Operation, form: Form) -> None:
+    def _make_axes(self, group: Group, dims: tuple[Dim, ...], form: Form, op: Operation) -> None:
         if isinstance(form, Reduction):
             axes = form.axes(op)
             group.inner = []
@@ -281,7 +260,7 @@ class _Fuser:
                     if k in axes:
                         group.inner.append(group.axes[-1])
         else:
-            for d in op.out.type.known_dims:
+            for d in dims:
                 if d != 1:
                     group.axes.append(group.new_axis(d))
         group.home = group.outer
@@ -304,8 +283,11 @@ class _Fuser:
     def _want(self, t: Tensor, request: Request) -> None:
         self.wants.setdefault(t, []).append(request)
 
-    def _need_memory(self, t: Tensor, rank: int) -> None:
-        self.buffer_rank[t] = max(self.buffer_rank.get(t, -1), rank)
+    def _need_memory(self, t: Tensor, readers: list[Group], rank: int = -1) -> None:
+        self.buffer_rank[t] = max(self.buffer_rank.get(t, -1), rank, *(g.rank for g in readers))
+        self.readers.setdefault(t, []).extend(readers)
+        for g in readers:
+            g.reads.append(t)
 
 
 def requested_elements(op: Operation, form: Form, at: Index) -> list[tuple[int, Index, bool]]:
@@ -328,22 +310,11 @@ def _has_computed_part(index: Index) -> bool:
     return any(a.kind == "value" for d in index for a in atoms_of(d))
 
 
-def covers(group: Group, at: Index, t: Tensor) -> bool:
-    """Whether `at`, over the axes that it has, visits every element of a tensor exactly once."""
-    seen: set[Atom] = set()
-    for d, i in zip(t.type.known_dims, at, strict=True):
-        a = single_atom(i)
-        if d == 1 and i == 0:
-            continue
-        if a is None or a.kind != "axis" or a in seen or a.payload[0] != d:
-            return False
-        seen.add(a)
-    return True
-
-
 def _fits_reduction(group: Group, form: Reduction, op: Operation, at: Index) -> bool:
     """Whether the axes of the group that `at` leaves out are those that the reduction runs over."""
     left = [a for a in group.axes if a not in at]
+    if group.blocks is not None and next(i for i in at if i != 0) != group.blocks[0]:
+        return False  # blocks are of the outermost axis
     extents = _reduced_extents(form, op)
     if group.inner is None:
         return not left or [extent_of(a) for a in left] == extents

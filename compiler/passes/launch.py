@@ -16,7 +16,7 @@ from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
-from graphflow.compiler.passes.fuse import Grouping
+from graphflow.compiler.passes.group import Grouping
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, extent_of, product, single_atom
+from graphflow.compiler.ir.dims import (
+    Atom,
+    Dim,
+    atoms_of,
+    axis,
+    extent_of,
+    minimum,
+    product,
+    single_atom,
+)
 from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.forms import Form, Load
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store, reduction_start
-from graphflow.compiler.passes.fuse import Group, Grouping, fuse
+from graphflow.compiler.loops.forms import BlockSum, Form, Load
+from graphflow.compiler.loops.nest import (
+    MOST_PARTS,
+    PART_NUMBER,
+    Accumulator,
+    Let,
+    Loop,
+    Stmt,
+    Store,
+    reduction_start,
+)
+from graphflow.compiler.loops.substitute import substitute_stmt
+from graphflow.compiler.ops.blocks import block_count
+from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import (
     Block,
     Launch,
@@ -20,7 +41,7 @@ from graphflow.compiler.passes.launch import (
     dims_of_node,
     linear,
 )
-from graphflow.compiler.passes.lower_special import lower_product, lower_row, lower_scatter
+from graphflow.compiler.passes.lower_special import lower_product, lower_row, lower_scatter, nested
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 
@@ -98,9 +119,56 @@ class _LoopBuilder:
         for stage in range(stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        nest = self.memory.nest(self._nested(self.outer_levels, self.outer))
+        nest = self.memory.nest(self._in_blocks(self._nested(self.outer_levels, self.outer)))
         return Launch(nest, tuple(self.memory.names), tuple(stages.order),
                       "reduce" if self.inner else "map")
+
+    # Blocks
+
+    def _in_blocks(self, body: list[Stmt]) -> list[Stmt]:
+        """The outermost loop cut into blocks, at whose start block sums are 0; the same where there are none.
+
+        Example:  for i < 100: p[i // 64, j] += x[i, j], for each j
+        -->       for b < 2: p[b, j] = 0 for each j; for i < min(64, 100-64*b): p[b, j] += x[64*b+i, j]
+        """
+        blocks = self.group.blocks
+        if blocks is None:
+            return body
+        block, (row, length) = self._block(), blocks
+        sums = [t for t in self.stages.order if isinstance(t.op.opdef.lower, BlockSum)]
+        clear = [s for t in sums for s in self._clear(t, block)]
+        if block == 0:
+            return [*clear, *body]
+        at, rows = single_atom(row), extent_of(row)
+        assert at is not None
+        even = isinstance(rows, int) and rows % length == 0
+        inside = axis(at.name, length if even else minimum(rows - block * length, length))
+        values = {at: block * length + inside}
+        loops = [self._recut(s, at, inside, values) for s in body]
+        outer = single_atom(block)
+        assert outer is not None
+        return [Loop(outer, extent_of(block), (*clear, *loops))]
+
+    def _recut(self, stmt: Stmt, row: Atom, inside: Dim, values: dict[Atom, Dim]) -> Stmt:
+        if not (isinstance(stmt, Loop) and stmt.axis == row):
+            return stmt
+        new = single_atom(inside)
+        assert new is not None
+        return Loop(new, new.payload[0], tuple(substitute_stmt(s, values) for s in stmt.body))
+
+    def _block(self) -> Dim:
+        """The number of the block: 0 where there is one alone."""
+        assert self.group.blocks is not None
+        row, length = self.group.blocks
+        rows = 1 if row == 0 else extent_of(row)
+        count = block_count(rows, length)
+        return 0 if count == 1 else axis("b", count)
+
+    def _clear(self, t: Tensor, block: Dim) -> list[Stmt]:
+        size = product(t.type.known_dims[1:])
+        z = 0 if size == 1 else axis("z", size)
+        store = Store(self.memory.name(t, write=True), block * size + z, E.const(0, t.dtype))
+        return nested([store], (z,))
 
     # Stages
 
@@ -193,21 +261,32 @@ class _LoopBuilder:
         return E.temp(name, value.dtype)
 
     def _store(self, t: Tensor) -> None:
-        if t in self.grouping.stored:
+        if isinstance(t.op.opdef.lower, BlockSum):
+            self._add_to_block(t)
+        elif t in self.grouping.stored:
             at = self.group.members[t]
             value = self.values[t, at]
             offset = linear(at, t.type.known_dims)
             axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
             self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
 
+    def _add_to_block(self, t: Tensor) -> None:
+        """Once per element of the operand, be its value the same for some."""
+        at = self.group.members[t]
+        offset = linear((self._block(), *at[t.op.leading:]), t.type.known_dims)
+        axes = frozenset(a for d in at for a in atoms_of(d))
+        self._level(axes).append(Store(self.memory.name(t, write=True), offset, self.values[t, at], add=True))
+
     def _spill(self, t: Tensor) -> None:
         """Keep a costly value for later stages: a row at a time where rows lie together, else all of it."""
         axes = self.group.axes
+        parts: int = 1
+        part: Dim = 0
         if self.group.inner and axes[-1] in self.group.inner:
-            axes = self.group.inner
+            axes, parts, part = self.group.inner, MOST_PARTS, PART_NUMBER
         extents = tuple(extent_of(a) for a in axes)
-        scratch = Scratch(t.dtype, product(extents))
-        offset = linear(tuple(axes), extents)
+        scratch = Scratch(t.dtype, product((parts, *extents)))
+        offset = linear((part, *axes), (parts, *extents))
         self.scratch[t] = scratch, offset
         name = self.memory.name(scratch, write=True)
         self.inner_levels[-1].append(Store(name, offset, self.values[t, self.group.members[t]]))

@@ -9,7 +9,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
-from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, linear
 
 

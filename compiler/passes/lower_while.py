@@ -14,7 +14,7 @@ from graphflow.compiler.loops.forms import Contraction, Form, Load, Reduction, R
 from graphflow.compiler.loops.nest import Let, Stmt, Store, Variable, While
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
-from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, dims_of_node, linear
 
 MOST_OPERATIONS = 400  # in the body; a longer one runs as kernels of its own

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
+from graphflow.compiler.ir.dims import (
+    Atom,
+    Dim,
+    atoms_of,
+    axis,
+    coefficient,
+    product,
+    single_atom,
+)
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
+    LEAST_PART,
+    PART,
     Accumulator,
     Let,
     Loop,
@@ -15,33 +25,86 @@ from graphflow.compiler.loops.nest import (
     Product,
     Stmt,
     Store,
+    deepest_extents,
     expressions,
     statements,
+    work_each,
 )
+from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
+from graphflow.compiler.passes.jam import jam
+
+_LIGHT = 60  # work of an iteration
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
-    """Collapse loops that walk memory as one would, then choose the vector loop and its width.
+    """Collapse loops that walk memory as one would, choose the vector loop and its width, and jam rows.
 
     Example:  for i0 < 128: for i1 < 10: p1[10*i0+i1] = neg(p0[10*i0+i1])
     -->       vector for i0 < 1280: p1[i0] = neg(p0[i0])
     """
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
-    width = vector_width(body, vector_bits)
-    if width > 1:
-        body = tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s for s in body)
-    return replace(nest, body=body, width=width)
+    lanes = vector_lanes(body, vector_bits)
+    if lanes > 1:
+        body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
+    width = lanes * registers_at_once(body, lanes)
+    body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
+    return replace(nest, body=body, width=width, parallel=is_parallel(body))
 
 
-def vector_width(body: tuple[Stmt, ...], vector_bits: int) -> int:
-    """Lanes such that the widest number loaded or stored fills a vector register."""
-    size = max((n.dtype.size for root in expressions(body) for n in E.walk(root) if n.dtype.size <= 8
-                and n.op not in ("index", "checked_index") and not _is_index_arithmetic(n)), default=4)
-    return max(1, vector_bits // (8 * max(size, 4)))
+def is_parallel(body: tuple[Stmt, ...]) -> bool:
+    """Whether the iterations of the one outermost loop may run in any order, and at the same time.
+
+    Each must store to places of its own: offsets that move with the loop's index, or memory of its part.
+    """
+    loops = [s for s in body if not isinstance(s, Let)]
+    work = product(deepest_extents(body)) * work_each(body)
+    if isinstance(work, int) and work < 2 * LEAST_PART:
+        return False
+    if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
+        return False
+    inside = list(statements((loops[0],)))
+    return (not any(isinstance(s, Product) for s in inside)
+            and all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
+
+
+def _is_own(offset: Dim, outer: Atom) -> bool:
+    atoms = atoms_of(offset)
+    return PART in atoms or (coefficient(offset, outer) not in (0, None)
+                             and not any(a.kind == "value" for a in atoms))
+
+
+def vector_lanes(body: tuple[Stmt, ...], vector_bits: int) -> int:
+    """Lanes such that the numbers computed with fill a vector register: floats, where there are any."""
+    sizes = {n.dtype.is_floating: max(n.dtype.size, 4) for n in sorted(
+        (n for root in expressions(body) for n in E.walk(root) if not _is_index_arithmetic(n)),
+        key=lambda n: n.dtype.size)}
+    size = sizes.get(True) or sizes.get(False) or 4
+    return max(1, vector_bits // (8 * min(size, 8)))
 
 
 def _is_index_arithmetic(n: Expr) -> bool:
-    return (n.op == "cast" and n.args[0].op == "index") or n.op == "const"
+    return n.op in ("const", "index", "checked_index") or (n.op == "cast" and n.args[0].op == "index")
+
+
+def registers_at_once(body: tuple[Stmt, ...], lanes: int) -> int:
+    """How many vectors an iteration takes: several where one alone would wait for the one before.
+
+    Sums of light expressions are bound by the latency of an addition, light maps by the loop itself.
+    """
+    loops = [s for s in statements(body) if isinstance(s, Loop)]
+    shortest = min((s.extent for s in loops if s.vector and isinstance(s.extent, int)), default=1 << 30)
+    if work_each(body) > _LIGHT or not any(s.vector for s in loops) or _is_irregular(loops):
+        return 1
+    most = 4 if any(s.accumulators for s in loops) else 2
+    while most > 1 and shortest < 2 * most * lanes:
+        most //= 2
+    return most
+
+
+def _is_irregular(loops: list[Loop]) -> bool:
+    """Whether a vector loop gathers or scatters."""
+    return any(coefficient(d, s.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
+               for s in loops if s.vector for d in _positions((s,)))
 
 
 # Collapsing
@@ -94,40 +157,7 @@ def _merge(outer: Loop, inner: Loop) -> Loop:
     assert new is not None
     accumulators = tuple(Accumulator(o.name, i.combine, substitute_expr(i.value, values))
                          for o, i in zip(outer.accumulators, inner.accumulators, strict=True))
-    return Loop(new, extent, tuple(_substitute(s, values) for s in inner.body), accumulators)
-
-
-def _substitute(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
-    if isinstance(stmt, Let):
-        return Let(stmt.name, substitute_expr(stmt.value, values))
-    if isinstance(stmt, Store):
-        return replace(stmt, offset=substitute(stmt.offset, values),
-                       value=substitute_expr(stmt.value, values))
-    if isinstance(stmt, Loop):
-        return replace(stmt, body=tuple(_substitute(s, values) for s in stmt.body),
-                       accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
-                                          for a in stmt.accumulators))
-    assert isinstance(stmt, Product), "a While stands outside of loops"
-    return replace(stmt, a_offset=substitute(stmt.a_offset, values),
-                   b_offset=substitute(stmt.b_offset, values),
-                   out_offset=substitute(stmt.out_offset, values))
-
-
-def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
-    """The expression with loop indices replaced."""
-    new: dict[Expr, Expr] = {}
-    for n in E.walk(root):
-        attr = n.attr
-        if n.op == "load":
-            attr = (attr[0], substitute(attr[1], values))
-        elif n.op == "index":
-            attr = substitute(attr, values)
-            if isinstance(attr, int):
-                new[n] = E.const(attr, n.dtype)
-                continue
-        args = tuple(new[a] for a in n.args)
-        new[n] = n if args == n.args and attr == n.attr else Expr(n.op, args, n.dtype, attr)
-    return new[root]
+    return Loop(new, extent, tuple(substitute_stmt(s, values) for s in inner.body), accumulators)
 
 
 # Vectorising
@@ -139,7 +169,15 @@ def _vectorize_tree(loop: Loop, width: int) -> Loop:
     axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop)}
     scores = {a: _score(loop, a, extent, width) for a, extent in axes.items()}
     best = max(reversed(scores), key=lambda a: scores[a])
-    return _mark(loop, best) if scores[best] > 0 else loop
+    return _vectorize_rest(_mark(loop, best), width) if scores[best] > 0 else loop
+
+
+def _vectorize_rest(loop: Loop, width: int) -> Loop:
+    """The loops beside those that are marked."""
+    if loop.vector or not any(isinstance(s, Loop) and s.vector for s in statements((loop,))):
+        return loop if loop.vector else _vectorize_tree(loop, width)
+    return replace(loop, body=tuple(_vectorize_rest(s, width) if isinstance(s, Loop) else s
+                                    for s in loop.body))
 
 
 def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:

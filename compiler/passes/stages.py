@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphflow.compiler.ir.dims import atoms_of, single_atom
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Reduction
-from graphflow.compiler.passes.fuse import Group, Grouping
+from graphflow.compiler.passes.group import Group, Grouping
 
 RECOMPUTE_BELOW = 7  # additions
 

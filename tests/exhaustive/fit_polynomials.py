@@ -24,6 +24,11 @@ Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
 
 from __future__ import annotations
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float.fromhex, text.split()))
+
 '''
 
 
@@ -138,6 +143,7 @@ def fits() -> list[Fit]:
     """Every polynomial, f32 then f64."""
     ln2, pi, one = mp.log(2), mp.pi, mpf(1)
     quarter, half, third = (pi / 4 * mpf("1.01")) ** 2, ln2 / 2 * mpf("1.01"), one / 3
+    two_thirds = 2 * third
     s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
     out: list[Fit] = []
     for bits, t in (32, 28.0), (64, 58.0):
@@ -150,13 +156,25 @@ def fits() -> list[Fit]:
         if bits == 32:
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
-            add("ERF_FAR", "erf(u + 2.5) - 1", lambda u: -mp.erfc(u + mpf(5) / 2), -1.5, 1.5, lambda u: one)
+            add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
+                lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
+            add("EXP_SHORT", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
+                lambda r: r * r / mp.exp(r), 25)
+            add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
+                third, lambda v: v * v / mp.log1p(v) * ln2)
+            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75, lambda u: one)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)
-        add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2",
-            root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4), 0, s2, lambda z: z * z,
-            40 if bits == 32 else 70)
+        add("EXP2", "(2^r - 1) / r", lambda r: (mp.power(2, r) - 1) / r, -one / 2, one / 2,
+            lambda r: r / mp.power(2, r))
+        if bits == 64:
+            add("POW", "(atanh(s)/s - 1 - z/3) / z^2, z = s^2",
+                root(lambda s: (mp.atanh(s) / s - 1 - s**2 / 3) / s**4), 0, s2, lambda z: z * z, 70)
+            add("POW_LOG2", "log2(1 + v) / v, for float32", lambda v: mp.log1p(v) / v / ln2, -third, third,
+                lambda v: v * ln2 / mp.log1p(v), 36)
+            add("POW_EXP2", "2^r, for float32", lambda r: mp.power(2, r), mpf("-0.5"), mpf("0.5"),
+                lambda r: mp.power(2, -r), 29)
         add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
             lambda z: z)
         add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
@@ -168,22 +186,58 @@ def fits() -> list[Fit]:
         add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1,
             lambda z: z)
         add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
+        add("CBRT", "cbrt(m)", mp.cbrt, two_thirds if bits == 32 else mp.sqrt(2) / 2,
+            2 * two_thirds if bits == 32 else mp.sqrt(2), lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 17)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
+    add_gamma(out)
     return out
 
 
 def add_erfc(out: list[Fit], bits: int, target: float) -> None:
-    """exp(x^2) erfc(x) (x + 2) - 1 + t/2 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
+    """exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4 in t = (x - 2)/(x + 2), which maps [0, inf) to [-1, 1)."""
     top = mpf("10.5") if bits == 32 else mpf(28)
 
     def f(t: mpf) -> mpf:
         x = 2 * (1 + t) / (1 - t)
         return mp.exp(x * x) * mp.erfc(x) * (x + 2)
 
-    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 1 + t/2, t = (x - 2)/(x + 2)",
-                   lambda t: f(t) - 1 + t / 2,
-                   mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target))
+    out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2)",
+                   lambda t: f(t) - (5 - 3 * t) / 4,
+                   mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target + 1))
+
+
+def add_gamma(out: list[Fit]) -> None:
+    """lgamma about 2 and from 4.25 on, digamma on [1, 2] and from 2 on; float64's serve float32 too."""
+    half, middle, curve = mpf("0.5"), digamma_slope(mpf("1.5")), (mp.zeta(2) - 1) / 2
+
+    def stirling(z: mpf) -> mpf:
+        x = 1 / mp.sqrt(z)
+        return (mp.loggamma(x) - (x - mpf("0.5")) * mp.log(x) + x - mp.log(2 * mp.pi) / 2) * x
+
+    def midpoint(u: mpf) -> mpf:
+        y = 1 / mp.sqrt(u)
+        return (mp.digamma(y + mpf("0.5")) - mp.log(y)) / u
+
+    out += [
+        Fit("LGAMMA_64", 64, "((lgamma(2 + d)/d - 1 + euler)/d - (zeta(2) - 1)/2) / d",
+            lambda d: ((mp.loggamma(2 + d) / d - 1 + mp.euler) / d - curve) / d, mpf("-0.75"), mpf("0.25"),
+            lambda d: d**3 / mp.loggamma(2 + d), 58),
+        Fit("STIRLING_64", 64, "x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2), z = 1/x^2", stirling,
+            mpf(0), 1 / mpf("4.25") ** 2, lambda z: mp.sqrt(z) / mp.loggamma(1 / mp.sqrt(z)), 58),
+        Fit("DIGAMMA_64", 64, "(digamma(x)/(x - zero) - middle) / v, v = x - 3/2",
+            lambda v: (digamma_slope(v + mpf("1.5")) - middle) / v, -half, half,
+            lambda v: v / digamma_slope(v + mpf("1.5")), 58),
+        Fit("MIDPOINT_64", 64, "(digamma(y + 1/2) - log(y)) / u, u = 1/y^2", midpoint, mpf(0), mpf(4) / 9,
+            lambda u: u / mp.digamma(1 / mp.sqrt(u) + mpf("0.5")), 58)]
+
+
+def digamma_zero() -> mpf:
+    return mp.findroot(mp.digamma, mpf("1.4616321449683623"))
+
+
+def digamma_slope(x: mpf) -> mpf:
+    return mp.digamma(x) / (x - digamma_zero())
 
 
 def erfinv_ratio(w: mpf) -> mpf:
@@ -204,6 +258,14 @@ def add_erfinv(out: list[Fit], bits: int, target: float) -> None:
     """erfinv(x)/x less 0.875 + w/4 near 0 and less sqrt(w) beyond, w = -log(1 - x^2)."""
     pieces = {32: [("NEAR", 2.5, 0, 5), ("FAR", 3, mp.sqrt(5), 4.2)],
               64: [("NEAR", 3.125, 0, 6.25), ("FAR", 3.25, 2.5, 4), ("TAIL", 5, 4, 6.1)]}[bits]
+    centre, half = (mpf("0.1695"), mpf("0.0745")) if bits == 32 else (mpf("0.1015"), mpf("0.0675"))
+
+    def end(u: mpf) -> mpf:
+        return erfinv_ratio((u + centre) ** -2)
+
+    out.append(Fit(f"ERFINV_END_{bits}", bits,
+                   f"erfinv(x)/x - sqrt(w), w = -log(1 - x^2), u = 1/sqrt(w) - {float(centre):g}",
+                   lambda u: end(u) - 1 / (u + centre), -half, half, lambda u: 1 / end(u), target))
     for name, middle, lo, hi in pieces:
         def ratio(u: mpf, middle: mpf = mpf(middle), near: bool = name == "NEAR") -> mpf:
             return erfinv_ratio(u + middle if near else (u + middle) ** 2)
@@ -241,20 +303,38 @@ def constants() -> dict[str, tuple[str, list[float]]]:
                 f"LOG2_E2_{bits}": ("2 / log 2", parts(2 / mp.log(2), bits, 2)),
                 f"THIRD_{bits}": ("1/3", parts(mpf(1) / 3, bits, 2)),
                 f"HALF_PI_{bits}": ("pi/2", parts(mp.pi / 2, bits, 3)),
-                f"PI_{bits}": ("pi", parts(mp.pi, bits, 2))}
+                f"PI_{bits}": ("pi", parts(mp.pi, bits, 2)),
+                f"ROOT2_{bits}": ("sqrt(2)", parts(mp.sqrt(2), bits, 2))}
+    zero = digamma_zero()
+    out |= {"INVERSE_PI_64": ("1/pi", parts(1 / mp.pi, 64, 2)),
+            "EULER_64": ("1 - euler", parts(1 - mp.euler, 64, 2)),
+            "CURVE_64": ("(zeta(2) - 1) / 2", parts((mp.zeta(2) - 1) / 2, 64, 2)),
+            "STIRLING_BASE_64": ("(log(2 pi) - 1) / 2", parts((mp.log(2 * mp.pi) - 1) / 2, 64, 2)),
+            "DIGAMMA_ZERO_64": ("the positive zero of digamma", parts(zero, 64, 2)),
+            "DIGAMMA_MIDDLE_64": ("digamma(3/2) / (3/2 - zero)", parts(digamma_slope(mpf("1.5")), 64, 2))}
     with mp.workdps(120):
         for step in range(4):
             turn = mp.ldexp(1, 28 * step) / (2 * mp.pi)
             kept = [mp.ldexp(mpf(p), -28 * step) for p in parts(turn - mp.floor(turn), 64, 2, 55)]
             out[f"TURN{step}"] = (f"1/(2 pi) without the bits above 2^-{28 * step}", [float(p) for p in kept])
+    out["TURNS_64"] = "1/(2 pi) without the bits above 2^-40k, in four; times 2^480 from k = 12 on", turns()
     return out
 
 
+def turns() -> list[float]:
+    """Four parts of 1/(2 pi) mod 2^-40k, k = 0 to 24; scaled where the last would be denormal."""
+    with mp.workdps(400):
+        rows = [mp.ldexp(mp.frac(mp.ldexp(1, 40 * k) / (2 * mp.pi)), (480 if k >= 12 else 0) - 40 * k)
+                for k in range(25)]
+        return [p for row in rows for p in parts(row, 64, 4)]
+
+
 def show(comment: str, name: str, values: list[float]) -> None:
-    print(f"\n# {comment}\n{name} = (")
-    for k in range(0, len(values), 2):
-        print("    " + " ".join(f'float.fromhex("{v.hex()}"),' for v in values[k:k + 2]))
-    print(")", flush=True)
+    """Four numbers a line; float32's without the zeros of float64."""
+    words = [v.hex().replace("0000000p", "p") for v in values]
+    lines = [" ".join(words[k:k + 4]) for k in range(0, len(words), 4)]
+    text = f'"{lines[0]}"' if len(lines) == 1 else '"""\n    ' + "\n    ".join(lines) + '"""'
+    print(f"\n# {comment}\n{name} = _numbers({text})", flush=True)
 
 
 def main() -> None:

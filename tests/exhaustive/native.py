@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import binding as llvm
 
-from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.values import llvm_type
+from graphflow.compiler.codegen.emitter import Emitter, Module
+from graphflow.compiler.codegen.values import Value, llvm_type
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.expr import Expr
+from graphflow.compiler.loops.maths import expand_math
 
 Array = np.ndarray[Any, Any]
 _LOOP = """
@@ -32,15 +37,33 @@ attributes #1 = {{ nounwind alwaysinline "prefer-vector-width"="512" }}
 """
 
 
-class Native:
-    """One function for one dtype; `assembly` is what LLVM made of it."""
+def _builder(fn: str | Callable[..., Expr], dtype: DType) -> Callable[..., Expr]:
+    if not isinstance(fn, str):
+        return fn
+    assert expand_math(fn, dtype) is not None, f"no expansion of {fn} for {dtype}"
+    return partial(E.call, fn)
 
-    def __init__(self, fn: str, dtype: DType, arity: int = 1) -> None:
+
+def _define(module: Module, build: Callable[..., Expr], dtype: DType, lanes: int, arity: int) -> str:
+    """Add a function of `arity` vectors to the module; its name."""
+    args = [E.temp(f"a{k}", dtype) for k in range(arity)]
+    em = Emitter(module)
+    values = {a: Value(f"%{a.attr}", dtype, lanes) for a in args}
+    params = ", ".join(str(v) for v in values.values())
+    result = em.expression(build(*args), values)
+    head = f"define internal {llvm_type(dtype, lanes)} @built({params}) #1 {{"
+    module.functions["built"] = "\n".join([head, *em.lines, f"ret {result}", "}"])
+    return "built"
+
+
+class Native:
+    """One function for one dtype: by name, or as a builder of its expression."""
+
+    def __init__(self, fn: str | Callable[..., Expr], dtype: DType, arity: int = 1) -> None:
         self.lanes = 64 // dtype.size
         t, one = llvm_type(dtype, self.lanes), llvm_type(dtype)
         module = Module()
-        name = module.math_function(fn, dtype, self.lanes, arity)
-        assert name is not None, f"no expansion of {fn} for {dtype}"
+        name = _define(module, _builder(fn, dtype), dtype, self.lanes, arity)
         loads = "\n".join(f"  %q{k} = getelementptr {one}, ptr %x{k}, i64 %i\n"
                           f"  %a{k} = load {t}, ptr %q{k}, align 4" for k in range(arity))
         text = module.text() + _LOOP.format(

@@ -13,6 +13,8 @@ import numpy as np
 import scipy.special
 from mpmath import mp, mpf
 
+from graphflow.compiler.loops import numeric
+
 Array = np.ndarray[Any, Any]
 
 
@@ -20,12 +22,28 @@ def _softplus(x: Array) -> Array:
     return np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _lgamma(x: Array) -> Array:
+    """scipy's, but for the ends of the range."""
+    edge = np.isinf(x) | (np.abs(x) < 1e-300)
+    return np.where(edge, numeric.lgamma(x), scipy.special.gammaln(x))
+
+
+def _digamma(x: Array) -> Array:
+    """scipy's, reflected here, since its own loses digits near the poles."""
+    d = x - np.rint(x)
+    left = scipy.special.digamma(1 - x) - np.pi / np.tan(np.pi * np.where(d == 0, np.nan, d))
+    return np.where(x < 0, left, scipy.special.digamma(x))
+
+
+BINARY = ("pow", "atan2")
 WIDE: dict[str, Callable[..., Array]] = {
     "sigmoid": scipy.special.expit, "softplus": _softplus, "rsqrt": lambda x: 1 / np.sqrt(x),
     "erf": scipy.special.erf, "erfc": scipy.special.erfc,
     "erfinv": lambda x: np.copysign(scipy.special.erfinv(x), x),
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
-    "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power,
+    "acosh": np.arccosh, "cbrt": np.cbrt,
+    "ndtri": scipy.special.ndtri, "lgamma": _lgamma,
+    "digamma": _digamma, "atanh": np.arctanh, "pow": np.power,
 } | {name: getattr(np, name) for name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "tanh", "sinh", "cosh", "sin", "cos", "tan")}
 
@@ -40,10 +58,21 @@ def _erfinv(x: mpf) -> mpf:
     return mp.sign(x) * y
 
 
+def _ndtri(p: mpf) -> mpf:
+    """Newton's from scipy's value, on the logarithm of the lesser tail."""
+    tail = min(p, 1 - p)
+    y = -mpf(float(scipy.special.ndtri(float(tail))))
+    for _ in range(3):
+        e = mp.erfc(y / mp.sqrt(2)) / 2
+        y += (mp.log(e) - mp.log(tail)) * e * mp.sqrt(2 * mp.pi) * mp.exp(y * y / 2)
+    return y if p > 0.5 else -y
+
+
 EXACT: dict[str, Callable[..., mpf]] = {
     "exp2": lambda x: mp.power(2, x), "log2": lambda x: mp.log(x) / mp.log(2), "pow": mp.power,
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)), "softplus": lambda x: mp.log1p(mp.exp(x)),
-    "rsqrt": lambda x: 1 / mp.sqrt(x), "erfinv": _erfinv,
+    "rsqrt": lambda x: 1 / mp.sqrt(x), "erfinv": _erfinv, "ndtri": _ndtri, "digamma": mp.digamma,
+    "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)), "lgamma": lambda x: mp.log(abs(mp.gamma(x))),
 } | {name: getattr(mp, name) for name in (
     "exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "asin", "acos", "atan",
     "atan2", "asinh", "acosh", "atanh", "erf", "erfc")}

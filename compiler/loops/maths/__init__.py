@@ -4,10 +4,9 @@
 bit operations. It relies on every operation rounding once, as written: no reassociation, and no contraction
 but the `fma`s it has.
 
-Accuracy: about 1 unit in the last place at most; tests/test_maths.py has the figure of each. float32 erfc
-reaches 1.3, since its polynomial turns fastest at 0, and atan2 1.3 where the quotient's correction
-underflows. Special values are C99's. The trigonometric functions of float64 have a range, see
-trigonometry.py.
+Accuracy: 1 unit in the last place, special values C99's. tests/exhaustive/maths_f32.txt has the figure of each
+float32 function over all its inputs, tests/test_maths.py the limits of both formats. Left of 0 float64's
+lgamma and digamma are that good but for their zeros, see gamma.py.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.maths import error_function, exponential, logarithm, power, trigonometry
+from graphflow.compiler.loops.maths import error_function, exponential, gamma, logarithm, power, trigonometry
 from graphflow.compiler.loops.maths.floats import F32, F64
 
 Expansion: TypeAlias = "Callable[..., Expr]"
@@ -28,8 +27,9 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
     exponential.sinh, exponential.cosh,
     logarithm.log, logarithm.log1p, logarithm.log2, logarithm.softplus, logarithm.asinh, logarithm.acosh,
     logarithm.atanh,
-    power.pow, power.rsqrt,
-    error_function.erf, error_function.erfc, error_function.erfinv,
+    power.pow, power.rsqrt, power.cbrt,
+    error_function.erf, error_function.erfc, error_function.erfinv, error_function.ndtri,
+    gamma.lgamma, gamma.digamma,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, trigonometry.asin, trigonometry.acos,
     trigonometry.atan, trigonometry.atan2,
 )
@@ -37,10 +37,18 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
 MATHS: dict[tuple[str, DType], Expansion] = {
     (fn.__name__, f.dtype): partial(fn, f) for fn in _FUNCTIONS for f in (F32, F64)}
 
+_NEAR: tuple[tuple[Expansion, tuple[Expansion, ...]], ...] = (
+    (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan)),
+    (logarithm.is_normal, (logarithm.log, logarithm.log2)),
+    (logarithm.log1p_is_normal, (logarithm.log1p,)),
+    (exponential.is_small, (exponential.exp,)),
+    (exponential.exp2_is_small, (exponential.exp2,)),
+    (gamma.is_near, (gamma.lgamma, gamma.digamma)),
+)
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
-    (fn.__name__, F32.dtype): (trigonometry.is_near, partial(fn, F32, near=True))
-    for fn in (trigonometry.sin, trigonometry.cos, trigonometry.tan)}
+    (fn.__name__, f.dtype): (partial(is_near, f), partial(fn, f, near=True))
+    for is_near, fns in _NEAR for fn in fns for f in (F32, F64)}
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

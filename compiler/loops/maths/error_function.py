@@ -1,4 +1,4 @@
-"""erf, erfc and the inverse of erf."""
+"""erf, erfc, the inverse of erf and the normal quantile."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from graphflow.compiler.loops.expr import Expr, fma, select
 from graphflow.compiler.loops.maths import exponential
 from graphflow.compiler.loops.maths.floats import (
     Format,
+    Pair,
     at_most,
     fast_two_sum,
     magnitude,
@@ -18,7 +19,7 @@ from graphflow.compiler.loops.maths.floats import (
     two_product,
     two_sum,
 )
-from graphflow.compiler.loops.maths.logarithm import log_pair, split
+from graphflow.compiler.loops.maths.logarithm import log_pair, split, split_any
 
 
 def erfc_positive(f: Format, x: Expr) -> Expr:
@@ -31,9 +32,14 @@ def erfc_positive(f: Format, x: Expr) -> Expr:
     d, c = two_sum(x, f.number(2.0))
     inverse = 1.0 / d
     rest = (fma(-inverse, d, 1.0) - inverse * c) * inverse
-    t = fma(rest, -4.0, fma(inverse, -4.0, 1.0))
-    h, l = two_sum(f.number(0.5), 2.0 * inverse)  # 1 - t/2
-    scaled = fast_two_sum(h, l + fma(rest, 2.0, f.polynomial("ERFC", t)))
+    four = 4.0 * inverse
+    t = 1.0 - four
+    left = fma(rest, -4.0, (1.0 - t) - four)
+    _, slope, bend, *_ = f.table("ERFC")
+    lost = fma(left, fma(t, 2.0 * bend, slope), rest * 3.0)
+    line = fma(inverse, 3.0, 0.5)  # 5/4 - 3t/4
+    h, l = fast_two_sum(line, f.polynomial("ERFC", t))
+    scaled = h, l + (lost + fma(inverse, 3.0, 0.5 - line))
     h, l = multiply(multiply(scaled, (inverse, rest)), power)
     p, q = f.powers_of_two(word)
     return (h + l) * p * q
@@ -45,27 +51,53 @@ def erfc(f: Format, x: Expr) -> Expr:
 
 
 def erf(f: Format, x: Expr) -> Expr:
-    """An odd polynomial up to 1; beyond, a polynomial about 2.5 (f32) or 1 - erfc (f64)."""
+    """An odd polynomial up to 1; beyond, a polynomial about 2 (f32) or 1 - erfc (f64)."""
     a = magnitude(x)
     near = fma(x, f.polynomial("ERF", x * x), x)
-    far = 1.0 - erfc_positive(f, a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.5)
+    far = 1.0 - erfc_positive(f, a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
     return select(a < 1.0, near, signed(far, x))
 
 
 def erfinv(f: Format, x: Expr) -> Expr:
-    """x times 0.875 + w/4 + p(w) near 0 and sqrt(w) + p(sqrt(w)) beyond, w = -log(1 - x^2)."""
     a = magnitude(x)
-    m, k, _ = split(f, fma(-a, a, 1.0))
+    scale = f.pick(2.0**40, 2.0**80)  # so that parts of denormals count
+    h, l = _inverse(f, a * scale, f.number(0.0), fma(-a, a, 1.0))
+    value = (h + l) * (1.0 / scale)
+    outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
+    return signed(select(a < 1.0, value, outside), x)
+
+
+def ndtri(f: Format, x: Expr) -> Expr:
+    """The quantile of the normal distribution: sqrt(2) erfinv(2x - 1), where 1 - (2x - 1)^2 = 4x (1 - x)."""
+    a, low = two_sum(2.0 * x, f.number(-1.0))
+    p = _inverse(f, a, low, 4.0 * x * (1.0 - x), end=True)
+    h, l = multiply(p, f.pair("ROOT2"))
+    infinity = f.number(math.inf)
+    edge = select(E.eq(x, 0.0), -infinity, select(E.eq(x, 1.0), infinity, math.nan))
+    return select((x > 0.0) & (x < 1.0), h + l, edge)
+
+
+def _inverse(f: Format, a: Expr, low: Expr, c: Expr, end: bool = False) -> Pair:
+    """a + low times 0.875 + w/4 + p(w) near 0 and sqrt(w) + p(sqrt(w)) beyond, w = -log(c), c = 1 - x^2."""
+    m, k = split_any(f, c) if end else split(f, c)[:2]
     h, l = log_pair(f, k, m - 1.0)
     w = -(h + l)
     s = root(w)
-    far = f.polynomial("ERFINV_FAR", s - f.pick(3.0, 3.25))
-    if f.wide:
-        far = select(s < 4.0, far, f.polynomial("ERFINV_TAIL", s - 5.0))
-    far = far + (fma(-s, s, -h) - l) * 0.5 / (s + f.least_normal)
+    far = _far(f, s, end) + (fma(-s, s, -h) - l) * 0.5 / (s + f.least_normal)
     base, rest = two_sum(f.number(0.875), h * -0.25)
     close = fma(l, -0.25, rest) + f.polynomial("ERFINV_NEAR", w - f.pick(2.5, 3.125))
     near = w < f.pick(5.0, 6.25)
-    value = fma(a, select(near, base, s), a * select(near, close, far))
-    outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
-    return signed(select(a < 1.0, value, outside), x)
+    high = select(near, base, s)
+    p, e = two_product(a, high)
+    return p, fma(a, select(near, close, far), fma(low, high, e))
+
+
+def _far(f: Format, s: Expr, end: bool) -> Expr:
+    """erfinv(x)/x - s, from the polynomials for more and more of s."""
+    value = f.polynomial("ERFINV_FAR", s - f.pick(3.0, 3.25))
+    if f.wide:
+        value = select(s < 4.0, value, f.polynomial("ERFINV_TAIL", s - 5.0))
+    if end:
+        last = f.polynomial("ERFINV_END", 1.0 / s - f.pick(0.1695, 0.1015))
+        value = select(s < f.pick(4.2, 6.0), value, last)
+    return value

@@ -16,6 +16,7 @@ from graphflow.compiler.loops.maths.floats import (
     magnitude,
     multiply,
     signed,
+    two_product,
     two_sum,
 )
 
@@ -46,7 +47,20 @@ def exp_pair(f: Format, r: Expr) -> Pair:
     return fast_two_sum(h, l + curve(f, r))
 
 
-def exp(f: Format, x: Expr) -> Expr:
+def is_small(f: Format, x: Expr) -> Expr:
+    """Whether exp(x) is a normal number."""
+    return magnitude(x) <= f.pick(87.0, 708.0)
+
+
+def times_power(f: Format, x: Expr, n: Expr) -> Expr:
+    """x 2^n, n of `round`, where x and the result are normal."""
+    return f.of_bits(f.bits(x) + (n << f.fraction))
+
+
+def exp(f: Format, x: Expr, near: bool = False) -> Expr:
+    if near:
+        word, r = reduce(f, x)
+        return times_power(f, 1.0 + fma(r * r, f.polynomial("EXP", r), r), word)
     word, r = reduce(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
     a, b = f.powers_of_two(word)
     return (1.0 + fma(r * r, f.polynomial("EXP", r), r)) * a * b
@@ -61,14 +75,20 @@ def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
     return (h + (l + (curve(f, t) + fma(e, t, e)))) * a * b
 
 
-def exp2(f: Format, x: Expr) -> Expr:
-    x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
+def exp2_is_small(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.bias - 2.0
+
+
+def exp2(f: Format, x: Expr, near: bool = False) -> Expr:
+    if not near:
+        x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
     n, word = f.round(x)
     r = x - n
-    high, low = f.table("LN2")
-    t = r * high
+    power = fma(r, f.polynomial("EXP2", r), 1.0)
+    if near:
+        return times_power(f, power, word)
     a, b = f.powers_of_two(word)
-    return (1.0 + (t + fma(r, low, fma(r, high, -t) + curve(f, t)))) * a * b
+    return power * a * b
 
 
 def expm1(f: Format, x: Expr) -> Expr:
@@ -77,12 +97,25 @@ def expm1(f: Format, x: Expr) -> Expr:
     scale = f.power_of_two(word - 1)
     base, lost = two_sum(scale, f.number(-0.5))
     h, l = fast_two_sum(base, scale * r)
-    whole = 2.0 * (h + fma(scale, curve(f, r) + low, l + lost))
+    square, e = two_product(r, r)
+    rest = fma(square, f.polynomial("EXP", r), fma(e, 0.5, low))
+    whole = 2.0 * (h + fma(scale, rest, l + lost))
     return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """-t / (2 + t), t = expm1(-2|x|) as a pair."""
+    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond, to fewer bits: 2/(...) is below 1/4.
+
+    float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
+    """
+    if not f.wide:
+        a, z = magnitude(x), x * x
+        double = at_most(a + a, 20.0)
+        n, word = f.round(double, f.table("LOG2_E")[0])
+        r = fma(n, -f.table("LN2")[0], double)
+        whole = 1.0 + fma(r * r, f.polynomial("EXP_SHORT", r), r)
+        far = 1.0 - 2.0 / fma(f.power_of_two(word), whole, 1.0)
+        return signed(select(a < 1.0, fma(a * z, f.polynomial("TANH", z), a), far), x)
     word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
     scale = f.power_of_two(word)
     base, lost = fast_two_sum(-1.0, scale)

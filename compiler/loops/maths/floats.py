@@ -61,6 +61,11 @@ class Format:
         """A row of coefficients.py."""
         return getattr(coefficients, f"{name}_{self.width}")  # type: ignore[no-any-return]
 
+    def pair(self, name: str) -> tuple[float, float]:
+        """A constant in two parts."""
+        high, low = self.table(name)
+        return high, low
+
     def number(self, value: float) -> Expr:
         return E.const(value, self.dtype)
 

@@ -48,23 +48,24 @@ def split_any(f: Format, x: Expr) -> tuple[Expr, Expr]:
 
 
 def near_pair(f: Format, v: Expr) -> Pair:
-    """log(1 + v) as a pair: v - v^2/2 + v^3 p(v), or by s = v/(2 + v), which needs fewer terms in f64."""
-    if f.wide:
-        s = v / (2.0 + v)
-        half = 0.5 * (v * v)
-        return fast_two_sum(v, fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half))
-    square, e = two_product(v, v)
-    h, l = fast_two_sum(v, -0.5 * square)
-    return h, l + fma(e, -0.5, v * square * f.polynomial("LOG", v))
+    """log(1 + v) for float64, by s = v/(2 + v), which needs fewer terms than v."""
+    s = v / (2.0 + v)
+    half = 0.5 * (v * v)
+    return fast_two_sum(v, fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half))
 
 
 def log_pair(f: Format, k: Expr, v: Expr, low: Expr | None = None) -> Pair:
-    """k log 2 + log(1 + v + low) as a pair, low far below v."""
+    """k log 2 + log(1 + v + low) as a pair, low far below v.
+
+    float32's, by v - v^2/2 + v^3 p(v), is rough: the lesser part may be a quarter of the greater.
+    """
     high, rest = f.table("LN2_SHORT")
-    p, e = near_pair(f, v)
+    p, e = near_pair(f, v) if f.wide else (v, None)
     h, l = fast_two_sum(k * high, p)
-    l = l + fma(k, rest, e)
-    return h, l if low is None else l + fma(-v, low, low)
+    l = l + fma(k, rest, e) if e is not None else fma(k, rest, l)
+    if low is not None:
+        l = l + fma(-v, low, low)
+    return h, l if f.wide else fma(v * v, fma(v, f.polynomial("LOG", v), -0.5), l)
 
 
 def log1p_pair(f: Format, a: Pair, doublings: Expr | None = None) -> Pair:
@@ -82,26 +83,39 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
     return select(x > 0.0, select(x < math.inf, inside, x), outside)
 
 
-def log(f: Format, x: Expr) -> Expr:
-    m, k = split_any(f, x)
+def is_normal(f: Format, x: Expr) -> Expr:
+    """Positive, finite and no denormal."""
+    least = 1 << f.fraction
+    return f.bits(x) - least < (2 * f.bias + 1) * least - least
+
+
+def log(f: Format, x: Expr, near: bool = False) -> Expr:
+    m, k = split(f, x)[:2] if near else split_any(f, x)
     h, l = log_pair(f, k, m - 1.0)
-    return positive_only(f, x, h + l)
+    return h + l if near else positive_only(f, x, h + l)
 
 
-def log2(f: Format, x: Expr) -> Expr:
-    m, k = split_any(f, x)
+def log2(f: Format, x: Expr, near: bool = False) -> Expr:
+    m, k = split(f, x)[:2] if near else split_any(f, x)
+    v = m - 1.0
     high, low = f.table("LOG2_E")
-    p, e = multiply(near_pair(f, m - 1.0), (high, low))
+    if f.wide:
+        p, e = multiply(near_pair(f, v), (high, low))
+    else:
+        p, e = two_product(v, high)
+        e = fma(v, low, fma(v * v, f.polynomial("LOG2", v), e))
     h, l = fast_two_sum(k, p)
-    return positive_only(f, x, h + (l + e))
+    return h + (l + e) if near else positive_only(f, x, h + (l + e))
 
 
-def log1p(f: Format, x: Expr) -> Expr:
+def log1p_is_normal(f: Format, x: Expr) -> Expr:
+    return is_normal(f, x + 1.0)
+
+
+def log1p(f: Format, x: Expr, near: bool = False) -> Expr:
     h, l = log1p_pair(f, (x, f.number(0.0)))
-    u = x + 1.0
-    outside = select(E.eq(u, 0.0), f.number(-math.inf), f.number(math.nan))
-    whole = select(x > -1.0, select(x < math.inf, h + l, x), outside)
-    return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
+    value = signed(h + l, x)
+    return value if near else positive_only(f, x + 1.0, value)
 
 
 def softplus(f: Format, x: Expr) -> Expr:
@@ -119,9 +133,9 @@ def asinh(f: Format, x: Expr) -> Expr:
     a = magnitude(x)
     large = a > f.pick(2.0**30, 2.0**60)
     b = select(large, 1.0, a)
-    square = b * b
-    excess = select(large, 0.0, square / (1.0 + root(fma(b, b, 1.0))))
-    h, l = log1p_pair(f, fast_two_sum(a, excess), select(large, f.number(1.0), 0.0))
+    q, rest = divide(two_product(b, b), fast_two_sum(root(fma(b, b, 1.0)), f.number(1.0)))
+    h, l = fast_two_sum(a, select(large, 0.0, q))
+    h, l = log1p_pair(f, (h, l + select(large, 0.0, rest)), select(large, f.number(1.0), 0.0))
     return signed(select(a < math.inf, h + l, a), x)
 
 

@@ -1,13 +1,16 @@
-"""Powers: pow and 1/sqrt."""
+"""Powers: pow, 1/sqrt and the cube root."""
 
 from __future__ import annotations
 
 import math
 
+from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, fma, select
 from graphflow.compiler.loops.maths import exponential
 from graphflow.compiler.loops.maths.floats import (
+    F32,
+    F64,
     Format,
     Pair,
     at_least,
@@ -24,7 +27,7 @@ from graphflow.compiler.loops.maths.logarithm import split_any
 
 
 def log2_pair(f: Format, x: Expr) -> Pair:
-    """log2(x) for finite x > 0, to about 2^-36 (f32) or 2^-65 (f64): what a power needs.
+    """log2(x) for finite x > 0, to about 2^-65: what a power in float64 needs.
 
     log2(m) = 2/log(2) s (1 + z/3 + z^2 q(z)), s = (m - 1)/(m + 1), z = s^2; all but q in pairs.
     """
@@ -43,12 +46,24 @@ def log2_pair(f: Format, x: Expr) -> Pair:
     return fast_two_sum(h, l + e)
 
 
+def narrow_power(x: Expr, y: Expr) -> Expr:
+    """x^y for finite x > 0 in float32, by way of float64, whose rounding ends overflow and denormals too."""
+    m, k = split_any(F32, x)
+    v, wide_y = E.cast(m - 1.0, float64), E.cast(y, float64)
+    log = fma(v, F64.polynomial("POW_LOG2", v), E.cast(k, float64))
+    p = at_most(at_least(at_most(at_least(wide_y, -1e30), 1e30) * log, -200.0), 200.0)
+    n, word = F64.round(p)
+    return E.cast(exponential.times_power(F64, F64.polynomial("POW_EXP2", p - n), word), float32)
+
+
 def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
     """x^y for finite x > 0. A huge y is cut where every x but 1 has long overflowed."""
+    if not f.wide:
+        return narrow_power(x, y)
     h, l = log2_pair(f, x)
-    y = at_most(at_least(y, -f.pick(2.0**80, 2.0**800)), f.pick(2.0**80, 2.0**800))
+    y = at_most(at_least(y, -2.0**800), 2.0**800)
     p, e = multiply((h, l), (y, f.number(0.0)))
-    limit = f.pick(160.0, 1100.0)
+    limit = 1100.0
     e = select(magnitude(p) < limit, e, 0.0)
     p = at_most(at_least(p, -limit), limit)
     n, word = f.round(p)
@@ -77,3 +92,23 @@ def rsqrt(f: Format, x: Expr) -> Expr:
     t, e = two_product(x, y)
     error = fma(-t, y, 1.0) - e * y
     return select(magnitude(error) < 1.0, fma(0.5 * y, error, y), y)
+
+
+def cbrt(f: Format, x: Expr) -> Expr:
+    """2^q cbrt(m), m from 1/3 to 3: a polynomial, Halley's step in float64, and one of Newton in pairs."""
+    a = magnitude(x)
+    m, k = split_any(f, a)
+    q, word = f.round(k, 1.0 / 3.0)
+    left = fma(q, -3.0, k)  # -1, 0 or 1
+    up, down = left > 0.0, left < 0.0
+    down_root = f.number(0.5**(1 / 3))
+    y = f.polynomial("CBRT", m) * select(up, 2.0**(1 / 3), select(down, down_root, 1.0))
+    m = m * select(up, 2.0, select(down, f.number(0.5), 1.0))
+    if f.wide:
+        cube = y * y * y
+        y = fma(y, (m - cube) / fma(2.0, cube, m), y)
+    square, e = two_product(y, y)
+    cube, e3 = two_product(square, y)
+    error = (m - cube) - fma(e, y, e3)
+    root3 = fma(error, (1.0 / 3.0) / square, y) * f.power_of_two(word)
+    return signed(select((a > 0.0) & (a < math.inf), root3, a), x)

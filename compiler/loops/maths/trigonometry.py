@@ -1,8 +1,7 @@
 """sin, cos, tan and their inverses.
 
-An angle is x = n pi/2 + r, |r| <= pi/4. float32 is right for every x; up to NEAR_ANGLE a cheaper reduction
-serves, and `near` asks for it. float64 is right up to FAR_ANGLE; beyond it the result is NaN, since a wrong
-number would pass unnoticed.
+An angle is x = n pi/2 + r, |r| <= pi/4, for every x; up to `near_angle` a cheaper reduction serves, and
+`near` asks for it.
 """
 
 from __future__ import annotations
@@ -21,25 +20,27 @@ from graphflow.compiler.loops.maths.floats import (
     divide,
     fast_two_sum,
     magnitude,
+    multiply,
     root,
     signed,
     two_product,
     two_sum,
 )
 
-NEAR_ANGLE = 1e5
-FAR_ANGLE = 2.0**45
+
+def near_angle(f: Format) -> float:
+    return f.pick(1e5, 2.0**45)
 
 
-def is_near(x: Expr) -> Expr:
-    return magnitude(x) <= NEAR_ANGLE
+def is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= near_angle(f)
 
 
 def reduce(f: Format, x: Expr, near: bool) -> tuple[Expr, Pair]:
     """(a word with n in its low bits, r as a pair)."""
-    if f.wide:
-        return _subtract(f, select(magnitude(x) <= FAR_ANGLE, x, math.nan))
-    return _subtract(f, x) if near else _turns(x)
+    if near:
+        return _subtract(f, x)
+    return _wide_turns(x) if f.wide else _turns(x)
 
 
 def _subtract(f: Format, x: Expr) -> tuple[Expr, Pair]:
@@ -71,12 +72,59 @@ def _turns(x: Expr) -> tuple[Expr, Pair]:
     return F32.round(E.cast(n, float32))[1], (high, E.cast(r - E.cast(high, float64), float32))
 
 
-def _sine(f: Format, r: Pair) -> Pair:
+def _window(x: Expr) -> tuple[Expr, list[Expr]]:
+    """(x, four parts of 1/(2 pi) without bits that give whole turns); one or both scaled by 2^480.
+
+    From 2^(52 + 40k) on x is a multiple of 2^40k, so the bits above 2^-40k give whole turns. The parts reach
+    2^-123 turns: the nearest that any x comes to a quarter is about 2^-62.
+    """
+    table = coefficients.TURNS_64
+    rows = [table[k:k + 4] for k in range(0, len(table), 4)]
+    parts = [E.const(c, float64) for c in rows[0]]
+    for k, row in enumerate(rows[1:], 1):
+        beyond = magnitude(x) >= 2.0**(52 + 40 * k)
+        parts = [select(beyond, c, p) for c, p in zip(row, parts, strict=True)]
+    return select(magnitude(x) >= 2.0**(52 + 40 * 12), x * 2.0**-480, x), parts
+
+
+def _accumulate(sums: list[Expr], value: Expr) -> list[Expr]:
+    """An unevaluated sum with a value added, leading part first."""
+    out = []
+    for s in sums:
+        s, value = two_sum(s, value)
+        out.append(s)
+    return out
+
+
+def _fraction(x: Expr) -> Expr:
+    return x - E.call("rint", x)
+
+
+def _wide_turns(x: Expr) -> tuple[Expr, Pair]:
+    """float64's angle by x/(2 pi) mod 1 as a sum of three; x below 1/2, where products may underflow."""
+    scaled, parts = _window(x)
+    products = [two_product(scaled, part) for part in parts]
+    (p0, e0), (p1, e1), (p2, e2), (p3, _) = products
+    sums = list(two_sum(_fraction(p0), _fraction(p1)))
+    for value in _fraction(e0), _fraction(p2), e1, e2 + p3:
+        sums = _accumulate([*sums, F64.number(0.0)][:3], value)
+    turn, *rest = sums
+    whole, word = F64.round(turn, 4.0)
+    h, l = two_sum(fma(whole, -0.25, turn), rest[0])
+    again, more = F64.round(h, 4.0)  # the sums' leading part may round to the other side
+    h, l = fast_two_sum(fma(again, -0.25, h), l + rest[1])
+    high, low, _ = F64.table("HALF_PI")
+    r, e = multiply((4.0 * h, 4.0 * l), (high, low))
+    small = magnitude(x) < 0.5
+    return select(small, 0, word + more), (select(small, x, r), select(small, 0.0, e))
+
+
+def sine(f: Format, r: Pair) -> Pair:
     z = r[0] * r[0]
     return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
-def _cosine(f: Format, r: Pair) -> Pair:
+def cosine(f: Format, r: Pair) -> Pair:
     z, e = two_product(r[0], r[0])
     h, l = fast_two_sum(1.0, -0.5 * z)
     return h, fma(z * z, f.polynomial("COS", z), fma(-r[0], r[1], fma(e, -0.5, l)))
@@ -84,7 +132,7 @@ def _cosine(f: Format, r: Pair) -> Pair:
 
 def _wave(f: Format, n: Expr, r: Pair) -> Expr:
     """sin(n pi/2 + r)."""
-    (s, s_low), (c, c_low) = _sine(f, r), _cosine(f, r)
+    (s, s_low), (c, c_low) = sine(f, r), cosine(f, r)
     even = E.eq(n & 1, 0)
     value = select(even, s, c) + select(even, s_low, c_low)
     return f.of_bits(f.bits(value) ^ ((n & 2) << (f.width - 2)))
@@ -103,7 +151,10 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """sin/cos, or -cos/sin in the odd quadrants."""
     n, r = reduce(f, x, near)
-    s, c = fast_two_sum(*_sine(f, r)), fast_two_sum(*_cosine(f, r))
+    _, lost = two_product(r[0], r[0])
+    high, low = sine(f, r)
+    s = fast_two_sum(high, fma(r[0] * lost, -1.0 / 6.0, low))  # the square's rounding error tells here
+    c = fast_two_sum(*cosine(f, r))
     odd = E.eq(n & 1, 1)
     q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
                      (select(odd, s[0], c[0]), select(odd, s[1], c[1])))
@@ -145,7 +196,8 @@ def acos(f: Format, x: Expr) -> Expr:
 def _arc_tangent(f: Format, q: Pair, over: Expr) -> Pair:
     """atan(q) as a pair, or pi/2 - atan(q) where `over`; for 0 <= q <= 1."""
     h, l = q
-    z = h * h
+    z, e = two_product(h, h)
+    l = fma(h * e, -0.14, l)  # the slope of atan(h)/h by z at 1, where the square's rounding error tells
     t = fma(h * z, f.polynomial("ATAN", z), fma(z * l, -0.5, l))
     high, low, _ = f.table("HALF_PI")
     b, c = fast_two_sum(select(over, f.number(high), 0.0), select(over, -h, h))
@@ -170,6 +222,8 @@ def atan2(f: Format, y: Expr, x: Expr) -> Expr:
     edge = E.eq(large, 0.0) | E.eq(large, math.inf)
     small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small)
     large = select(edge, 1.0, large)
+    scale = select(large < f.pick(2.0**-64, 2.0**-800), f.number(f.pick(2.0**64, 2.0**200)), 1.0)
+    small, large = small * scale, large * scale  # so that the quotient's correction does not underflow
     q = small / large
     h, l = _arc_tangent(f, (q, fma(-q, large, small) / large), over)
     left = f.bits(x) >= f.sign

@@ -1,0 +1,434 @@
+"""Convolution over any number of spatial axes, channels last, and its two gradients.
+
+The three records are bilinear in their operands, and each is a gradient of the other two, so that
+derivatives of every order stay among them. They keep their identity through the graph passes (`late`);
+what they expand to is products of matrices whose rows are windows:
+
+    convolution               patches(x) @ filters
+    convolution_input_grad    fold(g @ filters^T)
+    convolution_filter_grad   patches(x)^T @ g
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir import dims as D
+from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dtypes import DType, float16, int32
+from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ops.joining import pad
+from graphflow.compiler.ops.linalg import matmul
+from graphflow.compiler.ops.reductions import reduce_sum
+from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
+from graphflow.compiler.ops.samples import Sample
+from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.windows import (
+    Slide,
+    check_geometry,
+    covering,
+    cropped,
+    fold_windows,
+    kernel_axes,
+    number,
+    pad_array,
+    padded_zeros,
+    parts,
+    slides,
+    window_counts,
+    windows,
+)
+
+_GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
+_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
+_FEW_CHANNELS = 16  # less than a vector
+
+
+# Types
+
+def _check(op: Operation, **ranks: int) -> DType:
+    """One number dtype; so many axes besides the spatial ones; attributes that fit them."""
+    check_kind(op, "number")
+    spatial = len(op.strides) if isinstance(op.strides, tuple) else 0
+    check_geometry(op, spatial)
+    for name, extra in ranks.items():
+        rank = getattr(op, name).type.rank
+        if rank is not None and rank != spatial + extra:
+            raise shape_error(op,
+                              f"(C1): {name} must have rank {spatial + extra}, for {spatial} spatial axes")
+    if not isinstance(op.groups, int) or op.groups < 1:
+        raise shape_error(op, f"(C6): groups must be a number of 1 or more, not {op.groups}")
+    return same_dtype(op)
+
+
+def _dims(t: Tensor, rank: int) -> Any:
+    """The dims, unknown ones where the rank is."""
+    return (None,) * rank if t.type.dims is None else t.type.dims
+
+
+def _channels(op: Operation, wide: Dim | None, narrow: Dim | None, out: Dim | None) -> Dim | None:
+    """in == filters' in * groups, and out is a multiple of groups; gives in."""
+    for value in (narrow, out) if op.groups > 1 else ():
+        op.graph.rules.decide(value)
+    try:
+        if isinstance(out, int) and out % op.groups:
+            raise ValueError
+        return op.graph.rules.equal(wide, None if narrow is None else narrow * op.groups)
+    except ValueError:
+        groups = f" in {op.groups} groups, and out is {out}" if op.groups > 1 else ""
+        raise shape_error(op, f"(C2): there are {wide} input channels, but the filters take {narrow}{groups}",
+                          _layout_hint(op, narrow)) from None
+
+
+def _layout_hint(op: Operation, narrow: Dim | None) -> str:
+    dims = op.operands[0].type.dims
+    if dims is not None and len(dims) > 2 and dims[1] == narrow:
+        return 'these are the channels of axis 1: data_format="NCHW" would fit'
+    return "filters are [spatial..., in, out]"
+
+
+def _convolution_type(op: Operation) -> TensorType:
+    dtype = _check(op, x=2, filters=2)
+    rank = len(op.strides)
+    x, filters = _dims(op.x, 2 + rank), _dims(op.filters, 2 + rank)
+    _decide(op, filters[:rank])
+    _channels(op, x[-1], filters[-2], filters[-1])
+    return TensorType(dtype, (x[0], *window_counts(op, x[1:-1], filters[:rank]), filters[-1]))
+
+
+def _decide(op: Operation, size: Any) -> None:
+    """The extents of a window are numbers of the program: its loops over them are laid out by them."""
+    for d in size:
+        op.graph.rules.decide(d)
+
+
+def _input_grad_type(op: Operation) -> TensorType:
+    dtype = _check(op, g=2, filters=2)
+    rank = len(op.strides)
+    g, filters, shape = _dims(op.g, 2 + rank), _dims(op.filters, 2 + rank), _shape_attr(op, rank)
+    _decide(op, filters[:rank])
+    _must_give(op, g, (g[0], *window_counts(op, shape, filters[:rank]), filters[-1]))
+    narrow = filters[-2]
+    return TensorType(dtype, (g[0], *shape, None if narrow is None else narrow * op.groups))
+
+
+def _filter_grad_type(op: Operation) -> TensorType:
+    dtype = _check(op, x=2, g=2)
+    rank = len(op.strides)
+    x, g, shape = _dims(op.x, 2 + rank), _dims(op.g, 2 + rank), _shape_attr(op, rank)
+    _decide(op, shape)
+    _must_give(op, g, (x[0], *window_counts(op, x[1:-1], shape), g[-1]))
+    if op.groups > 1:
+        _decide(op, (x[-1], g[-1]))
+    wide = x[-1]
+    if isinstance(wide, int) and wide % op.groups:
+        _channels(op, wide, None, g[-1])
+        raise shape_error(op, f"(C2): {wide} input channels are not {op.groups} groups")
+    return TensorType(dtype, (*shape, None if wide is None else wide // op.groups, g[-1]))
+
+
+def _must_give(op: Operation, g: Any, wanted: Any) -> None:
+    """g is of the shape that the convolution it comes from gives."""
+    try:
+        for d, w in zip(g, wanted, strict=True):
+            op.graph.rules.equal(d, w)
+    except ValueError:
+        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {list(wanted)}, "
+                              f"but g is {list(g)}") from None
+
+
+def _shape_attr(op: Operation, rank: int) -> Any:
+    shape = open_dims(op.shape)
+    if len(shape) != rank:
+        raise shape_error(op, f"(C1): shape {list(op.shape)} must hold {rank} spatial dims")
+    return shape
+
+
+# numpy: one element of the filters at a time
+
+def _grouped(x: Any, groups: int) -> Any:
+    """[..., c] -> [groups, rows, c / groups]"""
+    return np.moveaxis(x.reshape(-1, groups, x.shape[-1] // groups), 1, 0)
+
+
+def _ungrouped(x: Any, dims: Any) -> Any:
+    return np.moveaxis(x, 0, 1).reshape(*dims, x.shape[0] * x.shape[2])
+
+
+def _computing(*arrays: Any) -> Any:
+    """Half types are summed as float32."""
+    half = arrays[0].dtype.itemsize == 2 and arrays[0].dtype.kind not in "iu"
+    return [a.astype(np.float32) if half else a for a in arrays]
+
+
+def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
+    x, filters = _computing(x, filters)
+    found = slides(x.shape[1:-1], filters.shape[:-2], attrs)
+    dims = (x.shape[0], *(number(s.count) for s in found))
+    padded, result = pad_array(x, found), np.zeros((*dims, filters.shape[-1]), x.dtype)
+    if result.size and x.size:
+        for u, cut in parts(found):
+            result += _ungrouped(_grouped(padded[cut], groups) @ _grouped(filters[u], groups), dims)
+    return result
+
+
+def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+    g, filters = _computing(g, filters)
+    found = slides(shape, filters.shape[:-2], attrs)
+    result = padded_zeros(g.shape[0], found, filters.shape[-2] * groups, g.dtype)
+    if result.size and g.size:
+        for u, cut in parts(found):
+            back = np.swapaxes(_grouped(filters[u], groups), 1, 2)
+            result[cut] += _ungrouped(_grouped(g, groups) @ back, g.shape[:-1])
+    return cropped(result, found)
+
+
+def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+    x, g = _computing(x, g)
+    found = slides(x.shape[1:-1], shape, attrs)
+    result = np.zeros((*shape, x.shape[-1] // groups, g.shape[-1]), x.dtype)
+    padded = pad_array(x, found)
+    if result.size and g.size:
+        for u, cut in parts(found):
+            rows = np.swapaxes(_grouped(padded[cut], groups), 1, 2)
+            result[u] = _ungrouped(rows @ _grouped(g, groups), result.shape[-2:-1])
+    return result
+
+
+# As products of matrices. With groups there is a matrix for each, in front.
+
+def _split(t: Tensor, groups: int, rows: int) -> Tensor:
+    """The first `rows` axes as one, the rest as another: [rows, columns], or [groups, rows, columns].
+
+    The groups are a part of the last axis.
+    """
+    dims = t.type.known_dims
+    if groups > 1:
+        part = _part(dims[-1], groups)
+        t = reshape(t, shape=(*dims[:-1], groups, part))
+        rank = len(dims) + 1
+        t = transpose(t, perm=(rank - 2, *range(rank - 2), rank - 1))
+        dims = (*dims[:-1], part)
+    sides = (D.product(dims[:rows]), D.product(dims[rows:]))
+    result: Tensor = reshape(t, shape=sides if groups == 1 else (groups, *sides))
+    return result
+
+
+def _part(channels: Dim, groups: int) -> Dim:
+    return channels // groups
+
+
+def _joined(t: Tensor, groups: int, dims: Any) -> Tensor:
+    """From matrices back to dims: the inverse of `_split`."""
+    if groups == 1:
+        result: Tensor = reshape(t, shape=dims)
+        return result
+    t = reshape(t, shape=(groups, *dims[:-1], _part(dims[-1], groups)))
+    rank = len(dims)
+    result = reshape(transpose(t, perm=(*range(1, rank), 0, rank)), shape=dims)
+    return result
+
+
+def _is_pointwise(op: Operation, size: Any) -> bool:
+    """Whether windows are the elements themselves: 1x1 filters that step by one."""
+    return (all(d == 1 for d in (*size, *op.strides))
+            and (isinstance(op.padding, str) or not any(map(any, op.padding))))
+
+
+def _patches(op: Operation, x: Tensor, size: Any) -> Tensor:
+    """A row for each window: [rows, window elements and channels]."""
+    if _is_pointwise(op, size):
+        return _split(x, op.groups, len(size) + 1)
+    attrs, channels = {"size": size, **_window_attrs(op)}, x.type.known_dims[-1]
+    if isinstance(channels, int) and channels < _FEW_CHANNELS:
+        x, attrs["padding"] = _padded(x, slides(x.type.known_dims[1:-1], size, attrs)), "VALID"
+    return _split(windows(x, **attrs), op.groups, len(size) + 1)
+
+
+def _padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
+    """x with zeros around: a row of a window is then one run in memory, with no tests for the edge in it."""
+    if not any(s.padded for s in found):
+        return x
+    result: Tensor = pad(x, paddings=((0, 0), *((s.before, s.after) for s in found), (0, 0)))
+    return result
+
+
+def _window_attrs(op: Operation) -> dict[str, Any]:
+    return {key: op.attrs[key] for key in ("strides", "padding", "dilations")}
+
+
+def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
+    rank = filters.type.rank
+    assert rank is not None
+    return _split(filters, groups, rank - 1)
+
+
+def _convolution(op: Operation) -> Tensor:
+    rank = len(op.strides)
+    if _is_depthwise(op, op.filters.type):
+        return _depthwise(op)
+    rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
+    return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
+
+
+def _input_grad(op: Operation) -> Tensor:
+    rank, out = len(op.strides), op.out.type.known_dims
+    size = op.filters.type.known_dims[:rank]
+    if _is_depthwise(op, op.filters.type):
+        return _depthwise_input_grad(op)
+    rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
+    if _is_pointwise(op, size):
+        return _joined(rows, op.groups, out)
+    counts = op.g.type.known_dims[1:-1]
+    found = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
+    result: Tensor = fold_windows(found, size=size, shape=out[1:-1], **_window_attrs(op))
+    return result
+
+
+def _filter_grad(op: Operation) -> Tensor:
+    out = op.out.type.known_dims
+    if _is_depthwise(op, op.out.type):
+        return _depthwise_filter_grad(op)
+    rows = _patches(op, op.x, out[:-2])
+    product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)
+    return _joined(product, op.groups, out)
+
+
+# Depthwise: each input channel has filters of its own, so that there is a sum over the window, and no product
+
+def _is_depthwise(op: Operation, filters: TensorType) -> bool:
+    return bool(op.groups > 1 and filters.known_dims[-2] == 1)
+
+
+def _by_channel(t: Tensor, groups: int) -> Tensor:
+    """[..., groups * m] -> [..., groups, m]; no change where m is 1."""
+    dims = t.type.known_dims
+    if dims[-1] == groups:
+        return t
+    result: Tensor = reshape(t, shape=(*dims[:-1], groups, _part(dims[-1], groups)))
+    return result
+
+
+def _depthwise(op: Operation) -> Tensor:
+    """sum over the window of x's windows times the filters, channels last"""
+    rank, out = len(op.strides), op.out.type.known_dims
+    size = op.filters.type.known_dims[:rank]
+    found = windows(op.x, size=size, **_window_attrs(op))
+    filters = reshape(op.filters, shape=(*size, out[-1]))
+    if out[-1] != op.groups:
+        found = reshape(found, shape=(*found.type.known_dims, 1))
+    total = reduce_sum(found * _by_channel(filters, op.groups), axis=tuple(range(1 + rank, 1 + 2 * rank)))
+    result: Tensor = reshape(total, shape=out)
+    return result
+
+
+def _depthwise_input_grad(op: Operation) -> Tensor:
+    rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
+    size = op.filters.type.known_dims[:rank]
+    found = covering(op.g, size=size, shape=out[1:-1], by_element=True, **_window_attrs(op))
+    filters = _by_channel(reshape(op.filters, shape=(*size, dims[-1])), op.groups)
+    many = (2 * rank + 2,) if dims[-1] != op.groups else ()
+    result: Tensor = reduce_sum(_by_channel(found, op.groups) * filters, axis=(*kernel_axes(rank), *many))
+    return result
+
+
+def _depthwise_filter_grad(op: Operation) -> Tensor:
+    rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
+    found = windows(op.x, size=out[:rank], **_window_attrs(op))
+    g = reshape(op.g, shape=(*dims[:-1], *(1,) * rank, dims[-1]))
+    if dims[-1] != op.groups:
+        found = reshape(found, shape=(*found.type.known_dims, 1))
+    total = reduce_sum(found * _by_channel(g, op.groups), axis=tuple(range(rank + 1)))
+    result: Tensor = reshape(total, shape=out)
+    return result
+
+
+# The records
+
+def _geometry(op: Operation) -> dict[str, Any]:
+    return {key: op.attrs[key] for key in _GEOMETRY}
+
+
+def _spatial(t: Tensor, start: int, stop: int) -> tuple[Dim, ...]:
+    return tuple(dim_of(t, k) for k in range(start, stop))
+
+
+def _input_grad_of(op: Operation, g: Tensor, filters: Tensor, x: Tensor) -> Tensor:
+    result: Tensor = convolution_input_grad(g, filters, shape=_spatial(x, 1, len(op.strides) + 1),
+                                            **_geometry(op))
+    return result
+
+
+def _filter_grad_of(op: Operation, x: Tensor, g: Tensor, filters: Tensor) -> Tensor:
+    result: Tensor = convolution_filter_grad(x, g, shape=_spatial(filters, 0, len(op.strides)),
+                                             **_geometry(op))
+    return result
+
+
+def _call(op: Operation, x: Tensor, filters: Tensor) -> Tensor:
+    result: Tensor = convolution(x, filters, **_geometry(op))
+    return result
+
+
+_CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, padding, dilations, groups
+    ((2, 5, 6, 3), (3, 3, 3, 4), (1, 1), "VALID", (1, 1), 1), ((1, 6, 5, 2), (3, 2, 2, 3), (2, 2), "SAME",
+                                                               (1, 1), 1),
+    ((2, 4, 3, 5), (1, 1, 5, 2), (1, 1), "SAME", (1, 1), 1), ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID",
+                                                              (1, 1), 1),
+    ((1, 7, 7, 2), (3, 3, 2, 2), (1, 1), "SAME", (2, 3), 1), ((1, 6, 6, 1), (2, 3, 1, 2), (2, 1), ((1, 0),
+                                                                                                   (2,
+                                                                                                    1)),
+                                                              (1, 2), 1),
+    ((2, 7, 2), (3, 2, 3), (2,), "SAME", (1,), 1), ((1, 3, 4, 3, 2), (2, 2, 2, 2, 2), (1, 2, 1), "SAME",
+                                                    (1, 1, 1), 1),
+    ((1, 4, 4, 6), (2, 2, 3, 4), (1, 1), "SAME", (1, 1), 2), ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME",
+                                                              (1, 1), 3),
+    ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2), ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1),
+                                                               "SAME", (1, 1), 18),
+    ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1), ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME",
+                                                              (1, 1), 1),
+    ((1, 3, 3, 2), (2, 2, 2, 0), (1, 1), "SAME", (1, 1), 1))
+
+
+def _samples(make: Any) -> tuple[Sample, ...]:
+    """One per case; `make(x, filters, out)` gives the operands, and the shape attribute or None."""
+    found = []
+    for x, filters, strides, padding, dilations, groups in _CASES:
+        attrs = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+        counts = [number(s.count) for s in slides(x[1:-1], filters[:-2], attrs)]
+        operands, shape = make(x, filters, (x[0], *counts, filters[-1]))
+        found.append(Sample(operands, attrs if shape is None else {**attrs, "shape": shape}))
+    return tuple(found)
+
+
+convolution: OpDef = OpDef(
+    "convolution", "x filters", infer=_convolution_type, attrs=_GEOMETRY, expand=_convolution, late=True,
+    numpy=_convolution_numpy, tf_name="Conv2D",
+    grad=lambda op, g: (_input_grad_of(op, g, op.filters, op.x), _filter_grad_of(op, op.x, g, op.filters)),
+    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation - before.., c] * filters[u.., c, o], "
+        "channels in and out being cut into `groups`: filters are [spatial..., in / groups, out].",
+    samples=(*_samples(lambda x, filters, out: ((x, filters), None)),
+             Sample(((1, 4, 4, 2), (2, 2, 2, 3)), {"strides": (1, 1), "dilations": (1, 1)}, dtype=int32,
+                    smooth=False),
+             Sample(((1, 4, 4, 2), (2, 2, 2, 3)), {"strides": (1, 1), "dilations": (1, 1)}, dtype=float16,
+                    smooth=False)))
+
+convolution_input_grad: OpDef = OpDef(
+    "convolution_input_grad", "g filters", infer=_input_grad_type, attrs=_BACK, dim_attrs=("shape",),
+    expand=_input_grad, late=True, numpy=_input_grad_numpy, tf_name="Conv2DBackpropInput",
+    grad=lambda op, r: (_call(op, r, op.filters), _filter_grad_of(op, r, op.g, op.filters)),
+    doc="The gradient of `convolution` to x, of the spatial dims `shape`; a transposed convolution.",
+    samples=_samples(lambda x, filters, out: ((out, filters), x[1:-1])))
+
+convolution_filter_grad: OpDef = OpDef(
+    "convolution_filter_grad", "x g", infer=_filter_grad_type, attrs=_BACK, dim_attrs=("shape",),
+    expand=_filter_grad, late=True, numpy=_filter_grad_numpy, tf_name="Conv2DBackpropFilter",
+    grad=lambda op, r: (_input_grad_of(op, op.g, r, op.x), _call(op, op.x, r)),
+    doc="The gradient of `convolution` to its filters, of the spatial dims `shape`.",
+    samples=_samples(lambda x, filters, out: ((x, out), filters[:-2])))

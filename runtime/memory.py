@@ -1,0 +1,89 @@
+"""Memory for results: a large array that a caller lets go of serves a later run, its pages already in place.
+
+Fresh pages cost more than most kernels: the system hands them out one by one, each filled with zeros.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+from graphflow.runtime.variables import aligned_empty
+
+Array = np.ndarray[Any, Any]
+RECYCLED_FROM = 1 << 18        # bytes: below, the allocator reuses pages by itself
+MOST_FREE = 1 << 28            # bytes kept for later runs
+_PAGE = 4096
+
+
+@functools.lru_cache(maxsize=64)
+def _lease_of(size: int) -> Any:
+    """The type of what holds a block while any array looks into it: numpy keeps it as their `base`.
+
+    A ctypes array, because numpy would go past a base that is an array of its own to that one's base.
+    """
+    class Lease(ctypes.c_char * size):  # type: ignore[misc]
+        block: Array
+
+        def __del__(self) -> None:
+            _blocks.give_back(self.block)
+
+    return Lease
+
+
+class _Blocks:
+    """Blocks of whole pages that nobody uses, by size; when they are too many the longest unused goes."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[Array]] = {}
+        self._bytes = 0
+        self._lock = threading.RLock()  # a collection may end a lease while the lock is held
+
+    def take(self, size: int) -> Array:
+        with self._lock:
+            blocks = self._free.get(size)
+            if blocks:
+                self._bytes -= size
+                return blocks.pop()
+        return aligned_empty((size,), np.dtype(np.uint8))
+
+    def give_back(self, block: Array) -> None:
+        size = block.size
+        if size > MOST_FREE:
+            return
+        with self._lock:
+            blocks = self._free.pop(size, [])
+            blocks.append(block)
+            self._free[size] = blocks  # now the last of the dict
+            self._bytes += size
+            while self._bytes > MOST_FREE:
+                oldest = next(iter(self._free))
+                if not self._free[oldest]:
+                    del self._free[oldest]
+                    continue
+                self._free[oldest].pop()
+                self._bytes -= oldest
+
+
+_blocks = _Blocks()
+
+
+def is_large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    return math.prod(shape) * dtype.itemsize >= RECYCLED_FROM
+
+
+def result_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of the caller's own, without values."""
+    if not is_large(shape, dtype):
+        return np.empty(shape, dtype)
+    pages = -(-math.prod(shape) * dtype.itemsize // _PAGE) * _PAGE
+    block = _blocks.take(pages)
+    lease = _lease_of(pages).from_address(block.ctypes.data)
+    lease.block = block
+    result: Array = np.ndarray(shape, dtype, lease)
+    return result

@@ -1,0 +1,44 @@
+"""Memory of results: the caller's own while anything looks into it, and used again afterwards."""
+
+import gc
+
+import numpy as np
+
+import graphflow as tf
+from graphflow.runtime import memory
+
+SHAPE = (600, 500)
+
+
+def test_a_result_is_the_callers_own_while_any_view_of_it_lives():
+    first = memory.result_array(SHAPE, np.dtype(np.float32))
+    address = first.ctypes.data
+    first[:] = 7
+    views = [first[3:].T, np.frombuffer(memoryview(first), np.float32)]
+    del first
+    second = memory.result_array(SHAPE, np.dtype(np.float32))
+    assert second.ctypes.data != address
+    second[:] = 1
+    assert all((v == 7).all() for v in views)
+    del views, second
+    gc.collect()
+    addresses = {memory.result_array(SHAPE, np.dtype(np.float32)).ctypes.data for _ in range(3)}
+    assert len(addresses) == 1
+
+
+def test_what_is_kept_for_later_runs_is_bounded():
+    blocks = memory._Blocks()
+    for k in range(100):
+        blocks.give_back(np.empty(memory.MOST_FREE // 16 + 4096 * k, np.uint8))
+    kept = sum(b.size for of_size in blocks._free.values() for b in of_size)
+    assert kept == blocks._bytes <= memory.MOST_FREE
+
+
+def test_runs_do_not_share_results():
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.float32, SHAPE)
+        y = x + 1.0
+        results = [sess.run(y, {x: np.full(SHAPE, k, np.float32)}) for k in range(4)]
+        assert [float(r.min()) for r in results] == [float(r.max()) for r in results] == [1, 2, 3, 4]
+        results[0][:] = 9
+        assert float(sess.run(y, {x: np.zeros(SHAPE, np.float32)}).max()) == 1
