@@ -16,6 +16,7 @@ from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, dims_of_node, linear
+from graphflow.compiler.passes.split_while import split_while
 
 MOST_OPERATIONS = 400  # in the body; a longer one runs as kernels of its own
 
@@ -102,7 +103,9 @@ class _Builder:
                   if t.type.size == 1]
         finals = self._loop(op, starts)
         scalars = [results[k] for k in range(op.count) if k not in arrays]
-        body = self.levels[0]
+        *body, loop = self.levels[0]
+        assert isinstance(loop, While)
+        body += split_while(loop, self.memory)
         body += [Store(self.memory.name(t, write=True), 0, v) for t, v in zip(scalars, finals, strict=True)]
         of = self.memory.grouping.memory_of
         return Launch(self.memory.nest(body), tuple(self.memory.names), tuple(results), "while",
