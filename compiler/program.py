@@ -17,11 +17,16 @@ from graphflow.compiler.loops.nest import LoopNest
 
 @dataclass(frozen=True)
 class Symbol:
-    """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed."""
+    """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
+
+    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail when
+          it was too low
+    """
 
     feed: int
     axis: int | None = None
     element: int | None = None
+    room: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,13 @@ from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
 _ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
+FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
 _UNLOCK_ABOVE = 4 * LEAST_PART  # below, letting other threads in costs more than it gives
 
 
 def symbol_value(s: Symbol, feeds: Sequence[Array]) -> int:
+    if s.room:
+        return FIRST_ROOM
     feed = feeds[s.feed]
     return int(feed.shape[s.axis]) if s.axis is not None else int(feed.flat[s.element or 0])
 
@@ -69,6 +72,7 @@ class Plan:
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
+        self.more_room: Callable[[Atom, int, Sequence[Array]], list[Any]] | None = None
         self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         if min(min(self._sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
@@ -100,7 +104,7 @@ class Plan:
             slot.key[:] = self.next_key()
         outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
         if self.call(slot.frame, *arrays, *outputs) is not None:
-            raise self.error(slot)
+            return self.failed(slot, arrays)
         if slot.first_writes:
             for v in slot.first_writes:
                 self.store.mark_initialized(v)
@@ -126,7 +130,7 @@ class Plan:
                 self.bind(slot)
             output = empty(shape, dtype)
             if call(slot.frame, *arrays, output) is not None:
-                raise self.error(slot)
+                return self.failed(slot, arrays)
             free.append(slot)
             return [output]
 
@@ -167,11 +171,14 @@ class Plan:
         slot.version = store.version
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
 
-    def error(self, slot: Slot) -> InvalidArgumentError:
-        """What the frame says went wrong."""
+    def failed(self, slot: Slot, arrays: Sequence[Array]) -> list[Any]:
+        """Raise what the frame says went wrong; or run again with more room, where that is all."""
         check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
         where = self.program.checks[check - 1]
-        return InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
+        room = next((a for a, s in self.program.symbols.items() if where in s.room), None)
+        if room is not None and self.more_room is not None:
+            return self.more_room(room, 2 * extent, arrays)
+        raise InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
 
 
 class _Blocks:

@@ -10,7 +10,7 @@ from control_suite import check_slope, run
 
 import graphflow as tf
 from graphflow.compiler import oracle
-from graphflow.compiler.errors import DTypeError, GraphError, ShapeError, UnsupportedError
+from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
 
 Pair = collections.namedtuple("Pair", "a b")
 
@@ -268,6 +268,36 @@ def test_gradient_of_a_trip_count_unknown_before():
     check_slope(y, x, 1.7)
 
 
+@pytest.mark.parametrize("at, trips", [(1.5, 9), (1.001, 3913)])
+def test_gradient_without_a_limit_of_the_trips(at, trips):
+    """The run starts again with more room when there are more iterations than it was made for."""
+    x = tf.placeholder(tf.float64, [])
+    i, y = tf.while_loop(lambda i, y: y < 50.0, lambda i, y: [i + 1, y * x], [0, x])
+    slopes = tf.gradients(y, x)
+    sess = tf.Session()
+    for _ in range(2):
+        count, value, slope = sess.run([i, y, *slopes], {x: at})
+        assert count == trips
+        assert value == pytest.approx(at ** (trips + 1), rel=1e-9)
+        assert slope == pytest.approx((trips + 1) * at ** trips, rel=1e-9)
+
+
+def test_second_order_without_a_limit_with_vectors_and_a_variable():
+    x = tf.placeholder(tf.float64, [3])
+    v = tf.Variable(1.0, dtype=tf.float64)
+    y = tf.while_loop(lambda y: tf.reduce_sum(y) < 50.0, lambda y: y * x * v + 0.1, [x])
+    first, = tf.gradients(tf.reduce_sum(y), x)
+    second, = tf.gradients(tf.reduce_sum(first * first), x)
+    values = run([y, first, second, *tf.gradients(tf.reduce_sum(y), v)], {x: [1.1, 1.2, 0.9]})
+    z = x
+    while tf.Session().run(tf.reduce_sum(z), {x: [1.1, 1.2, 0.9]}) < 50.0:
+        z = z * x + 0.1
+    first, = tf.gradients(tf.reduce_sum(z), x)
+    expected = run([z, first, *tf.gradients(tf.reduce_sum(first * first), x)], {x: [1.1, 1.2, 0.9]})
+    for a, b in zip(values, expected, strict=False):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
 def test_gradient_inside_the_body():
     """Gradient descent in the graph, and its derivative by the step."""
     step = tf.placeholder(tf.float64, [])
@@ -315,13 +345,6 @@ def test_inner_tensors_cannot_be_fetched():
     tf.while_loop(lambda i: i < 3, lambda i: inner.append(i * 2) or i + 1, [0])
     with pytest.raises(GraphError, match="only inside a loop"):
         tf.Session().run(inner[0])
-
-
-def test_gradient_without_a_limit_says_what_to_do():
-    x = tf.placeholder(tf.float32, [])
-    y = tf.while_loop(lambda y: y < 50.0, lambda y: y * x, [x])
-    with pytest.raises(UnsupportedError, match="maximum_iterations"):
-        tf.Session().run(tf.gradients(y, x), {x: 2.0})
 
 
 def test_an_index_out_of_range_in_a_loop():

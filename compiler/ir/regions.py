@@ -119,12 +119,13 @@ def _input(graph: Graph, t: Tensor) -> Tensor:
     return new
 
 
-def inline(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
+def inline(graph: Graph, values: Sequence[Tensor], target: Graph | None = None) -> list[Tensor]:
     """Add what a subgraph computes to the graph of `values`, which take the place of its inputs."""
     mapping: Mapped = dict(zip(graph.inputs, values, strict=True))
-    target = values[0].graph
+    target = target or values[0].graph
+    entries = {t.op for t in graph.inputs}
     for op in ancestors(graph.outputs, stop=graph.inputs):
-        if op in {t.op for t in graph.inputs}:
+        if op in entries:
             continue
         operands, attrs = tuple(mapping[t] for t in op.operands), mapped_attrs(op, mapping)
         new = target.create(op.opdef, operands, attrs, op.name.rpartition("/")[2], op.source)

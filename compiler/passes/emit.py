@@ -52,9 +52,9 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
-    extents = () if launch.kind == "while" else deepest_extents(nest.body)  # a loop's are known as it runs
-    return Call(function, nest, buffers, nest.symbols, check, names, len(launch.members), launch.kind, extents,
-                work_each(nest.body))
+    extents = () if launch.kind == "while" else deepest_extents(nest.body)  # of a while known as it runs
+    return Call(function, nest, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
+                extents, work_each(nest.body))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

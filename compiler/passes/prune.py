@@ -261,6 +261,18 @@ class Pruner:
         writes.append((self.own_bit[op], value))
         return value
 
+    def new_room(self) -> Poly:
+        """A number of rows that the run guesses."""
+        room = sym(f"room{len(self.symbols)}")
+        (a,) = atoms_of(room)
+        self.symbols[a] = Symbol(-1)
+        return room
+
+    def fill_room(self, room: Poly, checks: tuple[str, ...]) -> None:
+        """Note what fails when the guess was too low."""
+        (a,) = atoms_of(room)
+        self.symbols[a] = Symbol(-1, room=checks)
+
     def note_write(self, op: Operation, v: VariableHandle, value: Tensor) -> None:
         self.written.setdefault(v, []).append((self.own_bit[op], value))
 

@@ -107,7 +107,9 @@ class _Loop(_Region):
         counts = bool(asked) or op.outputs[-1] in self.pruner.wanted
         most = self._most_trips(test.graph, body.graph) if counts else None
         counter = self._counter(test.graph, body.graph) if counts else 0
-        kept = self._keep(test.graph, body.graph, [rows[k] for k in asked], counter, most) if asked else []
+        kept: list[int] = []
+        if asked:
+            kept, most = self._keep(test.graph, body.graph, [rows[k] for k in asked], counter, most)
         operands = (*self.leading, *self.extra, *self.captured)
         attrs = {"cond": test.graph, "body": body.graph, "count": len(self.leading) + len(self.extra),
                  "history": False}
@@ -156,21 +158,26 @@ class _Loop(_Region):
         return len(self.leading) + len(self.extra) - 1
 
     def _keep(self, test: Graph, body: Graph, rows: Sequence[Tensor], counter: int,
-              most: Dim | None) -> list[int]:
-        """Add a variable with a row per iteration for each of these values; gives their numbers."""
-        if most is None:
-            raise UnsupportedError(
-                f"the gradient of {self.op.location} keeps values of each iteration, but the number of "
-                f"iterations has no limit that is known when the loop starts\n"
-                f"hint: pass maximum_iterations to tf.while_loop")
+              most: Dim | None) -> tuple[list[int], Dim]:
+        """Add a variable with a row per iteration for each of these values; gives their numbers.
+
+        Where no limit of the iterations is known, the run starts again with more room when there are too many.
+        """
+        room = self.pruner.new_room() if most is None else None
+        most = most if room is None else room
+        assert most is not None
         first = len(self.leading) + len(self.extra)
         with self.pruner.graph.as_default():
             starts = [blank(dtype=t.dtype, dims=(most, *t.type.known_dims)) for t in rows]
         entries = self._add(starts, test, body)
         with body.as_default():
-            body.outputs += [row_store(e, body.inputs[counter], t, checked=False)
-                             for e, t in zip(entries, rows, strict=True)]
-        return list(range(first, first + len(rows)))
+            stored = [row_store(e, body.inputs[counter], t, checked=room is not None,
+                                name=f"{self.op.name}/rows{len(self.pruner.symbols)}")
+                      for e, t in zip(entries, rows, strict=True)]
+        body.outputs += stored
+        if room is not None:
+            self.pruner.fill_room(room, tuple(t.op.location for t in stored))
+        return list(range(first, first + len(rows))), most
 
     def _add(self, starts: Sequence[Tensor], test: Graph, body: Graph) -> list[Tensor]:
         """New loop variables; gives their entries in the body."""

@@ -1,4 +1,4 @@
-"""What a loop computes in each iteration from its counter and memory alone is computed before it, in vectors."""
+"""What a loop computes in each iteration from its counter and memory alone is computed before, in vectors."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ class _Splitter:
         used = [e for s in self.loop.body if not isinstance(s, Let) or s.name in varying
                 for e in ([s.value] if isinstance(s, (Let, Store)) else [])]
         used += [v.following for v in self.loop.variables]
-        names = dict.fromkeys(n.attr for e in used for n in E.walk(e) if n.op == "temp" and n.attr in self.ready)
-        return [n for n in names if n not in self.dims and self._total(n) >= _COSTLY]
+        names = dict.fromkeys(n.attr for e in used for n in E.walk(e) if n.op == "temp")
+        return [n for n in names if n in self.ready and n not in self.dims and self._total(n) >= _COSTLY]
 
     def _total(self, name: str) -> int:
         return sum(self.cost[n] for n in self._closure([name]))

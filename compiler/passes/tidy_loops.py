@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import subgraphs
+from graphflow.compiler.ir.regions import inline, subgraphs
 from graphflow.compiler.ir.rewrite import ancestors, rebuild
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.forms import Pointwise
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.logic import where_v2
 
+_LITTLE_WORK = 40
 _SMALL = 16  # elements: such a constant is cheaper to have inside than to pass
 
 
@@ -19,6 +22,7 @@ def tidy_loops(graph: Graph) -> Graph:
 
     Example:  %1, %2, %3 = while_loop(0, x, y, ...) whose body gives (i + 1, x, y * x), and %3 alone is used
     -->       %1, %3 = while_loop(0, y, ..., x) with x captured
+    A conditional of cheap scalars becomes a selection.
     """
     used = {t for op in graph.operations for t in op.operands} | {*graph.outputs, *graph.updates.values()}
 
@@ -27,6 +31,8 @@ def tidy_loops(graph: Graph) -> Graph:
             return None
         if op.opdef is while_loop:
             return _tidy_while(new, op, operands, used)
+        if _is_cheap(op):
+            return _selected(op, operands)
         inner = [_Inner(g, list(g.outputs), list(range(len(g.inputs)))) for g in subgraphs(op)]
         kept, graphs = _tidy_captures(inner, operands, 1, 0)
         attrs = dict(op.attrs, **dict(zip(op.opdef.regions, graphs, strict=True)))
@@ -35,6 +41,22 @@ def tidy_loops(graph: Graph) -> Graph:
     if not any(op.opdef.regions for op in graph.operations):
         return graph
     return rebuild(graph, rule)
+
+
+def _is_cheap(op: Operation) -> bool:
+    """Whether both branches are a little arithmetic on scalars, which cannot fail: a branch would cost more."""
+    inside = [o for g in subgraphs(op) for o in g.operations if o.opdef.effect != "input"]
+    small = all(o.opdef is constant or (isinstance(o.opdef.lower, Pointwise) and o.out.type.size == 1)
+                for o in inside)
+    return small and all(t.type.size == 1 for t in op.outputs) and \
+        sum(o.opdef.lower.work(o) for o in inside if o.opdef is not constant) <= _LITTLE_WORK
+
+
+def _selected(op: Operation, operands: tuple[Tensor, ...]) -> list[Tensor]:
+    """Both branches, and a choice between their results."""
+    pred, given = operands[0], operands[1:]
+    pairs = zip(*(inline(g, given, pred.graph) for g in subgraphs(op)), strict=True)
+    return [where_v2(pred, a, b) for a, b in pairs]
 
 
 class _Inner:
