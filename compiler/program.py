@@ -19,8 +19,8 @@ from graphflow.compiler.loops.nest import LoopNest
 class Symbol:
     """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
 
-    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail when
-          it was too low
+    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
+          when it was too low
     """
 
     feed: int

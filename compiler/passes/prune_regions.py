@@ -161,7 +161,7 @@ class _Loop(_Region):
               most: Dim | None) -> tuple[list[int], Dim]:
         """Add a variable with a row per iteration for each of these values; gives their numbers.
 
-        Where no limit of the iterations is known, the run starts again with more room when there are too many.
+        Where no limit is known, the run starts again with more room when there are too many iterations.
         """
         room = self.pruner.new_room() if most is None else None
         most = most if room is None else room

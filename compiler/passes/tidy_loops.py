@@ -44,7 +44,7 @@ def tidy_loops(graph: Graph) -> Graph:
 
 
 def _is_cheap(op: Operation) -> bool:
-    """Whether both branches are a little arithmetic on scalars, which cannot fail: a branch would cost more."""
+    """Whether both branches are a little arithmetic on scalars that cannot fail: to branch costs more."""
     inside = [o for g in subgraphs(op) for o in g.operations if o.opdef.effect != "input"]
     small = all(o.opdef is constant or (isinstance(o.opdef.lower, Pointwise) and o.out.type.size == 1)
                 for o in inside)
