@@ -23,6 +23,16 @@ def use_jit() -> bool:
     return _is_on("GRAPHFLOW_JIT", True)
 
 
+def use_numba() -> bool:
+    """`GRAPHFLOW_JIT=numba`: numba's code generator and linker make all native code."""
+    return os.environ.get("GRAPHFLOW_JIT", "").lower() == "numba"
+
+
+def cache_folder() -> str:
+    """`GRAPHFLOW_CACHE`: the folder of compiled programs; "" for the user's cache folder, "0" for none."""
+    return os.environ.get("GRAPHFLOW_CACHE", "")
+
+
 def _is_on(name: str, default: bool) -> bool:
     text = os.environ.get(name, "").lower()
     return default if not text else text not in ("0", "off", "false", "no")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
@@ -16,20 +16,23 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
-from graphflow.compiler.passes.launch import Launch, Step
+from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
-from graphflow.compiler.passes.plan_memory import plan_memory
+from graphflow.compiler.passes.order import order
+from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
 from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
+from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 
-# Passes from Graph to Graph. What follows them, in order: fuse, lower, schedule, plan_memory, emit.
+# Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, simplify,
+    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
     split_reductions, cse)
 
 
@@ -59,9 +62,14 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    steps = [_scheduled(step, vector_bits) for step in lower(grouping)]
+    steps = _scheduled(lower(grouping), vector_bits)
     passed("lower")
     plan = plan_memory(grouping.graph, steps)
+    if is_plain(steps):
+        sequence = order(plan.launches, plan)
+        if sequence != list(range(len(steps))):
+            plan = plan_memory(grouping.graph, [steps[k] for k in sequence])
+    without_self_copies(plan)
     passed("plan_memory")
     if debug >= 4:
         nests = [str(launch.nest) for launch in plan.launches]
@@ -78,11 +86,9 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(step: Step, vector_bits: int) -> Step:
-    if isinstance(step, Launch):
-        return replace(step, nest=schedule(step.nest, vector_bits))
-    return replace(step, blocks=tuple(
-        replace(b, steps=tuple(_scheduled(s, vector_bits) for s in b.steps)) for b in step.blocks))
+def _scheduled(steps: Sequence[Step], vector_bits: int) -> list[Step]:
+    launches = share(launches_of(steps))
+    return with_launches(steps, (replace(x, nest=schedule(x.nest, vector_bits)) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

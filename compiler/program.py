@@ -36,6 +36,7 @@ class Buffer:
     role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", or "arena"
     size   in elements
     first, last  the moments between which an arena buffer is in use
+    name, source  the operation whose value it is, and where the user made it
     """
 
     role: str
@@ -45,22 +46,28 @@ class Buffer:
     variable: VariableHandle | None = None
     first: int = 0
     last: int = 0
+    name: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel launch: the function, its loop nest, and the buffers it is given."""
+    """One kernel launch: the function, its loop nest, and the buffers and integers it is given.
+
+    source  where the user made the last of the operations that it fuses
+    """
 
     function: str
     nest: LoopNest
     buffers: tuple[int, ...]
-    symbols: tuple[Atom, ...]
+    symbols: tuple[Dim, ...]
     first_check: int
     fused: str
     ops: int
     kind: str
     extents: tuple[Dim, ...]
     work: int
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     import graphflow as tf
 
-Names, argument orders and defaults are TensorFlow 1's. This version has what dense networks need (README.md
-lists it); a TensorFlow name that is not there yet says so.
+Names, argument orders and defaults are TensorFlow 1's. This version has what dense and convolutional networks
+need (README.md lists it); a TensorFlow name that is not there yet says so.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.control_flow import case, cond, while_loop
 from graphflow.differentiation import gradients
+from graphflow.embedding import IndexedSlices
+from graphflow.explain import Explanation, explain
 from graphflow.functional import foldl, foldr, map_fn, scan
 from graphflow.image import (
     batch_to_space,
@@ -290,6 +292,7 @@ newaxis = None
 
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
+    "IndexedSlices",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "__version__", "abs", "accumulate_n", "acos",
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
@@ -298,7 +301,7 @@ __all__ = [
     "TensorArray", "case", "cond", "foldl", "foldr", "map_fn", "nest", "scan", "while_loop",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
-    "Comparison",
+    "Comparison", "Explanation", "explain",
     "compare", "concat", "concat_v2", "constant", "constant_initializer", "control_dependencies",
     "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag", "digamma",
     "disable_eager_execution",

@@ -220,21 +220,6 @@ def gather(params: Any, indices: Any, validate_indices: bool | None = None, name
     return result
 
 
-def embedding_lookup(params: Any, ids: Any, partition_strategy: str = "mod", name: str | None = None,
-                     validate_indices: bool = True, max_norm: float | None = None) -> Tensor:
-    """The rows of a table that `ids` name."""
-    if isinstance(params, (list, tuple)):
-        if len(params) != 1:
-            raise UnsupportedError("embedding_lookup: the table is one tensor; tf.concat joins parts")
-        params = params[0]
-    rows = gather(params, ids, name=name or "embedding_lookup")
-    if max_norm is None:
-        return rows
-    from graphflow.clipping import clip_by_norm
-
-    return clip_by_norm(rows, max_norm, axes=-1)
-
-
 def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
     """Row k is the sum of the rows of `data` whose segment id is k; those with an id below 0 are dropped."""
     result: Tensor = gathering.unsorted_segment_sum(data, segment_ids, num_segments=num_segments, name=name)

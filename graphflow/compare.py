@@ -13,8 +13,8 @@ import numpy as np
 
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.fetches import plan_fetches
-from graphflow.runtime.eager import run_eagerly
 from graphflow.runtime.executable import Executable, convert_feed
+from graphflow.runtime.report import bytes_text, time_text
 from graphflow.session import Session, get_default_session
 
 _RUNS = 5
@@ -65,13 +65,14 @@ class Comparison:
             values.add_row(d.name, d.type,
                            *(f"{x:.3g}" for x in (d.max_absolute, d.max_relative, d.max_ulp)))
         ways = Table("", "compiled", "eager", "eager / compiled")
-        ways.add_row("time", _time(self.compiled_seconds), _time(self.eager_seconds), f"{self.speedup:.2f}")
-        ways.add_row("peak memory", _bytes(self.compiled_bytes), _bytes(self.eager_bytes),
+        ways.add_row("time", time_text(self.compiled_seconds), time_text(self.eager_seconds),
+                     f"{self.speedup:.2f}")
+        ways.add_row("peak memory", bytes_text(self.compiled_bytes), bytes_text(self.eager_bytes),
                      f"{self.eager_bytes / max(self.compiled_bytes, 1):.2f}")
         ways.add_row("steps", f"{self.kernels} kernels", f"{self.operations} ops",
                      f"{self.operations / max(self.kernels, 1):.2f}")
         console = Console(file=io.StringIO(), width=110, force_terminal=False)
-        console.print(values, ways, f"compiled once, in {_time(self.compile_seconds)}")
+        console.print(values, ways, f"compiled once, in {time_text(self.compile_seconds)}")
         text: str = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
         return text
 
@@ -82,6 +83,8 @@ def compare(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
 
     The variables are as before afterwards. `session` is the default one if not given.
     """
+    from graphflow.runtime.eager import run_eagerly
+
     session = session or get_default_session()
     if session is None:
         raise ValueError("compare() needs a session: pass session= or call it inside `with tf.Session():`")
@@ -128,17 +131,3 @@ def _unit(expected: Any, t: Tensor) -> Any:
     kind = ml_dtypes.finfo(t.dtype.numpy)
     _, exponent = np.frexp(np.maximum(np.abs(expected), float(kind.tiny)))
     return np.ldexp(float(kind.eps), exponent - 1)
-
-
-def _time(seconds: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * scale >= 1:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
-
-
-def _bytes(count: int) -> str:
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"

@@ -54,7 +54,10 @@ class GraphOptions:
 
 @dataclass(slots=True)  # a misspelt field is an error
 class ConfigProto:
-    """Options of a Session, kept for scripts that set them; kernels run on the calling thread so far."""
+    """Options of a Session. Most are kept for scripts that set them.
+
+    intra_op_parallelism_threads  how many threads a run may use, matrix products included; 0 for one per core
+    """
 
     device_count: dict[str, int] = field(default_factory=dict)
     intra_op_parallelism_threads: int = 0

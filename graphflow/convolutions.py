@@ -32,12 +32,13 @@ def _geometry(function: str, strides: Any, padding: Any, dilations: Any, rank: i
             "dilations": per_axis(function, "dilations", dilations, rank, first)}
 
 
-def _groups(channels: Any, narrow: Any) -> int:
+def _groups(channels: Any, narrow: Any, out: Any) -> int:
     """Fewer channels in the filters than in the input: so many groups, each with filters of its own."""
-    if isinstance(channels, int) and isinstance(narrow,
-                                                int) and 0 < narrow < channels and channels % narrow == 0:
-        return channels // narrow
-    return 1
+    if not isinstance(channels, int) or not isinstance(narrow, int) or not 0 < narrow < channels:
+        return 1
+    groups, rest = divmod(channels, narrow)
+    fits = rest == 0 and not (isinstance(out, int) and out % groups)
+    return groups if fits else 1
 
 
 def _channels(x: Tensor, axis: int) -> Any:
@@ -58,7 +59,7 @@ def _forward(function: str, x: Any, filters: Any, strides: Any, padding: Any, di
     rank = spatial_rank(function, x) if rank is None else rank
     first = channels_first(function, data_format, rank)
     attrs = _geometry(function, strides, padding, dilations, rank, first)
-    groups = _groups(_channels(x, 1 if first else -1), _channels(filters, -2))
+    groups = _groups(_channels(x, 1 if first else -1), _channels(filters, -2), _channels(filters, -1))
 
     def record(x: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution(x, filters, groups=groups, name=name, **attrs)
@@ -130,7 +131,7 @@ def _to_input(function: str, input_sizes: Any, filters: Any, g: Any, strides: An
     given = sizes(function, "the shape of the result", input_sizes, rank + 2)
     batch, channels = given[0], given[1 if first else -1]
     shape = given[2:] if first else given[1:-1]
-    groups = _groups(channels, _channels(filters, -2))
+    groups = _groups(channels, _channels(filters, -2), _channels(filters, -1))
 
     def record(g: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution_input_grad(g, filters, shape=shape, groups=groups, name=name,
@@ -159,10 +160,12 @@ def _to_filter(function: str, x: Any, filter_sizes: Any, g: Any, strides: Any, p
     first = channels_first(function, data_format, rank)
     attrs = _geometry(function, strides, padding, dilations, rank, first)
     given = sizes(function, "the shape of the filters", filter_sizes, rank + 2)
-    groups = _groups(_channels(x, 1 if first else -1), given[-2])
+    groups = _groups(_channels(x, 1 if first else -1), given[-2], given[-1])
     x, g = (to_last(x), to_last(g)) if first else (x, g)
     result: Tensor = records.convolution_filter_grad(x, g, shape=given[:-2], groups=groups, name=name,
                                                      **attrs)
+    for axis in (-2, -1):
+        _agree(function, result, axis, given[axis])
     return result
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 
 class _Flags:
     """The values of the flags, as attributes; assignment changes one."""
 
     def __init__(self) -> None:
-        self.__dict__["_parser"] = argparse.ArgumentParser(allow_abbrev=False)
         self.__dict__["_required"] = set()
         self.__dict__["_values"] = {}
         self.__dict__["_assigned"] = set()  # set by the program, which wins over the command line
         self.__dict__["_parsed"] = False
+
+    @functools.cached_property
+    def _parser(self) -> argparse.ArgumentParser:
+        """Made when first needed: most scripts have no flags."""
+        import argparse
+
+        return argparse.ArgumentParser(allow_abbrev=False)
 
     def __call__(self, argv: Sequence[str] | None = None, known_only: bool = False) -> list[str]:
         """Parse the arguments after argv[0]; gives argv[0] and what is no flag."""
@@ -84,9 +93,11 @@ def DEFINE_float(name: str, default: Any, help: str | None = None, **kwargs: Any
 
 def DEFINE_bool(name: str, default: Any, help: str | None = None, **kwargs: Any) -> None:
     """A flag that is true or false: --name, --name=false, --noname."""
+    from argparse import SUPPRESS
+
     FLAGS.define(name, default, help, _boolean, nargs="?", const=True)
-    FLAGS._parser.add_argument(f"--no{name}", dest=name, action="store_false", default=argparse.SUPPRESS,
-                               help=argparse.SUPPRESS)
+    FLAGS._parser.add_argument(f"--no{name}", dest=name, action="store_false", default=SUPPRESS,
+                               help=SUPPRESS)
 
 
 DEFINE_boolean = DEFINE_bool
@@ -117,5 +128,7 @@ def _boolean(text: str) -> bool:
     value = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False,
              "no": False}
     if text.lower() not in value:
+        import argparse
+
         raise argparse.ArgumentTypeError(f"true or false is needed, not {text!r}")
     return value[text.lower()]

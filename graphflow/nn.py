@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphflow import convolutions, normalization, pooling, random
-from graphflow.arrays import concat, embedding_lookup, shape, transpose
+from graphflow import convolutions, normalization, pooling, random, sampling
+from graphflow.arrays import concat, shape, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
@@ -13,6 +13,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
 from graphflow.convolutions import *  # noqa: F403
+from graphflow.embedding import embedding_lookup
 from graphflow.image import depth_to_space, space_to_batch, space_to_depth
 from graphflow.math import (
     cast,
@@ -26,9 +27,10 @@ from graphflow.math import (
 from graphflow.normalization import *  # noqa: F403
 from graphflow.pooling import *  # noqa: F403
 from graphflow.renamed import either, plain_axis
+from graphflow.sampling import *  # noqa: F403
 
 __all__ = [
-    *convolutions.__all__, *normalization.__all__, *pooling.__all__,
+    *convolutions.__all__, *normalization.__all__, *pooling.__all__, *sampling.__all__,
     "bias_add", "crelu", "depth_to_space", "dropout", "elu", "embedding_lookup", "in_top_k", "l2_loss",
     "l2_normalize", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "relu_layer",
     "selu",
@@ -205,8 +207,10 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
     """A 1-D bias added along the last axis, or with "NCHW" along axis 1."""
-    formats = {None: "NHWC", "N...C": "NHWC", "NC...": "NCHW"}
-    result: Tensor = records.bias_add(value, bias, data_format=formats.get(data_format, data_format),
+    first = data_format is not None and data_format.startswith("NC")
+    if data_format not in (None, "N...C", "NC...", "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW"):
+        raise ValueError(f"bias_add: data_format {data_format!r} is neither NHWC nor NCHW")
+    result: Tensor = records.bias_add(value, bias, data_format="NCHW" if first else "NHWC",
                                       name=name or "BiasAdd")
     return result
 

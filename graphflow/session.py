@@ -36,7 +36,8 @@ class Session:
         self._graph = graph or get_default_graph()
         self._config = config or ConfigProto()
         self._target = target
-        self._engine: Engine | None = Engine(self._graph, VariableStore())
+        self._engine: Engine | None = Engine(self._graph, VariableStore(),
+                                              self._config.intra_op_parallelism_threads)
         self._plans: dict[Any, tuple[Call, Rebuild | None]] = {}
         self._exits: list[contextlib.ExitStack] = []
 

@@ -6,10 +6,13 @@ import ctypes
 import functools
 import glob
 import os
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+Run = Callable[[Sequence[Any]], list[Any]]
 _PREFIXES = ("scipy_cblas_{}gemm64_", "cblas_{}gemm64_")
 
 
@@ -18,8 +21,75 @@ def gemm_addresses() -> tuple[int, int]:
     """Addresses of f32 and f64 routines with the signature of cblas_?gemm and 64-bit integers."""
     library = _openblas()
     if library is not None:
-        return _address(library, "s"), _address(library, "d")
+        return _address(library, _gemm(library, "s")), _address(library, _gemm(library, "d"))
     return _compiled_gemm("float32"), _compiled_gemm("float64")
+
+
+def limited(run: Run, threads: int) -> Run:
+    """The run with matrix products on at most so many threads.
+
+    The library has one setting for the whole process, and it is the user's: of runs that overlap the first
+    saves it, the last puts it back.
+    """
+    setting = _thread_setting()
+    if setting is None:
+        return run
+    get, put = setting
+
+    def call(arrays: Sequence[Any]) -> list[Any]:
+        _LIMIT.enter(get, put, threads)
+        try:
+            return run(arrays)
+        finally:
+            _LIMIT.leave(put)
+
+    return call
+
+
+class _Limit:
+    """How many limited runs are under way in this process, and the setting from before them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+        self.saved = 0
+
+    def enter(self, get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
+        with self.lock:
+            if not self.runs:
+                self.saved = get()
+                put(min(self.saved, threads))
+            self.runs += 1
+
+    def leave(self, put: Callable[[int], None]) -> None:
+        with self.lock:
+            self.runs -= 1
+            if not self.runs:
+                put(self.saved)
+
+    def forked(self) -> None:
+        """In a child process: the threads that were in limited runs, or held the lock, are not here."""
+        self.lock = threading.Lock()
+        setting = _thread_setting() if self.runs else None
+        self.runs = 0
+        if setting is not None:
+            setting[1](self.saved)
+
+
+_LIMIT = _Limit()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIMIT.forked)
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_setting() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """The library's functions that get and set how many threads it uses."""
+    library = _openblas()
+    for p in ("scipy_", ""):
+        get, put = f"{p}openblas_get_num_threads64_", f"{p}openblas_set_num_threads64_"
+        if hasattr(library, get) and hasattr(library, put):
+            return getattr(library, get), getattr(library, put)
+    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -30,17 +100,18 @@ def _openblas() -> Any:
             library = ctypes.CDLL(path)
         except OSError:
             continue
-        if _symbol(library, "s") and _symbol(library, "d"):
+        if _gemm(library, "s") and _gemm(library, "d"):
             return library
     return None
 
 
-def _symbol(library: Any, kind: str) -> str | None:
-    return next((p.format(kind) for p in _PREFIXES if hasattr(library, p.format(kind))), None)
+def _gemm(library: Any, kind: str) -> str:
+    """The library's name of ?gemm; empty if it has none."""
+    return next((p.format(kind) for p in _PREFIXES if hasattr(library, p.format(kind))), "")
 
 
-def _address(library: Any, kind: str) -> int:
-    address = ctypes.cast(getattr(library, _symbol(library, kind) or ""), ctypes.c_void_p).value
+def _address(library: Any, name: str) -> int:
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
     assert address is not None
     return address
 

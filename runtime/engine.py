@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,34 +13,40 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.passes.prune import Signature
-from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.program import Program
 from graphflow.runtime import report
+from graphflow.runtime.compilation import compile_native
 from graphflow.runtime.executable import Executable, Pins
-from graphflow.runtime.interpreter import InterpretedProgram
-from graphflow.runtime.jit import compile_ir, vector_bits
 from graphflow.runtime.plan import Compiled
+from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
 
 _WORD = 0xFFFFFFFF
 
 
 class Engine:
-    """Compiles the signatures of one graph against one store of variables; several threads may use it."""
+    """Compiles the signatures of one graph against one store of variables; several threads may use it.
 
-    def __init__(self, graph: Graph, store: VariableStore) -> None:
+    threads  how many a run may use; 0 is one per core
+    """
+
+    def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
         self.graph = graph
         self.store = store
+        self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
         self.lock = threading.RLock()
-        self._entropy = secrets.randbits(64)
+        self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor]) -> Executable:
-        """The executable that gives `fetches` and runs `targets`, taking a value per feed."""
-        key = (tuple(fetches), tuple(targets), tuple(feeds))
+                feeds: Sequence[Tensor], whole: bool = False) -> Executable:
+        """The executable that gives `fetches` and runs `targets`, taking a value per feed.
+
+        whole  its programs have all of their loop nests, which those out of the cache have not
+        """
+        key = (tuple(fetches), tuple(targets), tuple(feeds), whole)
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -48,18 +54,16 @@ class Engine:
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...]) -> Executable:
+                        feeds: tuple[Tensor, ...], whole: bool) -> Executable:
         def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
-            return self._compile(Signature(fetches, targets, feeds, types, pins))
+            return self._compile(Signature(fetches, targets, feeds, types, pins), whole)
 
         return Executable(self, build, feeds)
 
-    def _compile(self, signature: Signature) -> tuple[Program, Compiled]:
+    def _compile(self, signature: Signature, whole: bool) -> tuple[Program, Compiled]:
         times = report.Times()
         with _no_garbage_collection():
-            program = compile_signature(signature, vector_bits(), times.note)
-            native: Compiled = (compile_ir(program.ir, program.entry) if flags.use_jit()
-                                else InterpretedProgram(program))
+            program, native = compile_native(signature, times.note, whole)
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)

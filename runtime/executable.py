@@ -86,6 +86,11 @@ class Executable:
 
     def _slow_call(self, values: Sequence[Any]) -> list[Any]:
         """Convert the feeds; plan for new shapes."""
+        plan, arrays = self.plan_for(values)
+        return plan.run(arrays)
+
+    def plan_for(self, values: Sequence[Any]) -> tuple[Plan, list[Array]]:
+        """The plan for these feeds, made now if need be, and the feeds converted."""
         if self._engine.closed:
             raise RuntimeError("the session of this function is closed")
         if len(values) != len(self._feeds):
@@ -95,7 +100,7 @@ class Executable:
             plan = self._plans.get(self._key(arrays))
             if plan is None:
                 plan = self._new_plan(arrays)
-        return plan.run(arrays)
+        return plan, arrays
 
     def _more_room(self, room: Atom, rows: int, arrays: Sequence[Array]) -> list[Any]:
         """Run again with room for more iterations of a loop; a run that fails has changed nothing."""
@@ -125,12 +130,15 @@ class Executable:
         for pair in broken(list(program.required), values):
             text = f"{program.required[pair]}: {pair[0]} must equal {pair[1]}, with {_dims_text(values)}"
             raise InvalidArgumentError(None, None, text)
-        plan = Plan(program, native, values, self._engine.store, self._engine.next_key)
+        plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
+                    self._engine.threads)
         plan.more_room = self._more_room
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
             self._runs.pop(oldest, None)
+        if flags.debug_level() >= 2:
+            report.planned(plan)
         if flags.debug_level():
             plan.run = report.timed(plan.run, program)
         key = self._key(arrays)

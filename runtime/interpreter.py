@@ -76,7 +76,7 @@ class InterpretedProgram:
     def _call(self, number: int, frame: Array, memory: Sequence[Array]) -> bool:
         call = self.program.calls[number]
         first = self.starts[number] + len(call.buffers)
-        values = {a: int(frame[first + k]) for k, a in enumerate(call.symbols)}
+        values = {a: int(frame[first + k]) for k, a in enumerate(call.nest.symbols)}
         faults = run_nest(call.nest, [memory[b] for b in call.buffers], values)
         if faults:
             frame[ERROR_CHECK] = call.first_check + call.nest.checks.index(faults[0].where) + 1

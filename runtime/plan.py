@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphflow.compiler import flags
 from graphflow.compiler.codegen.frame import (
     ERROR_CHECK,
     ERROR_EXTENT,
     ERROR_INDEX,
     GEMM_F32,
     GEMM_F64,
+    PARALLEL_FOR,
+    POOL,
     RELEASE_LOCK,
     block_size,
     block_starts,
@@ -21,10 +24,11 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
-from graphflow.compiler.passes.plan_memory import place
+from graphflow.compiler.placement import place
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
-from graphflow.runtime.blas import gemm_addresses
+from graphflow.runtime.blas import gemm_addresses, limited
 from graphflow.runtime.memory import is_large, result_array
+from graphflow.runtime.threads import pool_addresses, usable_cores
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -67,20 +71,22 @@ class Plan:
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
                  next_key: Callable[[], Sequence[int]], threads: int = 1) -> None:
         self.program = program
+        self.values = values
+        self.threads = threads
         self.store = store
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
         self.more_room: Callable[[Atom, int, Sequence[Array]], list[Any]] | None = None
-        self._sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
-        if min(min(self._sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
+        self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
             raise InvalidArgumentError(None, None, f"a tensor would have a dim below 0, with {shapes}")
-        self.call = native.entry(self._sizes)
+        self.call = native.entry(self.sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         lives = [(program.buffers[k].first, program.buffers[k].last) for k in arena]
-        offsets, self.arena_bytes = place([self._sizes[k] for k in arena], lives)
+        offsets, self.arena_bytes = place([self.sizes[k] for k in arena], lives)
         self._arena_offsets = np.zeros(len(program.buffers), np.int64)
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
@@ -91,6 +97,8 @@ class Plan:
         self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
+        if threads < usable_cores() and any(c.kind == "product" for c in program.calls):
+            self.run = limited(self.run, threads)
 
     def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
         """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""
@@ -140,6 +148,8 @@ class Plan:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
         frame = np.zeros(self._blocks.end + 3 * len(self._copied) + len(self._flags), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
+        if self._blocks.in_parts and flags.use_jit():
+            frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
         frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
         frame[self._blocks.integer_slots] = self._blocks.integers
         return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
@@ -165,7 +175,7 @@ class Plan:
         slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
         for k, (source, target) in enumerate(self._copied):
             at = self._blocks.end + 3 * k
-            slot.frame[at:at + 3] = addresses[source], addresses[target], self._sizes[source]
+            slot.frame[at:at + 3] = addresses[source], addresses[target], self.sizes[source]
         if self._flags:
             slot.frame[-len(self._flags):] = addresses[self._flags]
         slot.version = store.version
@@ -187,6 +197,7 @@ class _Blocks:
     def __init__(self, program: Program, values: Mapping[Atom, int], threads: int) -> None:
         starts = block_starts(program.calls)
         self.end = starts[-1]
+        self.in_parts = False
         buffer_slots: list[int] = []
         buffers: list[int] = []
         integer_slots: list[int] = []
@@ -194,10 +205,12 @@ class _Blocks:
         for c, start in zip(program.calls, starts, strict=False):
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
-            integers += [values[a] for a in c.symbols]
+            integers += [evaluate(d, values) for d in c.symbols]
             integers.append(c.first_check)
             if c.nest.parallel:
-                integers += _parts(c, values, threads)
+                count, length = _parts(c, values, threads)
+                self.in_parts |= length < count
+                integers += [count, length]
             integer_slots += range(start + len(c.buffers), start + block_size(c))
         self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)
         self.integer_slots, self.integers = np.array(integer_slots, np.int64), np.array(integers, np.int64)
@@ -224,6 +237,12 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
         return count, max(count, 1)
     step = c.nest.width if loop.vector else 1
     return count, -(-count // (parts * step)) * step
+
+
+def is_in_parts(c: Call, values: Mapping[Atom, int], threads: int) -> bool:
+    """Whether a launch runs in several parts, and so on several threads."""
+    count, length = _parts(c, values, threads) if c.nest.parallel else (0, 0)
+    return length < count
 
 
 def broken(pairs: Sequence[tuple[Dim, Dim]], values: Mapping[Atom, int]) -> list[tuple[Dim, Dim]]:

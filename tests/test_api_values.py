@@ -142,7 +142,7 @@ def test_value(values, name, expected):
 
 
 @pytest.mark.parametrize("make", [
-    lambda: tf.gather(A, IDS, batch_dims=1), lambda: tf.nn.embedding_lookup([A, B], IDS),
+    lambda: tf.gather(A, IDS, batch_dims=1),
     lambda: tf.boolean_mask(A, tf.constant(A) > 0), lambda: tf.sequence_mask([1, 2]),
     lambda: tf.where([True, False]), lambda: tf.eye(2, batch_shape=[3])])
 def test_what_is_not_supported_says_so(make):

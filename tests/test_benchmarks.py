@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tests.benchmarks import figures, tape
+from tests.benchmarks import chart, figures, tape
 from tests.benchmarks.frameworks import FRAMEWORKS
-from tests.benchmarks.report import load
+from tests.benchmarks.report import load, show
 from tests.benchmarks.runner import Results, Row
 from tests.benchmarks.worker import check
 from tests.benchmarks.workload import make_inputs
@@ -71,15 +73,33 @@ def test_the_references_gradients():
             assert abs(gradient[place] - (ends[0] - ends[1]) / 2e-6) < 1e-7
 
 
-def test_geometric_means_count_a_group_once():
+def some_results() -> Results:
     def row(workload, framework, step):
-        return Row(workload, framework, steps_s=[[step]])
+        return Row(workload, framework, first_cold_s=[1.5], steps_s=[[step]] * 3, memory=[1 << 28], bytes=5.0,
+                   flops=50.0, error=1e-7 if framework != "torch" else 0.5)
 
     rows = [row("sum axis 0", "graphflow", 1.0), row("sum axis 0", "jax", 4.0),
             row("sum axis 0", "torch", 9.0),
             row("sum axis 1", "graphflow", 1.0), row("sum axis 1", "jax", 4.0),
-            row("mlp", "graphflow", 2.0), row("mlp", "jax", 2.0)]
-    results = Results(rows, {}, {}, {"bandwidth": 1.0, "flops": 1.0})
+            row("mlp", "graphflow", 2.0), row("mlp", "jax", 2.0), Row("mlp", "torch", "failed: a reason")]
+    return Results(rows, {"jax": "0.1"}, {}, {"bandwidth": 10.0, "flops": 100.0})
+
+
+def test_the_report_and_the_chart(tmp_path):
+    console = Console(record=True, width=150, file=io.StringIO())
+    show(some_results(), console)
+    lines = console.export_text().splitlines()
+    cells = next(line.split() for line in lines if " torch " in line)
+    # 9 steps of ours in one; 5 bytes at 10 a second or 50 operations at 100 would take half a second of 9
+    assert cells[:2] == ["torch", "9.00"] and "9.00 x" in " ".join(cells) and "6 %" in " ".join(cells)
+    assert "256 MiB" in " ".join(cells) and any("failed: a reason (mlp)" in line for line in lines)
+    pytest.importorskip("matplotlib", reason="the chart needs it")
+    assert chart.draw(some_results(), tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_geometric_means_count_a_group_once():
+    results = some_results()
     assert figures.geometric_mean(results) == (pytest.approx(2), 2)
     assert figures.geometric_mean(results, dense=False) == (pytest.approx(4), 1)
     assert figures.geometric_mean(results, "torch") == (pytest.approx(9), 1)

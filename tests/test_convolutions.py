@@ -255,7 +255,9 @@ def test_transposed_convolution_of_an_unknown_batch():
     (lambda: tf.nn.max_pool(draw(1, 5, 5, 3), [1, 2, 2, 2], 1, "SAME"), "1 for the batch and the channels"),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 9, 9, 2], 2), "C7"),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 8, 8, 5], 2), "axis -1"),
-], ids=str)
+    (lambda: tf.nn.conv2d_backprop_filter(draw(1, 4, 4, 3), [3, 3, 3, 7], draw(1, 4, 4, 2), 1, "SAME"),
+     "axis -1"),
+], ids=lambda v: v if isinstance(v, str) else "")
 def test_what_does_not_fit_is_refused(call, text):
     with pytest.raises(ShapeError, match=f"(?s){text}"):
         call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -164,6 +165,17 @@ def test_read_only_strided_and_foreign_feeds():
     foreign = (base.astype(">f4"), base.astype(np.float64), base.tolist())
     for v in (frozen, base[::2], np.asfortranarray(base), *foreign):
         assert np.array_equal(sess.run(x + 1, {x: v}), np.asarray(v, np.float32) + 1)
+
+
+def test_programs_in_a_cycle_are_collected():
+    """CPython reads a function's definition when the function goes: no other garbage may have freed it."""
+    x = tf.placeholder(tf.float32, [2])
+    session().run(x + 1, {x: [1, 2]})
+    programs = [f for f in gc.get_objects() if type(f) is type(len) and f.__name__ == "program"]
+    assert programs
+    for f in programs:
+        _, definition = f.__self__
+        assert type(definition) is bytes
 
 
 def test_concurrent_runs():

@@ -14,16 +14,17 @@ from graphflow.compiler.loops.interpret_nest import run_nest
 from graphflow.compiler.passes.check import sample_array
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers
-from graphflow.compiler.passes.expand import expand
+from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
-from graphflow.compiler.passes.plan_memory import place, plan_memory
+from graphflow.compiler.passes.plan_memory import plan_memory
 from graphflow.compiler.passes.prune import Signature, Undecided, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.pipeline import compile_signature
+from graphflow.compiler.placement import place
 
 SIZE = 3  # the value of every run-time dim here
 
@@ -35,6 +36,13 @@ GRAPH_PASSES = [
   %2 = exp(%1) : f32[n0,4]
   %3 = reduce_sum(%2, axis=-1, keepdims=True) : f32[n0,1]
   %4 = truediv(%2, %3) : f32[n0,4]"""),
+    (expand_late, """graph(x: f32[n0,5,5,2], w: f32[1,1,2,3]) -> %0
+  %0 = convolution(x, w, strides=(1, 1), padding='SAME', dilations=(1, 1), groups=1) : f32[n0,5,5,3]""",
+     """graph(x: f32[n0,5,5,2], w: f32[1,1,2,3]) -> %3
+  %0 = reshape(x, shape=(25*n0, 2)) : f32[25*n0,2]
+  %1 = reshape(w, shape=(2, 3)) : f32[2,3]
+  %2 = matmul(%0, %1, transpose_a=False, transpose_b=False) : f32[25*n0,3]
+  %3 = reshape(%2, shape=(n0, 5, 5, 3)) : f32[n0,5,5,3]"""),
     (fold, """graph(x: f32[n0,4]) -> %4
   %0 = constant(value=[2.0, 8.0]) : f32[2]
   %1 = reduce_sum(%0, keepdims=False) : f32[]

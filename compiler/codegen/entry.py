@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.frame import (
+    ARRAY_DATA,
     ERROR_CHECK,
     PARALLEL_FOR,
     POOL,
@@ -18,10 +19,11 @@ from graphflow.compiler.codegen.frame import (
     block_starts,
     range_slot,
     slots_of,
+    time_slots,
 )
-from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Repeat, Run, moves
+from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Program, Repeat, Run, moves
 
-ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
+MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
 
 # `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
@@ -38,23 +40,30 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
     return "\n".join([*declarations, module.text(), *kernels, entry, ATTRIBUTES, ""])
 
 
+def timed_module(program: Program, counter: str) -> str:
+    """The program's IR with an entry that takes the time of each launch by an intrinsic.
+
+    The frame has two more slots per launch at its end (`time_slots` says where): to these the entry adds
+    the counter's ticks that a launch takes, and 1.
+    """
+    arguments = (program.entry, program.buffers, program.calls, program.steps, program.copies)
+    plain, timed = emit_entry(*arguments), emit_entry(*arguments, counter)
+    return f"{program.ir.replace(plain, timed)}\ndeclare i64 @{counter}()\n"
+
+
 def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], steps: Sequence[Action],
-               copies: Sequence[tuple[int, int]]) -> str:
+               copies: Sequence[tuple[int, int]], counter: str = "") -> str:
     """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
-    walk = _Steps(calls, starts, steps, len(copies))
+    walk = _Steps(calls, starts, steps, copies, counter)
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
              "%frame_object = load ptr, ptr %args, align 8", *_data("frame", "%frame_object"),
              *_slot("release", RELEASE_LOCK, "i64"), "%heavy = icmp ne i64 %release, 0",
              f"%error = getelementptr i64, ptr %frame, i64 {ERROR_CHECK}", "store i64 0, ptr %error, align 8"]
-    for k, slots in _array_slots(buffers, slots_of(calls, steps, copies)).items():
-        lines += [f"%a{k} = getelementptr ptr, ptr %args, i64 {k}", f"%o{k} = load ptr, ptr %a{k}, align 8",
-                  *_data(f"d{k}", f"%o{k}")]
-        for slot in slots:
-            lines += [f"%s{slot} = getelementptr i64, ptr %frame, i64 {slot}",
-                      f"store ptr %d{k}, ptr %s{slot}, align 8"]
+    pairs = _array_slots(buffers, slots_of(calls, steps, copies))
+    lines += _fill_each(pairs) if len(pairs) <= MOST_IN_LINE else _fill_by_table(len(pairs))
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
-              "br label %work", "work:", "%state = phi ptr [null, %entry], [%saved, %unlock]"]
+              "br label %work", "work:", "%state = phi ptr [null, %filled], [%saved, %unlock]"]
     walk.emit(steps)
     lines += walk.lines
     for k in range(len(copies)):
@@ -71,10 +80,12 @@ class _Steps:
     """The text of what the program does in order; moves and flags have their slots in the same order."""
 
     def __init__(self, calls: Sequence[Call], starts: Sequence[int], steps: Sequence[Action],
-                 copies: int) -> None:
+                 copies: Sequence[tuple[int, int]], counter: str) -> None:
         self.calls = calls
         self.starts = starts
-        first_move = starts[-1] + 3 * copies
+        self.counter = counter
+        self.times = time_slots(calls, steps, copies)
+        first_move = starts[-1] + 3 * len(copies)
         self.move_slots = itertools.count(first_move, 3)
         self.flag_slots = itertools.count(first_move + 3 * len(moves(steps)))
         self.lines: list[str] = []
@@ -93,7 +104,9 @@ class _Steps:
 
     def run(self, k: int) -> None:
         call = self.calls[k]
-        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}", *_launch(k, call)]
+        launch = _launch(k, call)
+        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}",
+                       *(_timed(k, launch, self.times + 2 * k, self.counter) if self.counter else launch)]
         if call.nest.checks:  # what failed must not reach a variable
             self.lines += [f"%failed{k} = load i64, ptr %error, align 8",
                            f"%go{k} = icmp eq i64 %failed{k}, 0",
@@ -142,16 +155,59 @@ def _launch(k: int, c: Call) -> list[str]:
             f"br label %launched{k}", f"launched{k}:"]
 
 
-def _array_slots(buffers: Sequence[Buffer], uses: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
-    """Argument number of each feed and output -> the slots that want its address."""
+def _timed(k: int, launch: list[str], slot: int, counter: str) -> list[str]:
+    """The launch; its ticks, and 1, added to two slots."""
+    return [f"%from{k}.tick = call i64 @{counter}()", *launch,
+            f"%to{k}.tick = call i64 @{counter}()",
+            f"%took{k} = sub i64 %to{k}.tick, %from{k}.tick",
+            *_slot(f"ticks{k}", slot, "i64"), f"%ticks{k}.sum = add i64 %ticks{k}, %took{k}",
+            f"store i64 %ticks{k}.sum, ptr %ticks{k}.slot, align 8",
+            *_slot(f"times{k}", slot + 1, "i64"), f"%times{k}.sum = add i64 %times{k}, 1",
+            f"store i64 %times{k}.sum, ptr %times{k}.slot, align 8"]
+
+
+def _array_slots(buffers: Sequence[Buffer], uses: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(argument, slot) for each slot that wants the address of a feed or an output."""
     feeds = sum(b.role == "feed" for b in buffers)
-    found: dict[int, list[int]] = {}
+    found = []
     for slot, number in uses:
         b = buffers[number]
         if b.role in ("feed", "output"):
-            argument = 1 + b.index + (feeds if b.role == "output" else 0)
-            found.setdefault(argument, []).append(slot)
+            found.append((1 + b.index + (feeds if b.role == "output" else 0), slot))
     return found
+
+
+def slot_table(buffers: Sequence[Buffer], calls: Sequence[Call], steps: Sequence[Action],
+               copies: Sequence[tuple[int, int]]) -> str:
+    """The pairs of argument and slot as a constant, for programs with many; LLVM is slow on long blocks."""
+    pairs = _array_slots(buffers, slots_of(calls, steps, copies))
+    if len(pairs) <= MOST_IN_LINE:
+        return ""
+    rows = ", ".join(f"[2 x i64] [i64 {k}, i64 {slot}]" for k, slot in pairs)
+    return f"@slots = internal constant [{len(pairs)} x [2 x i64]] [{rows}]"
+
+
+def _fill_each(pairs: Sequence[tuple[int, int]]) -> list[str]:
+    lines = []
+    for n, (k, slot) in enumerate(pairs):
+        lines += _fill(f".{n}", str(k), str(slot))
+    return [*lines, "br label %filled", "filled:"]
+
+
+def _fill_by_table(count: int) -> list[str]:
+    return ["br label %fill", "fill:", "%row = phi i64 [0, %entry], [%next, %fill]",
+            "%k.at = getelementptr [2 x i64], ptr @slots, i64 %row", "%k = load i64, ptr %k.at, align 8",
+            "%slot.at = getelementptr i64, ptr %k.at, i64 1", "%slot = load i64, ptr %slot.at, align 8",
+            *_fill("", "%k", "%slot"), "%next = add nuw nsw i64 %row, 1",
+            f"%more = icmp ult i64 %next, {count}", "br i1 %more, label %fill, label %filled", "filled:"]
+
+
+def _fill(tag: str, argument: str, slot: str) -> list[str]:
+    """Put the address of an argument's data into a slot."""
+    return [f"%a{tag} = getelementptr ptr, ptr %args, i64 {argument}",
+            f"%o{tag} = load ptr, ptr %a{tag}, align 8", *_data(f"d{tag}", f"%o{tag}"),
+            f"%s{tag} = getelementptr i64, ptr %frame, i64 {slot}",
+            f"store ptr %d{tag}, ptr %s{tag}, align 8"]
 
 
 def _data(name: str, array: str) -> list[str]:

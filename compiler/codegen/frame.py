@@ -17,6 +17,7 @@ from graphflow.compiler.program import Action, Call, moves, tested
 
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR = range(8)
 FIRST_BLOCK = 8
+ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 
 def block_starts(calls: Sequence[Call]) -> list[int]:
@@ -38,6 +39,11 @@ def slots_of(calls: Sequence[Call], steps: Sequence[Action],
         found += zip((starts[-1] + 3 * k, starts[-1] + 3 * k + 1), pair, strict=True)
     first = starts[-1] + 3 * len(pairs)
     return [*found, *((first + k, t.flag) for k, t in enumerate(tested(steps)))]
+
+
+def time_slots(calls: Sequence[Call], steps: Sequence[Action], copies: Sequence[tuple[int, int]]) -> int:
+    """The first slot after all others: an entry that takes times has two per launch there."""
+    return block_starts(calls)[-1] + 3 * (len(copies) + len(moves(steps))) + len(tested(steps))
 
 
 def range_slot(c: Call) -> int:

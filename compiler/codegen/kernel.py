@@ -25,6 +25,7 @@ from graphflow.compiler.loops.nest import (
     Store,
     While,
     reduction_start,
+    statements,
 )
 
 SUM_BLOCK = 256  # iterations of a float sum before it is added to the total
@@ -43,6 +44,7 @@ class _KernelEmitter(MemoryOps):
     def __init__(self, nest: LoopNest, module: Module) -> None:
         super().__init__(Emitter(module), nest)
         self.outermost = nest.outermost if nest.parallel else None
+        self.changes = any(isinstance(s, Loop) and s.ordered for s in statements(nest.body))
 
     def function(self, name: str) -> str:
         arguments = [*((f"%{p.name}", "ptr") for p in self.nest.params),
@@ -67,6 +69,8 @@ class _KernelEmitter(MemoryOps):
 
     def body(self, stmts: tuple[Stmt, ...]) -> None:
         for stmt in stmts:
+            if self.changes:  # only what has a name is still what it was
+                self.values = {e: v for e, v in self.values.items() if e.op == "temp"}
             if isinstance(stmt, Let):
                 self.values[E.temp(stmt.name, stmt.value.dtype)] = self.expression(stmt.value)
             elif isinstance(stmt, Store):

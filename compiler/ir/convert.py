@@ -91,6 +91,8 @@ def _first_dtype(values: Any) -> DType | None:
 
 def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.ndarray[Any, Any]:
     """A numpy array of a graphflow dtype: Python floats are float32, ints int32 (int64 when they must be)."""
+    if type(value) is float and (dtype is None or dtype.is_floating):  # the most common case, in short
+        return np.array(value, (dtype or float32).numpy)
     if isinstance(value, TensorShape):
         value = value.as_list()
     if isinstance(value, (Dimension, Poly)):

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from graphflow.compiler.errors import GraphError
@@ -259,6 +258,8 @@ class Graph:
         return op.outputs[int(index)]
 
     def _similar(self, name: str) -> str:
+        from difflib import get_close_matches
+
         close = get_close_matches(name, list(self._by_name)[-10_000:], n=3, cutoff=0.5)
         return f"; close to it: {', '.join(close)}" if close else ""
 

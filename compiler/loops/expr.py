@@ -20,7 +20,7 @@ from graphflow.compiler.loops import numeric
 class Expr:
     """One node: `op` is "const", "index", "load", "temp" or a name in SCALAR, `attr` what is not an Expr."""
 
-    __slots__ = ("op", "args", "dtype", "attr", "_hash")
+    __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes")
 
     def __init__(self, op: str, args: tuple[Expr, ...], dtype: DType, attr: Any = None) -> None:
         self.op = op
@@ -28,6 +28,7 @@ class Expr:
         self.dtype = dtype
         self.attr = attr
         self._hash = hash((op, args, dtype, attr))
+        self._nodes: tuple[Expr, ...] = ()  # what `walk` gives, once it was asked
 
     def __hash__(self) -> int:
         return self._hash
@@ -269,8 +270,14 @@ def as_offset(value: Expr) -> Dim:
     return atom("value", value.attr)
 
 
-def walk(root: Expr) -> list[Expr]:
-    """Every node below an expression once, operands before users; iterative."""
+def walk(root: Expr) -> tuple[Expr, ...]:
+    """Every node below an expression once, operands before users."""
+    if not root._nodes:
+        root._nodes = tuple(_ordered(root)) if root.args else (root,)
+    return root._nodes
+
+
+def _ordered(root: Expr) -> list[Expr]:
     order: list[Expr] = []
     seen: set[Expr] = set()
     stack: list[tuple[Expr, bool]] = [(root, False)]

@@ -8,12 +8,16 @@ of a load: that is fusion.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
+from graphflow.compiler.loops.nest import Stmt
 
 
 class Load(Protocol):
@@ -53,7 +57,9 @@ class Pointwise(Form):
         return self.fn(op, *values) if self.with_op else self.fn(*values)
 
     def work(self, op: Operation) -> int:
-        return cost(self.value(op, (0,) * (op.out.type.rank or 0),
+        """Operands beyond a few count as more: each likely is a buffer of its own, slow to compile."""
+        buffers = 8 * max(0, len(op.operands) - 4)
+        return buffers + cost(self.value(op, (0,) * (op.out.type.rank or 0),
                                lambda k, index, mask=None: temp(f"a{k}", op.operands[k].dtype), lambda v: v))
 
 
@@ -111,13 +117,64 @@ class Contraction(Form):
 
 
 class Scatter(Form):
-    """out = 0, then out[target(op, i)] += updates[i], in order. Operand 0 holds the updates.
+    """out = 0 (or operand `base`), then out[target(op, i)] += updates[i], in order. Operand 0: updates.
 
     `target` is given the updates' index, `load` and `let`, and returns an index of the result.
     """
 
-    def __init__(self, target: Callable[[Operation, Index, Load, Let], Index]) -> None:
+    def __init__(self, target: Callable[[Operation, Index, Load, Let], Index],
+                 base: int | None = None) -> None:
         self.target = target
+        self.base = base
+
+
+class Serial(Form):
+    """Statements that the record writes itself, for what goes step by step: a kernel of its own."""
+
+    def __init__(self, steps: Callable[[Operation, Workspace], list[Stmt]]) -> None:
+        self.steps = steps
+
+
+class Workspace(Protocol):
+    """The memory of a `Serial` kernel: its operands, its result, and what it asks for."""
+
+    def load(self, k: int, index: Index) -> Expr:
+        """An element of operand k."""
+
+    def store(self, index: Index, value: Expr) -> Stmt:
+        """Set an element of the result."""
+
+    def result(self, index: Index) -> Expr:
+        """An element of the result, as stored so far."""
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        """The name of a new buffer, with anything in it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
+
+    whole: Tensor
+    axis: int
+    start: Dim
+    new_axis: bool
+
+    def index(self, at: Index) -> Index:
+        """The whole's index for an element of the part."""
+        if self.new_axis:
+            return (*at[:self.axis], self.start, *at[self.axis:])
+        return (*at[:self.axis], at[self.axis] + self.start, *at[self.axis + 1:])
+
+
+class Join(Form):
+    """The result is its operands side by side: `parts(op)` says where each lies.
+
+    No kernel copies them there: those that compute the operands store them into the result's memory.
+    """
+
+    def __init__(self, parts: Callable[[Operation], list[Part]]) -> None:
+        self.parts = parts
 
 
 class Row(Form):

@@ -18,7 +18,8 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Scatter
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Join, Reduction, Scatter, Serial
+from graphflow.compiler.loops.nest import Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
 
 Array = np.ndarray[Any, Any]
@@ -141,7 +142,7 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
     runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter,
-                            BlockSum: _run_block_sum}
+                            BlockSum: _run_block_sum, Join: _run_join, Serial: _run_serial}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, str(env.faults[0]))
@@ -248,7 +249,40 @@ def _run_block_sum(op: Operation, form: BlockSum, arrays: Sequence[Array], env: 
 def _run_scatter(op: Operation, form: Scatter, arrays: Sequence[Array], env: Env) -> Array:
     at, operands = _axes("i", op.operands[0].type.known_dims, env), _Operands(op, env)
     target = form.target(op, at, operands.load, operands.let)
-    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    start = None if form.base is None else arrays[form.base]
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy) if start is None else start.copy()
     index = tuple(np.broadcast_to(evaluate_dim(i, env), np.shape(arrays[0])) for i in target)
     np.add.at(result, index, arrays[0])
     return result
+
+
+def _run_join(op: Operation, form: Join, arrays: Sequence[Array], env: Env) -> Array:
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    for t, part, array in zip(op.operands, form.parts(op), arrays, strict=True):
+        at = part.index(_axes("i", t.type.known_dims, env))
+        result[tuple(np.broadcast_to(evaluate_dim(i, env), array.shape) for i in at)] = array
+    return result
+
+
+def _run_serial(op: Operation, form: Serial, arrays: Sequence[Array], env: Env) -> Array:
+    from graphflow.compiler.loops.interpret_nest import run_body
+
+    result = np.zeros(_sizes(op.out.type, env), op.out.dtype.numpy)
+    env.buffers["out"] = np.ravel(result)
+    run_body(tuple(form.steps(op, _Workspace(op, env))), env)
+    return result
+
+
+class _Workspace(_Operands):
+    """The memory of a record's own kernel."""
+
+    def store(self, index: E.Index, value: E.Expr) -> Stmt:
+        return Store("out", linear(index, self.op.out.type.known_dims), value)
+
+    def result(self, index: E.Index) -> E.Expr:
+        return E.load("out", linear(index, self.op.out.type.known_dims), self.op.out.dtype)
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        name = f"scratch{len(self.env.buffers)}"
+        self.env.buffers[name] = np.empty(evaluate_dim(size, self.env), dtype.numpy)
+        return name

@@ -30,11 +30,12 @@ def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, in
     """Run a kernel on flat buffers, in place; gives the indices found out of range."""
     env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)},
               atoms={PART: 0, **symbols})
-    _run(nest.body, env)
+    run_body(nest.body, env)
     return env.faults
 
 
-def _run(body: tuple[Stmt, ...], env: Env) -> None:
+def run_body(body: tuple[Stmt, ...], env: Env) -> None:
+    """Run statements in an environment."""
     for stmt in body:
         if isinstance(stmt, Let):
             env.temps[stmt.name] = evaluate(stmt.value, env)
@@ -44,7 +45,7 @@ def _run(body: tuple[Stmt, ...], env: Env) -> None:
             _product(stmt, env)
         elif isinstance(stmt, While):
             _repeat(stmt, env)
-        elif any(isinstance(s, (Loop, Product)) for s in stmt.body):
+        elif stmt.ordered or any(isinstance(s, (Loop, Product)) for s in stmt.body):
             _one_by_one(stmt, env)
         else:
             _at_once(stmt, env)
@@ -73,18 +74,18 @@ def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:
 
 def _repeat(s: While, env: Env) -> None:
     env.temps.update({v.name: evaluate(v.start, env) for v in s.variables})
-    _run(s.test, env)
+    run_body(s.test, env)
     while evaluate(s.condition, env) and not env.faults:
-        _run(s.body, env)
+        run_body(s.body, env)
         env.temps.update({v.name: evaluate(v.following, env) for v in s.variables})
-        _run(s.test, env)
+        run_body(s.test, env)
 
 
 def _one_by_one(loop: Loop, env: Env) -> None:
     totals: list[Any] = [None] * len(loop.accumulators)
     for i in range(evaluate_dim(loop.extent, env)):
         env.atoms[loop.axis] = i
-        _run(loop.body, env)
+        run_body(loop.body, env)
         for k, a in enumerate(loop.accumulators):
             value = evaluate(a.value, env)
             totals[k] = value if totals[k] is None else _COMBINE[a.combine](totals[k], value)
@@ -96,7 +97,7 @@ def _at_once(loop: Loop, env: Env) -> None:
     env.atoms[loop.axis] = np.arange(extent)
     totals: list[Any] = [None] * len(loop.accumulators)
     if extent:
-        _run(loop.body, env)
+        run_body(loop.body, env)
         for k, a in enumerate(loop.accumulators):
             lanes = np.broadcast_to(evaluate(a.value, env), (extent,))
             totals[k] = _COMBINE[a.combine].reduce(lanes, dtype=lanes.dtype)

@@ -53,13 +53,17 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class Loop:
-    """for axis in range(extent): body. `vector` loops run several iterations at once."""
+    """for axis in range(extent): body. `vector` loops run several iterations at once.
+
+    In an `ordered` loop an iteration may read what earlier ones stored.
+    """
 
     axis: Atom
     extent: Dim
     body: tuple[Stmt, ...]
     accumulators: tuple[Accumulator, ...] = ()
     vector: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,14 @@ def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
     """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
     nests = [list(statements((s,))) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
-    loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop)}
+    loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)
+
+
+def is_computed(d: Dim) -> bool:
+    """Whether a number depends on one that the kernel computes."""
+    return any(a.kind == "value" for a in atoms_of(d))
 
 
 def _largest(extent: Dim) -> Dim:
@@ -215,5 +224,6 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             yield f"{pad}  {', '.join(f'{v.name} = {text(v.following)}' for v in stmt.variables)}"
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
-            yield f"{pad}{'vector ' if stmt.vector else ''}for {stmt.axis.name} < {stmt.extent}{accs}:"
+            kind = "vector " if stmt.vector else "ordered " if stmt.ordered else ""
+            yield f"{pad}{kind}for {stmt.axis.name} < {stmt.extent}{accs}:"
             yield from _lines(stmt.body, pad + "  ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     blocks,
@@ -24,8 +25,12 @@ from graphflow.compiler.ops import (  # noqa: F401
     random,
     reductions,
     rows,
+    sampling,
     scans,
     sequences,
     shapes,
+    tables,
     windows,
 )
+
+BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

@@ -126,11 +126,10 @@ def _filter_grad_type(op: Operation) -> TensorType:
     _must_give(op, g, (x[0], *window_counts(op, x[1:-1], shape), g[-1]))
     if op.groups > 1:
         _decide(op, (x[-1], g[-1]))
-    wide = x[-1]
-    if isinstance(wide, int) and wide % op.groups:
-        _channels(op, wide, None, g[-1])
-        raise shape_error(op, f"(C2): {wide} input channels are not {op.groups} groups")
-    return TensorType(dtype, (*shape, None if wide is None else wide // op.groups, g[-1]))
+    wide, out = x[-1], g[-1]
+    if any(isinstance(d, int) and d % op.groups for d in (wide, out)):
+        raise shape_error(op, f"(C2): {wide} channels in and {out} out do not divide into {op.groups} groups")
+    return TensorType(dtype, (*shape, None if wide is None else wide // op.groups, out))
 
 
 def _must_give(op: Operation, g: Any, wanted: Any) -> None:
@@ -139,8 +138,9 @@ def _must_give(op: Operation, g: Any, wanted: Any) -> None:
         for d, w in zip(g, wanted, strict=True):
             op.graph.rules.equal(d, w)
     except ValueError:
-        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {list(wanted)}, "
-                              f"but g is {list(g)}") from None
+        text = TensorType(op.g.dtype, tuple(wanted))
+        raise shape_error(op, f"(C7): a convolution with shape {list(op.shape)} gives {text}, but g is "
+                              f"{op.g.type}") from None
 
 
 def _shape_attr(op: Operation, rank: int) -> Any:
@@ -241,14 +241,19 @@ def _is_pointwise(op: Operation, size: Any) -> bool:
             and (isinstance(op.padding, str) or not any(map(any, op.padding))))
 
 
-def _patches(op: Operation, x: Tensor, size: Any) -> Tensor:
+def _patches(op: Operation, x: Tensor, size: Any, copy: int = 0) -> Tensor:
     """A row for each window: [rows, window elements and channels]."""
     if _is_pointwise(op, size):
         return _split(x, op.groups, len(size) + 1)
-    attrs, channels = {"size": size, **_window_attrs(op)}, x.type.known_dims[-1]
-    if isinstance(channels, int) and channels < _FEW_CHANNELS:
-        x, attrs["padding"] = _padded(x, slides(x.type.known_dims[1:-1], size, attrs)), "VALID"
+    attrs, channels = {"size": size, "copy": copy, **_window_attrs(op)}, x.type.known_dims[-1]
+    found = slides(x.type.known_dims[1:-1], size, attrs)
+    if isinstance(channels, int) and channels < _FEW_CHANNELS and all(_has_windows(s) for s in found):
+        x, attrs["padding"] = _padded(x, found), "VALID"
     return _split(windows(x, **attrs), op.groups, len(size) + 1)
+
+
+def _has_windows(s: Slide) -> bool:
+    return isinstance(s.count, int) and s.count > 0
 
 
 def _padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
@@ -295,7 +300,8 @@ def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _is_depthwise(op, op.out.type):
         return _depthwise_filter_grad(op)
-    rows = _patches(op, op.x, out[:-2])
+    # its own copy: one kept since the convolution would be the largest part of a network's memory
+    rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)
     return _joined(product, op.groups, out)
 
@@ -391,6 +397,7 @@ _CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, padding, dilatio
                                                               (1, 1), 3),
     ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2), ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1),
                                                                "SAME", (1, 1), 18),
+    ((1, 0, 4, 1), (2, 2, 1, 2), (1, 1), "SAME", (1, 1), 1),
     ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1), ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME",
                                                               (1, 1), 1),
     ((1, 3, 3, 2), (2, 2, 2, 0), (1, 1), "SAME", (1, 1), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter
+from graphflow.compiler.loops.forms import Indexed, Join, Let, Load, Part, Scatter
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, require_within, same_dtype
 from graphflow.compiler.ops.samples import Sample, shapes
@@ -42,22 +43,10 @@ def _at(at: E.Index, axis: int, value: Dim) -> E.Index:
     return (*at[:axis], value, *at[axis + 1:])
 
 
-def _concat_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    """Each operand is read only in its own part of the axis."""
+def _concat_parts(op: Operation) -> list[Part]:
     axis = normal_axis(op, op.axis, _rank(op))
-    position = E.index(at[axis])
-    ends: list[Dim] = [0]
-    for t in op.operands:
-        ends.append(ends[-1] + t.type.known_dims[axis])
-    if len(op.operands) == 1:
-        return load(0, at)
-    last = len(op.operands) - 1
-    value = load(last, _at(at, axis, at[axis] - ends[last]), position >= E.index(ends[last]))
-    for k in reversed(range(last)):
-        before_end = position < E.index(ends[k + 1])
-        mask = before_end if k == 0 else before_end & (position >= E.index(ends[k]))
-        value = E.select(before_end, load(k, _at(at, axis, at[axis] - ends[k]), mask), value)
-    return value
+    starts = itertools.accumulate((t.type.known_dims[axis] for t in op.operands), initial=0)
+    return [Part(op.out, axis, start, False) for start, _ in zip(starts, op.operands, strict=False)]
 
 
 def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
@@ -73,7 +62,7 @@ def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
 
 
 concat = OpDef("concat", "*values", infer=_concat_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
-               grad=_concat_grad, lower=Indexed(_concat_element), numpy=lambda *v,
+               grad=_concat_grad, lower=Join(_concat_parts), numpy=lambda *v,
                axis: np.concatenate(v, axis),
                symbolic=True, tf_name="ConcatV2",
                samples=(*shapes([(3,), (4,)], [(2, 3), (1, 3), (4, 3)], [(0, 3), (2, 3)], [(5,)], axis=0),
@@ -92,18 +81,13 @@ def _stack_type(op: Operation) -> TensorType:
     return TensorType(dtype, (*dims[:axis], len(op.operands), *dims[axis:]))
 
 
-def _stack_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    axis = normal_axis(op, op.axis, len(at))
-    position, inner = E.index(at[axis]), (*at[:axis], *at[axis + 1:])
-    last = len(op.operands) - 1
-    value = load(last, inner, None if last == 0 else E.eq(position, last))
-    for k in reversed(range(last)):
-        value = E.select(E.eq(position, k), load(k, inner, E.eq(position, k)), value)
-    return value
+def _stack_parts(op: Operation) -> list[Part]:
+    axis = normal_axis(op, op.axis, len(op.out.type.known_dims))
+    return [Part(op.out, axis, k, True) for k in range(len(op.operands))]
 
 
 stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attrs=("axis",),
-              grad=lambda op, g: _parts(g, op.axis, len(op.operands)), lower=Indexed(_stack_element),
+              grad=lambda op, g: _parts(g, op.axis, len(op.operands)), lower=Join(_stack_parts),
               symbolic=True,
               numpy=lambda *v, axis: np.stack(v, axis), tf_name="Pack",
               samples=(*shapes([(3,), (3,)], [(), (), ()], [(2, 3)], [(0, 2), (0, 2)]),

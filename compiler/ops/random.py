@@ -74,17 +74,21 @@ def _bits_type(op: Operation) -> TensorType:
 
 
 def _bits_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    """The counter is (element, stream, run); `word` is which of the four results is taken."""
+    """`word` is which of the four results is taken."""
     linear: Any = 0
     for i, d in zip(at, op.out.type.known_dims, strict=True):
         linear = linear * d + i
-    keys = [load(0, (k,)) for k in range(4)]
-    k0, k1 = _seed_words(op.seed, keys[0], keys[1], _word)
-    position = E.index(linear)
+    words = philox_element(op, E.index(linear), [load(0, (k,)) for k in range(4)])
+    word: int = op.word
+    return words[word]
+
+
+def philox_element(op: Operation, position: E.Expr, key: list[E.Expr]) -> tuple[E.Expr, ...]:
+    """Four words of bits for an int64 position in the op's stream; the counter is (position, stream, run)."""
+    k0, k1 = _seed_words(op.seed, key[0], key[1], _word)
     high = E.cast(E.call("shr", position, 32), uint32)
-    words = philox((E.cast(position, uint32), _word(op.stream), keys[2], keys[3]), (k0, k1 + high),
-                   lambda a, b: E.call("mulhi", a, b), _word)
-    return words[op.word]  # type: ignore[no-any-return]
+    return philox((E.cast(position, uint32), _word(op.stream), key[2], key[3]), (k0, k1 + high),
+                  lambda a, b: E.call("mulhi", a, b), _word)
 
 
 def _mulhi(a: Any, b: Any) -> Any:
@@ -92,25 +96,29 @@ def _mulhi(a: Any, b: Any) -> Any:
 
 
 def _bits_numpy(key: Any, shape: Any, seed: Any, stream: int, word: int) -> Any:
+    return philox_numpy(key, np.arange(math.prod(shape)).reshape(shape), seed, stream)[word]
+
+
+def philox_numpy(key: Any, position: Any, seed: Any, stream: int) -> tuple[Any, ...]:
+    """`philox_element` on arrays."""
     def make(value: int) -> Any:
         return np.uint32(value & 0xFFFFFFFF)
 
-    position = np.arange(math.prod(shape), dtype=np.uint64).reshape(shape)
+    position = position.astype(np.uint64)
     with np.errstate(over="ignore"):
         k0, k1 = _seed_words(seed, key[0], key[1], make)
         high = (position >> np.uint64(32)).astype(np.uint32)
         full = [np.broadcast_to(v, position.shape).astype(np.uint32) for v in (make(stream), key[2], key[3])]
-        words = philox((position.astype(np.uint32), *full), (k0, k1 + high), _mulhi,
-                       make)
-    return words[word]
+        return philox((position.astype(np.uint32), *full), (k0, k1 + high), _mulhi, make)
 
 
-_KEY = np.array([0x243F6A88, 0x85A308D3, 5, 0], np.uint32)
+SAMPLE_KEY = np.array([0x243F6A88, 0x85A308D3, 5, 0], np.uint32)
 random_bits = OpDef(
     "random_bits", "key", infer=_bits_type, attrs={"shape": REQUIRED, "seed": None, "stream": 0, "word": 0},
     dim_attrs=("shape",), lower=Indexed(_bits_element), numpy=_bits_numpy,
-    samples=(Sample((_KEY,), {"shape": (3, 4)}), Sample((_KEY,), {"shape": (), "stream": 7}),
-             Sample((_KEY,), {"shape": (5,), "seed": (1, 2), "word": 1}), Sample((_KEY,), {"shape": (0, 2)})),
+    samples=(Sample((SAMPLE_KEY,), {"shape": (3, 4)}), Sample((SAMPLE_KEY,), {"shape": (), "stream": 7}),
+             Sample((SAMPLE_KEY,), {"shape": (5,), "seed": (1, 2), "word": 1}),
+             Sample((SAMPLE_KEY,), {"shape": (0, 2)})),
     doc="Uniform bits from Philox 4x32-10.")
 
 

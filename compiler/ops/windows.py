@@ -239,7 +239,7 @@ def all_of(tests: Sequence[E.Expr]) -> E.Expr:
     return result
 
 
-def windows_numpy(x: Any, size: Any, fill: Any, **attrs: Any) -> Any:
+def windows_numpy(x: Any, size: Any, fill: Any = 0, copy: int = 0, **attrs: Any) -> Any:
     found = slides(x.shape[1:-1], size, attrs)
     padded, counts = pad_array(x, found, fill), [number(s.count) for s in found]
     result = np.empty((x.shape[0], *counts, *size, x.shape[-1]), x.dtype)
@@ -281,11 +281,11 @@ _WINDOWS = (((2, 5, 4, 3), (2, 2), (1, 1), "VALID", (1, 1)), ((1, 5, 6, 2), (3, 
             ((0, 4, 1), (2,), (1,), "SAME", (1,)), ((1, 3, 3, 3, 1), (2, 2, 2), (1, 1, 1), "SAME", (1, 1, 1)))
 
 windows: OpDef = OpDef(
-    "windows", "x", infer=_windows_type, attrs={**GEOMETRY, "fill": 0}, numpy=windows_numpy,
+    "windows", "x", infer=_windows_type, attrs={**GEOMETRY, "fill": 0, "copy": 0}, numpy=windows_numpy,
     grad=lambda op, g: fold_windows(g, **back_attrs(op, op.x)),
     lower=Indexed(_windows_element, cheap=True), tf_name="ExtractImagePatches",
-    doc="The elements of each window, and `fill` where a window is over the edge: "
-        "[batch, spatial..., c] -> [batch, counts..., size..., c].",
+    doc="The elements of each window, and `fill` where a window is over the edge: [batch, spatial..., c] -> "
+        "[batch, counts..., size..., c]. Those of another `copy` are computed again.",
     samples=(*calls(*_WINDOWS), *calls(((1, 3, 3, 1), (2, 2), (2, 2), "SAME", (1, 1)), fill=-9.5)))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.entry import emit_entry, emit_module
+from graphflow.compiler.codegen.entry import emit_entry, emit_module, slot_table
 from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
 from graphflow.compiler.passes.launch import Launch
@@ -37,9 +38,10 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
         calls.append(_call(launch, names[nest], buffers, len(checks)))
         checks += nest.checks
     entry = emit_entry(ENTRY, plan.buffers, calls, plan.steps, plan.copies)
+    table = slot_table(plan.buffers, calls, plan.steps, plan.copies)
     inputs = graph.inputs
     return Program(
-        ir=emit_module(module, texts, entry), entry=ENTRY,
+        ir=emit_module(module, texts, f"{table}\n{entry}".lstrip()), entry=ENTRY,
         feeds=tuple(t.type for t in inputs if t.op.kind == "feed"),
         outputs=tuple(t.type for t in graph.outputs),
         buffers=tuple(plan.buffers), calls=tuple(calls), steps=plan.steps, copies=tuple(plan.copies),
@@ -53,8 +55,8 @@ def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
     extents = () if launch.kind == "while" else deepest_extents(nest.body)  # of a while known as it runs
-    return Call(function, nest, buffers, nest.symbols, check, names, len(launch.members), launch.kind,
-                extents, work_each(nest.body))
+    return Call(function, nest, buffers, launch.symbols, check, names, len(launch.members), launch.kind,
+                extents, work_each(nest.body), location(launch.members[-1]))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

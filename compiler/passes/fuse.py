@@ -15,7 +15,17 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Reduction, Row, Scatter
+from graphflow.compiler.loops.forms import (
+    BlockSum,
+    Contraction,
+    Form,
+    Join,
+    Part,
+    Reduction,
+    Row,
+    Scatter,
+    Serial,
+)
 from graphflow.compiler.ops.core import constant, identity, program_input
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import (
@@ -32,7 +42,7 @@ from graphflow.compiler.passes.group import (
 )
 
 GIVEN = (program_input, constant, blank)  # what no kernel makes
-_ALONE = {Contraction: "product", Scatter: "scatter", Row: "row"}
+_ALONE = {Contraction: "product", Scatter: "scatter", Row: "row", Serial: "serial"}
 
 
 def fuse(graph: Graph) -> Grouping:
@@ -50,6 +60,8 @@ def separate_results(graph: Graph) -> Graph:
     mapping: dict[Tensor, Tensor] = {}
     for op in graph.operations:
         operands, types = tuple(mapping[t] for t in op.operands), tuple(t.type for t in op.outputs)
+        if isinstance(op.opdef.lower, Join):
+            operands = _separate_parts(new, op, operands)
         copy = new.append_copy(op, operands, types=types)
         mapping.update(zip(op.outputs, copy.outputs, strict=True))
     connect(new, graph, mapping)
@@ -70,6 +82,13 @@ def separate_results(graph: Graph) -> Graph:
     return new
 
 
+def _separate_parts(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A copy of each operand, for nothing but its place in the result."""
+    new.origin = op.source
+    with new.as_default():
+        return tuple(identity(t, name=f"{op.name}/part") for t in operands)
+
+
 class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -81,6 +100,7 @@ class _Fuser:
         self.siblings: dict[tuple[object, ...], Group] = {}
         self.stored: set[Tensor] = set()
         self.aliases: dict[Tensor, Tensor] = {}
+        self.parts: dict[Tensor, Part] = {}
 
     def run(self) -> Grouping:
         for op in reversed(self.graph.operations):
@@ -89,8 +109,10 @@ class _Fuser:
             asked = {t: [r.resolved() for r in self.wants.pop(t, [])] for t in op.outputs}
             if any(asked.values()) or any(t in self.buffer_rank for t in op.outputs):
                 self._place(op, asked)
-        groups = [g for g in reversed(self.groups) if g.merged is None]
-        return Grouping(self.graph, sorted(groups, key=lambda g: -g.rank), self.stored, self.aliases)
+        updates = set(self.graph.updates.values())  # last among equals: they may overwrite what others read
+        groups = sorted((g for g in reversed(self.groups) if g.merged is None),
+                        key=lambda g: (-g.rank, not updates.isdisjoint(g.members)))
+        return Grouping(self.graph, groups, self.stored, self.aliases, self.parts)
 
     def _place(self, op: Operation, asked: dict[Tensor, list[Request]]) -> None:
         form = op.opdef.lower
@@ -99,6 +121,9 @@ class _Fuser:
             return
         requests = asked[op.out]
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
+        if isinstance(form, Join):
+            self._place_parts(op, form, requests)
+            return
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
         kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
@@ -131,8 +156,16 @@ class _Fuser:
 
     # Kernels
 
+    def _place_parts(self, op: Operation, form: Join, requests: list[Request]) -> None:
+        """The kernels that compute the operands write the result, before any that reads it."""
+        readers = [*self._readers(op.out), *(r.group for r in requests)]
+        self.stored.add(op.out)
+        self.parts.update(zip(op.operands, form.parts(op), strict=True))
+        for t in op.operands:
+            self._need_memory(t, readers, self.buffer_rank.get(op.out, -1))
+
     def _place_alone(self, op: Operation, kind: str, asked: dict[Tensor, list[Request]]) -> None:
-        """What reads and writes memory by itself: a matrix product, a scatter, a row's store, a loop."""
+        """What reads and writes memory by itself: a matrix product, a row's store, a loop and the like."""
         group = Group(max(self._rank_above(t, requests) for t, requests in asked.items()), kind=kind)
         group.members.update(dict.fromkeys(op.outputs, ()))
         self.groups.append(group)

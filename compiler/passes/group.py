@@ -8,7 +8,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom, s
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index
-from graphflow.compiler.loops.forms import BlockSum, Reduction
+from graphflow.compiler.loops.forms import BlockSum, Part, Reduction
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
@@ -117,12 +117,14 @@ class Grouping:
 
     stored   tensors that need memory, because another kernel or the caller reads them
     aliases  tensor -> the tensor whose memory it shares, element for element
+    parts    tensor -> the part of a joined tensor's memory that it is stored in
     """
 
     graph: Graph
     groups: list[Group]
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
+    parts: dict[Tensor, Part]
 
     def memory_of(self, t: Tensor) -> Tensor:
         """The tensor whose memory holds the elements of t."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -29,7 +30,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of a kernel: the nest, and the memory each parameter stands for.
+    """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for.
 
     starts  (old, new) pairs: the memory of `new` holds `old` when the kernel starts
     """
@@ -38,7 +39,13 @@ class Launch:
     arguments: tuple[Tensor | Scratch, ...]
     members: tuple[Tensor, ...]
     kind: str
+    symbols: tuple[Dim, ...]
     starts: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    @property
+    def written(self) -> list[Tensor | Scratch]:
+        """What the kernel writes."""
+        return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,26 @@ class Region:
 Step: TypeAlias = "Launch | Region"
 
 
+def launches_of(steps: Sequence[Step]) -> list[Launch]:
+    """Every launch of these steps and of the blocks in them, in order."""
+    found: list[Launch] = []
+    for step in steps:
+        inner = [] if isinstance(step, Launch) else [s for b in step.blocks for s in b.steps]
+        found += [step] if isinstance(step, Launch) else launches_of(inner)
+    return found
+
+
+def is_plain(steps: Sequence[Step]) -> bool:
+    """Whether the steps are launches that find all they need in their own buffers: they may change places."""
+    return all(isinstance(step, Launch) and not step.starts for step in steps)
+
+
+def with_launches(steps: Sequence[Step], new: Iterator[Launch]) -> list[Step]:
+    """The steps with other launches, in the same order."""
+    return [next(new) if isinstance(step, Launch) else replace(step, blocks=tuple(
+        replace(b, steps=tuple(with_launches(b.steps, new))) for b in step.blocks)) for step in steps]
+
+
 @dataclass
 class Memory:
     """The memory that a kernel touches, as parameters in the order of first use."""
@@ -69,7 +96,6 @@ class Memory:
     grouping: Grouping
     names: dict[Tensor | Scratch, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
-    checks: dict[str, None] = field(default_factory=dict)
 
     def name(self, t: Tensor | Scratch, write: bool = False) -> str:
         t = self.grouping.memory_of(t) if isinstance(t, Tensor) else t
@@ -89,8 +115,18 @@ class Memory:
             return E.const(0, t.dtype)
         return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
 
-    def nest(self, body: list[Stmt]) -> LoopNest:
-        return finish_nest(self, body)
+    def place(self, t: Tensor, at: Index) -> tuple[str, Dim]:
+        """Where an element is stored: a buffer and the offset in it."""
+        part = self.grouping.parts.get(t)
+        if part is None:
+            return self.name(t, write=True), linear(at, t.type.known_dims)
+        return self.name(part.whole, write=True), linear(part.index(at), part.whole.type.known_dims)
+
+    def launch(self, body: list[Stmt], members: tuple[Tensor, ...], kind: str,
+               starts: tuple[tuple[Tensor, Tensor], ...] = ()) -> Launch:
+        nest = finish_nest(self, body)
+        symbols = tuple(Poly({(a,): 1}) for a in nest.symbols)
+        return Launch(nest, tuple(self.names), members, kind, symbols, starts)
 
 
 def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:

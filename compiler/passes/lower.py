@@ -41,7 +41,13 @@ from graphflow.compiler.passes.launch import (
     dims_of_node,
     linear,
 )
-from graphflow.compiler.passes.lower_special import lower_product, lower_row, lower_scatter, nested
+from graphflow.compiler.passes.lower_special import (
+    lower_product,
+    lower_row,
+    lower_scatter,
+    lower_serial,
+    nested,
+)
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 
@@ -56,7 +62,7 @@ def lower(grouping: Grouping) -> list[Step]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter, "row": lower_row}
+    special = {"product": lower_product, "scatter": lower_scatter, "row": lower_row, "serial": lower_serial}
     steps: list[Step] = []
     for group in grouping.groups:
         if group.kind == "region":
@@ -88,10 +94,10 @@ def _rows_first(steps: list[Step]) -> list[Step]:
     for step in steps:
         at = len(order)
         if isinstance(step, Launch) and step.kind == "row":
-            reads = [t for t in (*step.arguments, *(old for old, _ in step.starts)) if t not in step.members]
+            reads = [t for t in (*step.arguments, *(old for old, _ in step.starts)) if t not in step.written]
             at = max((made_at.get(t, -1) + 1 for t in reads), default=0)
         order.insert(at, step)
-        made = step.members if isinstance(step, Launch) else step.op.outputs
+        made = step.written if isinstance(step, Launch) else step.op.outputs
         made_at = {t: k + (k >= at) for t, k in made_at.items()} | dict.fromkeys(made, at)
     return order
 
@@ -119,9 +125,8 @@ class _LoopBuilder:
         for stage in range(stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        nest = self.memory.nest(self._in_blocks(self._nested(self.outer_levels, self.outer)))
-        return Launch(nest, tuple(self.memory.names), tuple(stages.order),
-                      "reduce" if self.inner else "map")
+        return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
+                                  tuple(stages.order), "reduce" if self.inner else "map")
 
     # Blocks
 
@@ -266,9 +271,9 @@ class _LoopBuilder:
         elif t in self.grouping.stored:
             at = self.group.members[t]
             value = self.values[t, at]
-            offset = linear(at, t.type.known_dims)
+            buffer, offset = self.memory.place(t, at)
             axes = frozenset(a for a in atoms_of(offset) if a.kind == "axis") | self._axes_of(value)
-            self._level(axes).append(Store(self.memory.name(t, write=True), offset, value))
+            self._level(axes).append(Store(buffer, offset, value))
 
     def _add_to_block(self, t: Tensor) -> None:
         """Once per element of the operand, be its value the same for some."""

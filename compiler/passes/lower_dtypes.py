@@ -6,6 +6,7 @@ from graphflow.compiler.ir.dtypes import bfloat16, float16, float32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.forms import Join
 from graphflow.compiler.ops.core import cast, constant, program_input
 
 _HALF = (float16, bfloat16)
@@ -42,4 +43,4 @@ def _computes(op: Operation) -> bool:
         return False
     if op.opdef.lower is None:
         return len(op.outputs) == 1
-    return not op.opdef.lower.cheap
+    return not (op.opdef.lower.cheap or isinstance(op.opdef.lower, Join))

@@ -1,16 +1,16 @@
-"""Kernels that are not loops over elements: matrix products and scatters."""
+"""Kernels that are not loops over elements: matrix products, scatters, and those that records write."""
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, axis, minimum, product, single_atom
-from graphflow.compiler.ir.dtypes import float32, float64, int64
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, minimum, product, single_atom
+from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
 
 
 def lower_product(grouping: Grouping, group: Group) -> Launch:
@@ -28,7 +28,7 @@ def lower_product(grouping: Grouping, group: Group) -> Launch:
         body = [_library_product(memory, t, batch, rows)]
     else:
         body = _product_loops(memory, t, batch, rows)
-    return Launch(memory.nest(nested(body, batch)), tuple(memory.names), (t,), "product")
+    return memory.launch(nested(body, batch), (t,), "product")
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -71,31 +71,86 @@ def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[S
 
 
 def lower_scatter(grouping: Grouping, group: Group) -> Launch:
-    """Zero the result, then add each update where it belongs, in order."""
+    """Start from zeros, or from another tensor, and add each update where it belongs, in order."""
     (t,) = group.members
     op, memory = t.op, Memory(grouping)
-    updates = op.operands[0]
-    at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(updates.type.known_dims))
-    lets: list[Stmt] = []
-
-    def let(value: Expr) -> Expr:
-        if value.op in ("temp", "const"):
-            return value
-        lets.append(Let(f"t{len(lets)}", value))
-        return E.temp(f"t{len(lets) - 1}", value.dtype)
+    dims = op.operands[0].type.known_dims
+    at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims))
+    lets = _Lets(at)
 
     def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
         return memory.load(op.operands[k], index, mask)
 
-    target = op.opdef.lower.target(op, at, load, let)
+    target = op.opdef.lower.target(op, at, load, lets.add)
     out, size = memory.name(t, write=True), t.type.size
-    zero = axis("z", size)
-    clear = Loop(_atom(zero), size, (Store(out, zero, E.const(0, t.dtype)),))
-    add = Store(out, linear(target, t.type.known_dims), load(0, at), add=True)
-    loops = nested([*lets, add], at)
+    here = axis("z", size)
+    base = op.opdef.lower.base
+    before = E.const(0, t.dtype) if base is None else E.load(memory.name(op.operands[base]), here, t.dtype)
+    start = Loop(_atom(here), size, (Store(out, here, before),))
+    lets.levels[-1].append(Store(out, linear(target, t.type.known_dims), load(0, at), add=True))
+    loops = lets.nested()
     if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
         loops = nested(loops, (axis("some", minimum(size, 1)),))
-    return Launch(memory.nest([clear, *loops]), tuple(memory.names), (t,), "scatter")
+    return memory.launch([start, *loops], (t,), "scatter")
+
+
+class _Lets:
+    """Statements by the number of loops around them: each value is named as far outside as it is known."""
+
+    def __init__(self, at: Index) -> None:
+        self.at = at
+        self.levels: list[list[Stmt]] = [[] for _ in range(len(at) + 1)]
+        self.depths: dict[str, int] = {}
+
+    def add(self, value: Expr) -> Expr:
+        if value.op in ("temp", "const"):
+            return value
+        name = f"t{len(self.depths)}"
+        self.depths[name] = depth = self._depth(value)
+        self.levels[depth].append(Let(name, value))
+        return E.temp(name, value.dtype)
+
+    def _depth(self, value: Expr) -> int:
+        nodes = E.walk(value)
+        known = [self.depths[n.attr] for n in nodes if n.op == "temp"]
+        found = {a for n in nodes for d in dims_of_node(n) for a in atoms_of(d)}
+        known += [self.depths[a.name] for a in found if a.kind == "value"]
+        known += [k + 1 for k, i in enumerate(self.at) if i != 0 and single_atom(i) in found]
+        return max(known, default=0)
+
+    def nested(self) -> list[Stmt]:
+        body = self.levels[-1]
+        for k in reversed(range(len(self.at))):
+            body = [*self.levels[k], *nested(body, self.at[k:k + 1])]
+        return body
+
+
+def lower_serial(grouping: Grouping, group: Group) -> Launch:
+    """The statements that the record writes."""
+    (t,) = group.members
+    memory = Memory(grouping)
+    return memory.launch(t.op.opdef.lower.steps(t.op, _Workspace(t, memory)), (t,), "serial")
+
+
+class _Workspace:
+    """What a record's `steps` are given."""
+
+    def __init__(self, t: Tensor, memory: Memory) -> None:
+        self.t = t
+        self.memory = memory
+
+    def load(self, k: int, index: Index) -> Expr:
+        return self.memory.load(self.t.op.operands[k], index)
+
+    def store(self, index: Index, value: Expr) -> Stmt:
+        return Store(self.memory.name(self.t, write=True), linear(index, self.t.type.known_dims), value)
+
+    def result(self, index: Index) -> Expr:
+        name = self.memory.name(self.t, write=True)
+        return E.load(name, linear(index, self.t.type.known_dims), self.t.dtype)
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        return self.memory.name(Scratch(dtype, size), write=True)
 
 
 def lower_row(grouping: Grouping, group: Group) -> Launch:
@@ -110,7 +165,7 @@ def lower_row(grouping: Grouping, group: Group) -> Launch:
     body: list[Stmt] = [row, *nested([store], at)]
     if not isinstance(dims[0], int):  # an index out of range is taken for 0, which an empty tensor has not
         body = nested(body, (axis("some", minimum(dims[0], 1)),))
-    return Launch(memory.nest(body), tuple(memory.names), (t,), "row", ((grouping.memory_of(op.x), t),))
+    return memory.launch(body, (t,), "row", ((grouping.memory_of(op.x), t),))
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:

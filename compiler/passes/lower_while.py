@@ -10,7 +10,7 @@ from graphflow.compiler.ir.regions import all_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.forms import Contraction, Form, Load, Reduction, Row, Scatter
+from graphflow.compiler.loops.forms import Form, Indexed, Load, Pointwise, Row
 from graphflow.compiler.loops.nest import Let, Stmt, Store, Variable, While
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
@@ -56,9 +56,8 @@ def _is_elementwise(op: Operation) -> bool:
     if op.opdef.effect == "input" or op.opdef is constant:
         return True
     form = op.opdef.lower
-    if isinstance(form, (Reduction, Contraction, Scatter)):
-        return False
-    return op.out.type.size == 1 or isinstance(form, Row) or form.cheap
+    return isinstance(form, Row) or (
+        isinstance(form, (Pointwise, Indexed)) and (op.out.type.size == 1 or form.cheap))
 
 
 def _is_small_inner(op: Operation) -> bool:
@@ -108,8 +107,8 @@ class _Builder:
         body += split_while(loop, self.memory)
         body += [Store(self.memory.name(t, write=True), 0, v) for t, v in zip(scalars, finals, strict=True)]
         of = self.memory.grouping.memory_of
-        return Launch(self.memory.nest(body), tuple(self.memory.names), tuple(results), "while",
-                      tuple((of(op.operands[k]), results[k]) for k in arrays))
+        return self.memory.launch(body, tuple(results), "while",
+                                  tuple((of(op.operands[k]), results[k]) for k in arrays))
 
     def _enter(self, op: Operation, k: int, t: Tensor, changes: bool) -> None:
         for graph in (op.cond, op.body):

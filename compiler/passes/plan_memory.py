@@ -1,24 +1,22 @@
-"""plan_memory: which buffer each tensor lives in, and where the arena's buffers lie."""
+"""plan_memory: which buffer each tensor lives in, and during which launches."""
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.nest import Stmt
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.fuse import GIVEN
 from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
-from graphflow.compiler.passes.timeline import Timeline
+from graphflow.compiler.passes.timeline import Timeline, copied
 from graphflow.compiler.program import Action, Branch, Buffer, Move, Repeat, Run
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass
@@ -86,7 +84,7 @@ class _Planner:
             if new not in self.where and new not in self.outputs and self._may_take(launch, old, now):
                 self.where[new] = self._touch(old, now)
             actions += self._move(old, new, now)
-        self.plan.arguments.append(tuple(self._touch(a, now) for a in launch.arguments))
+        self.plan.arguments.append(tuple(self._touch(a, now, launch) for a in launch.arguments))
         self.plan.launches.append(launch)
         return [*actions, Run(len(self.plan.launches) - 1)]
 
@@ -162,11 +160,12 @@ class _Planner:
 
     # Buffers
 
-    def _touch(self, a: Tensor | Scratch, now: int) -> int:
+    def _touch(self, a: Tensor | Scratch, now: int, launch: Launch | None = None) -> int:
         """The buffer of a tensor, made now if need be, which is in use at this moment."""
         if a not in self.where:
             home = self.time.shares.get(a) if isinstance(a, Tensor) else None
-            self.where[a] = self._add(self._buffer(a, now)) if home is None else self._touch(home, now)
+            self.where[a] = self._touch(home, now) if home is not None else self._add(
+                _named(self._buffer(a, now), a, launch))
         number = self.where[a]
         b = self.plan.buffers[number]
         self.plan.buffers[number] = replace(b, last=max(now, b.last))
@@ -210,31 +209,24 @@ class _Planner:
         return old is None or self.time.may_replace(old, t)
 
 
-def place(sizes: Sequence[int], lives: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
-    """Offsets in bytes for buffers of given sizes and lives (first and last launch), and the arena's size.
-
-    In order of first use, each takes the smallest free gap that holds it, else the end. Two buffers alive in
-    one launch never overlap.
-    """
-    offsets = [0] * len(sizes)
-    free: list[tuple[int, int]] = []   # (size, offset), ascending
-    ends: list[tuple[int, int]] = []   # (last launch, buffer), a heap
-    total = 0
-    for k in sorted(range(len(sizes)), key=lambda b: lives[b][0]):
-        while ends and ends[0][0] < lives[k][0]:
-            done = heapq.heappop(ends)[1]
-            insort(free, (_rounded(sizes[done]), offsets[done]))
-        size = _rounded(sizes[k])
-        at = bisect_left(free, (size, -1))
-        if at < len(free):
-            gap, offsets[k] = free.pop(at)
-            if gap > size:
-                insort(free, (gap - size, offsets[k] + size))
-        else:
-            offsets[k], total = total, total + size
-        heapq.heappush(ends, (lives[k][1], k))
-    return offsets, total
+def without_self_copies(plan: MemoryPlan) -> None:
+    """Drop the loops that copy a variable's old value to the new one, where both have the same memory."""
+    for k, (launch, numbers) in enumerate(zip(plan.launches, plan.arguments, strict=True)):
+        where = {p.name: plan.buffers[b].variable or b
+                 for p, b in zip(launch.nest.params, numbers, strict=True)}
+        kept = tuple(s for s in launch.nest.body if not _copies_itself(s, where))
+        if len(kept) < len(launch.nest.body):
+            plan.launches[k] = replace(launch, nest=replace(launch.nest, body=kept))
 
 
-def _rounded(size: int) -> int:
-    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+def _copies_itself(s: Stmt, where: Mapping[str, object]) -> bool:
+    pair = copied(s)
+    return pair is not None and where[pair[0]] is where[pair[1]]
+
+
+def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch | None) -> Buffer:
+    if isinstance(of, Tensor):
+        return replace(buffer, name=of.op.name, source=location(of))
+    assert launch is not None
+    last = launch.members[-1]
+    return replace(buffer, name=f"scratch of {last.op.name}", source=location(last))

@@ -62,6 +62,8 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
         return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
         return False
+    if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
+        return False
     inside = list(statements((loops[0],)))
     return (not any(isinstance(s, Product) for s in inside)
             and all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
@@ -118,6 +120,8 @@ def collapse(loop: Loop) -> Loop:
 
 
 def _can_merge(outer: Loop, inner: Loop) -> bool:
+    if outer.ordered or inner.ordered:
+        return False
     if [_carried(a) for a in outer.accumulators] != [a.name for a in inner.accumulators]:
         return False
     return all(_walks_as_one(d, outer, inner) for d in _positions((inner,)))
@@ -166,7 +170,9 @@ def _vectorize_tree(loop: Loop, width: int) -> Loop:
     """Mark the loops over the axis along which most accesses are contiguous."""
     if any(isinstance(s, Product) for s in statements((loop,))):
         return loop
-    axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop)}
+    axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop) and not s.ordered}
+    if not axes:
+        return loop
     scores = {a: _score(loop, a, extent, width) for a, extent in axes.items()}
     best = max(reversed(scores), key=lambda a: scores[a])
     return _vectorize_rest(_mark(loop, best), width) if scores[best] > 0 else loop

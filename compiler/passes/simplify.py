@@ -14,6 +14,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import constant, program_input
 from graphflow.compiler.ops.rows import only_row, row_add, row_at
 
+MOST_TERMS = 24  # of one sum: a kernel that reads hundreds of buffers is slow to compile
 Rule = Callable[[Operation, "tuple[Tensor, ...]"], "Tensor | None"]
 
 
@@ -170,6 +171,14 @@ def _add_to_row(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
                 s = row_add(s, p.op.index, p.op.row, checked=p.op.checked, name=p.op.name)
             return s
     return None
+def _grouped(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """add_n(a, b, ... z) -> add_n(add_n(a, ...), ..., add_n(..., z)) where there are too many for a kernel"""
+    if len(operands) <= MOST_TERMS:
+        return None
+    terms = operands
+    while len(terms) > 1:
+        terms = tuple(op.opdef(*terms[k:k + MOST_TERMS]) for k in range(0, len(terms), MOST_TERMS))
+    return terms[0]
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -185,5 +194,5 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "transpose": (_transpose,),
     "matmul": (_matmul_flags,),
     "pow": (_square,),
-    "add_n": (_one_term,), "concat": (_one_term,),
+    "add_n": (_one_term, _grouped), "concat": (_one_term,),
 }

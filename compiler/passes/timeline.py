@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from graphflow.compiler.ir.dims import atoms_of
@@ -97,12 +98,28 @@ class Timeline:
         launch = self.launches[writer]
         if launch.kind == "row":
             return old not in launch.arguments
-        if launch.kind not in ("map", "reduce"):
+        if launch.kind not in ("map", "reduce", "scatter"):
             return False
         names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
-        return overwrites_safely(launch.nest, names[old], names[new])
+        safely = only_copied if launch.kind == "scatter" else overwrites_safely
+        return safely(launch.nest, names[old], names[new])
 
 
+def copied(s: Stmt) -> tuple[str, str] | None:
+    """From which buffer to which a loop copies, if that is all it does."""
+    if not isinstance(s, Loop) or len(s.body) != 1 or not isinstance(s.body[0], Store):
+        return None
+    store = s.body[0]
+    plain = store.value.op == "load" and not store.value.args and not store.add
+    return (store.value.attr[0], store.buffer) if plain and store.value.attr[1] == store.offset else None
+
+
+def only_copied(nest: LoopNest, old: str, new: str) -> bool:
+    """Whether a kernel reads `old` for nothing but to copy it to `new` first."""
+    return bool(nest.body) and copied(nest.body[0]) == (old, new) and _count_loads(nest.body, old) == 1
+
+
+@functools.lru_cache(maxsize=1024)  # updates of many variables are one nest
 def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
     """Whether a kernel may be given the same memory for `old` and `new`.
 

@@ -13,6 +13,7 @@ from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.differentiation import gradients
+from graphflow.embedding import dense_gradient
 from graphflow.initializers import Zeros
 from graphflow.keys import GraphKeys
 from graphflow.scopes import get_variable_scope
@@ -89,7 +90,7 @@ class Optimizer:
 
     def _apply_one(self, gradient: Any, variable: Variable, settings: dict[str, Any]) -> Any:
         with name_scope(f"update_{variable.op.name}"):
-            g = as_tensor(gradient, variable.dtype, for_op="apply_gradients")
+            g = dense_gradient(gradient, variable.value())
             values = {k: cast_like(v, variable) if isinstance(v, Tensor) else v for k, v in settings.items()}
             return self._update(g, variable, **values)
 

@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.save(results, settings, args.out / "benchmarks.json")
     console.print(f"raw figures: {args.out / 'benchmarks.json'}")
     if importlib.util.find_spec("matplotlib"):
-        chart.draw(results, args.out / "benchmarks.png")
-        console.print(f"chart: {args.out / 'benchmarks.png'}")
+        if chart.draw(results, args.out / "benchmarks.png"):
+            console.print(f"chart: {args.out / 'benchmarks.png'}")
     else:
         console.print("no chart: matplotlib is not installed (pip install matplotlib)")
     return 0

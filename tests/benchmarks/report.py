@@ -46,15 +46,14 @@ def show(results: Results, console: Console) -> None:
         table.add_column(name, justify="left" if name in COLUMNS[:2] else "right", no_wrap=True)
     notes: dict[str, list[str]] = {}
     for workload, entries in by_workload(results).items():
-        fastest = best_peer(entries)
-        for k, (framework, entry) in enumerate(entries.items()):
-            title = workload if k == 0 else ""
+        fastest, title = best_peer(entries), workload
+        for framework, entry in entries.items():
             if isinstance(entry, Figures):
-                table.add_row(title, framework, *_cells(entry, entries, fastest, results),
-                              end_section=k == len(entries) - 1)
+                table.add_row(title, framework, *_cells(entry, entries, fastest, results))
+                title = ""
             else:
-                table.add_row(title, framework, "-", end_section=k == len(entries) - 1)
                 notes.setdefault(f"{framework}: {entry.problem or 'nothing measured'}", []).append(workload)
+        table.add_section()
     console.print(table)
     console.print(LEGEND, highlight=False)
     for problem, workloads in notes.items():

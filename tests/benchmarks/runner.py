@@ -60,7 +60,7 @@ class Row:
     error: float | None = None
 
     def take(self, line: dict[str, Any]) -> None:
-        self.problem = self.problem or line.get("missing", "")
+        self.problem = self.problem or line.get("problem", "")
         if self.problem:
             return
         self.import_s.append(line["import"])
@@ -84,7 +84,11 @@ class Results:
 
 
 class Failed(Exception):
-    """A process that gave no result, with the last thing that it said."""
+    """A process that did not reach its end: the last thing that it said, and the results it had by then."""
+
+    def __init__(self, reason: str, lines: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(reason)
+        self.lines = lines
 
 
 def run(settings: Settings, say: Say) -> Results:
@@ -144,12 +148,15 @@ def _turn(settings: Settings, framework: Framework, group: str, cold: bool, fold
     cache.mkdir(parents=True, exist_ok=True)
     task = {"framework": framework.key, "group": group, "check": cold, "seconds": settings.seconds,
             "folder": str(folder)}
+    problem = ""
     try:
-        for line in _process(settings, framework, task, cache):
-            rows[line["workload"]].take(line)
+        lines: Sequence[dict[str, Any]] = _process(settings, framework, task, cache)
     except Failed as e:
-        for row in rows.values():
-            row.problem = row.problem or str(e)
+        lines, problem = e.lines, f"failed: {e}"
+    for line in lines:
+        rows[line["workload"]].take(line)
+    for name in rows.keys() - {line["workload"] for line in lines}:
+        rows[name].problem = rows[name].problem or problem
 
 
 def _process(settings: Settings, framework: Framework | None, task: dict[str, Any],
@@ -170,7 +177,7 @@ def _process(settings: Settings, framework: Framework | None, task: dict[str, An
             lines.append(json.loads(text))
     if done.returncode or not lines:
         said = done.stderr.strip().splitlines()
-        raise Failed(said[-1] if said else f"exit status {done.returncode}")
+        raise Failed(said[-1] if said else f"exit status {done.returncode}", lines)
     return lines
 
 

@@ -61,7 +61,7 @@ def _lines(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"version": version(framework.package)}
         return
     for workload in GROUPS[task["group"]]:
-        yield {"workload": workload.name, "import": seconds, **_one(workload, framework, task)}
+        yield {"workload": workload.name, "import": seconds, **_outcome(workload, framework, task)}
 
 
 def rate(workload: Workload) -> float:
@@ -78,19 +78,29 @@ def version(package: str) -> str:
     return "?"
 
 
+def _outcome(workload: Workload, framework: Framework, task: dict[str, Any]) -> dict[str, Any]:
+    """Figures, or what prevents them; the other workloads of the group go on."""
+    try:
+        return _one(workload, framework, task)
+    except (AttributeError, NotImplementedError) as e:
+        kind = "missing" if framework.package == "graphflow" else f"failed: {type(e).__name__}"
+        return {"problem": f"{kind}: {_first_line(e)}"}
+    except Exception as e:
+        return {"problem": f"failed: {type(e).__name__}: {_first_line(e)}"}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def _one(workload: Workload, framework: Framework, task: dict[str, Any]) -> dict[str, Any]:
     params, data = make_inputs(workload)
     check = task["check"]
     # a timed step is one of many: with a rate of zero they are all alike, and no state runs into denormals
     build = framework.build()
     start = time.perf_counter()
-    try:
-        step = build(workload, params, data, rate(workload) if check else 0.0, len(task["cores"]))
-        result = step()
-    except (AttributeError, NotImplementedError) as e:
-        if framework.package != "graphflow":
-            raise
-        return {"missing": f"{e}".splitlines()[0]}
+    step = build(workload, params, data, rate(workload) if check else 0.0, len(task["cores"]))
+    result = step()
     line: dict[str, Any] = {"first": time.perf_counter() - start}
     if check:
         steps = [_arrays(result), *(_arrays(step()) for _ in range(workload.checked_steps - 1))]

@@ -162,7 +162,8 @@ def fits() -> list[Fit]:
                 lambda r: r * r / mp.exp(r), 25)
             add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
                 third, lambda v: v * v / mp.log1p(v) * ln2)
-            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75, lambda u: one)
+            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75,
+                lambda u: one)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)

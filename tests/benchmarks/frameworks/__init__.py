@@ -32,5 +32,6 @@ _LISTED = (
     Framework("torch.compile", "torch", "torch", "torch:compiled", "torch"),
     Framework("tensorflow", "tensorflow", "tf1", "tf1:tensorflow"),
     Framework("pytensor", "pytensor", "pytensor", "pytensor:build"),
+    Framework("onnxruntime", "onnxruntime", "onnx", "onnx:build"),
 )
 FRAMEWORKS = {f.key: f for f in _LISTED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -145,7 +146,7 @@ class ResNet(Workload):
         total = sum(2.0 * k * k * a * b * side * side for k, a, b, _, side in self.layers().values())
         return self.batch * (total + 2 * self.widths[-1] * self.classes)
 
-    def forward(self, p: Values, x: Any, conv: Any, relu: Any, pool: Any) -> Any:
+    def forward(self, p: Values, x: Any, conv: Any, relu: Any, pool: Any, add: Any = operator.add) -> Any:
         """The features before the mean over the image, in any framework."""
         layers = self.layers()
 
@@ -157,7 +158,7 @@ class ResNet(Workload):
             for b in range(2):
                 block = f"s{s}b{b}"
                 y = layer(relu(layer(x, block + "c1")), block + "c2")
-                x = relu(y + (layer(x, block + "skip") if block + "skip" in layers else x))
+                x = relu(add(y, layer(x, block + "skip") if block + "skip" in layers else x))
         return x
 
     def reference(self, p: Values, d: Values) -> Any:
@@ -199,6 +200,17 @@ class ResNet(Workload):
 
         x = self.forward(p, d.x, conv, F.relu, pool)
         return x.mean((2, 3)) @ p.out + p.out_bias
+
+    def onnx(self, nodes: Any, p: Values, d: Values) -> Any:
+        def conv(x: Any, w: Any, b: Any, stride: int) -> Any:
+            return nodes("Conv", x, w, b, strides=[stride, stride], auto_pad="SAME_UPPER")
+
+        def pool(x: Any) -> Any:
+            return nodes("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
+
+        x = self.forward(p, d.x, conv, lambda x: nodes("Relu", x), pool, lambda a, b: nodes("Add", a, b))
+        features = nodes("Flatten", nodes("GlobalAveragePool", x))
+        return nodes("Gemm", features, p.out, p.out_bias)
 
 
 def _jax_convolve(x: Any, filters: Any, stride: int) -> Any:

@@ -1,0 +1,136 @@
+"""explain: what a compiled program holds in memory, moves and computes, kernel by kernel."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphflow.fetches import plan_fetches
+from graphflow.runtime.plan import Plan
+from graphflow.runtime.report import bytes_text, kernel_rows, text_table, time_text
+from graphflow.session import Session, get_default_session
+
+if TYPE_CHECKING:  # what they import a program that runs does not need
+    from graphflow.runtime.figures import Holder, KernelFigures
+    from graphflow.runtime.machine import Limits
+
+_MOST_HOLDERS = 20
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """What `explain` found. `str` of it is a table.
+
+    arena_bytes   memory for values between kernels
+    peak, holders the kernel with the most bytes of these alive, and whose they are, the largest first
+    seconds       of all kernels of a run; None unless it was run
+    limits        what this machine attains at most, on one thread and on the session's
+    """
+
+    ops: int
+    arena_bytes: int
+    kernels: tuple[KernelFigures, ...]
+    peak: int
+    holders: tuple[Holder, ...]
+    seconds: float | None
+    limits: tuple[Limits, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes that all kernels read and write in one run."""
+        return sum((k.bytes_read + k.bytes_written) * k.launches for k in self.kernels)
+
+    @property
+    def operations(self) -> int:
+        """Additions that all kernels make in one run; a multiply-add is two."""
+        return sum(k.operations * k.launches for k in self.kernels)
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {len(self.kernels)} kernels>"
+
+    def __str__(self) -> str:
+        parts = [self._summary()]
+        for title, rows in self._tables():
+            parts.append(f"{title}\n{text_table(rows)}")
+        return "\n".join([*parts, *map(limits_text, self.limits)])
+
+    def show(self) -> None:
+        """Print it; on a terminal as tables that fit."""
+        if not sys.stdout.isatty():
+            print(self)
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        console = Console()
+        console.print(self._summary())
+        for title, (head, *rows) in self._tables():
+            table = Table(*head, title=title, title_justify="left")
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+        console.print(*map(limits_text, self.limits), sep="\n")
+
+    def _summary(self) -> str:
+        took = "" if self.seconds is None else f" in {time_text(self.seconds)}"
+        return (f"{self.ops} ops in {len(self.kernels)} kernels: {bytes_text(self.total_bytes)} "
+                f"read and written, {self.operations:,} operations{took}")
+
+    def _tables(self) -> list[tuple[str, Sequence[tuple[str, ...]]]]:
+        head = ("bytes", "operation", "line", "kernels")
+        held = [(bytes_text(h.size), h.name, os.path.basename(h.source), f"{h.first} to {h.last}")
+                for h in self.holders[:_MOST_HOLDERS]]
+        hidden = self.holders[_MOST_HOLDERS:]
+        if hidden:
+            held.append((bytes_text(sum(h.size for h in hidden)), f"{len(hidden)} more", "", ""))
+        title = f"arena {bytes_text(self.arena_bytes)}; most is alive in kernel {self.peak}:"
+        return [("kernels:", kernel_rows(self.kernels)), *([(title, [head, *held])] if held else [])]
+
+
+def limits_text(most: Limits) -> str:
+    """A line about what the machine attains at most."""
+    rates = ", ".join(f"{rate / 1e9:.3g} GB/s ({bytes_text(size)})" for size, rate in most.bandwidths)
+    return f"limits of {most.threads} threads: {most.flops / 1e9:.4g} Gflop/s; copies {rates}"
+
+
+def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
+            shapes: Mapping[Any, Sequence[int]] | None = None, session: Session | None = None,
+            run: bool = False) -> Explanation:
+    """Compile `fetches`, print what the program holds, moves and computes, and give it back as data.
+
+    feed_dict  tensor -> value, as for `Session.run`
+    shapes     tensor -> shape, for tensors that are not in `feed_dict`: zeros stand for their values
+    session    the default one if not given
+    run        run it too, several times: each kernel's time, and its share of what this machine attains at
+               most in memory traffic or arithmetic; the variables are as before afterwards
+    Raises:    as Session.run
+    """
+    session = session or get_default_session()
+    if session is None:
+        raise ValueError("explain() needs a session: pass session= or call it inside `with tf.Session():`")
+    element = session.graph.as_graph_element
+    values = {element(k, allow_operation=False): v for k, v in (feed_dict or {}).items()}
+    for key, shape in (shapes or {}).items():
+        t = element(key, allow_operation=False)
+        values.setdefault(t, np.zeros(tuple(shape), t.dtype.numpy))
+    wanted = plan_fetches(session.graph, fetches)
+    executable = session.engine.prepare(wanted.tensors, wanted.targets, list(values), whole=True)
+    found = _explanation(*executable.plan_for(list(values.values())), run)
+    found.show()
+    return found
+
+
+def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:
+    from graphflow.runtime.figures import kernel_figures, measured, peak_holders
+    from graphflow.runtime.machine import limits
+
+    figures, seconds = measured(plan, arrays) if run else (kernel_figures(plan), None)
+    peak, holders = peak_holders(plan)
+    threads = sorted({1, plan.threads}) if seconds is not None else ()
+    return Explanation(plan.program.ops, plan.arena_bytes, tuple(figures), peak, tuple(holders), seconds,
+                       tuple(map(limits, threads)))

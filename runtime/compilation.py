@@ -1,0 +1,139 @@
+"""From a signature to native code: out of the cache where it is known, else by the compiler, which is
+imported when first needed.
+
+Two levels: what a signature compiles to, under a hash of the graph; and object code, under a hash of the LLVM
+IR, which serves when the graph or the compiler has changed and the code has not.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+
+from graphflow.compiler import flags
+from graphflow.compiler.codec import CodecError, decode, encode
+from graphflow.compiler.fingerprint import Subject, UnsuitedError
+from graphflow.compiler.passes.prune import Signature, Undecided
+from graphflow.compiler.program import Program
+from graphflow.runtime import cache, cpu, jit, objects
+from graphflow.runtime.loader import UnlinkableError
+from graphflow.runtime.plan import Compiled
+
+Note = Callable[[str], None]
+_KEY = 64  # characters of a key
+
+
+def compile_native(signature: Signature, note: Note, whole: bool = False) -> tuple[Program, Compiled]:
+    """The program of a signature, ready to run. In one out of the cache, loop nests are outlines.
+
+    whole    have it compiled, with all of its loop nests
+    note     called with the name of each step when it is done
+    Raises:  what `compile_signature` raises
+    """
+    if not flags.use_jit():
+        from graphflow.runtime.interpreter import InterpretedProgram
+
+        program = _compile(signature, note)
+        return program, InterpretedProgram(program)
+    known = None if whole or _wants_a_whole_program() else cache.current()
+    if known is None:
+        program = _compile(signature, note)
+        return program, jit.compile_ir(program.ir, program.entry)
+    return _Cached(signature, known, note).get()
+
+
+def _wants_a_whole_program() -> bool:
+    return flags.debug_level() > 0 or flags.check_passes() or flags.use_numba()
+
+
+def _compile(signature: Signature, note: Note) -> Program:
+    from graphflow.compiler.pipeline import compile_signature
+
+    return compile_signature(signature, cpu.vector_bits(), note)
+
+
+class _Cached:
+    """One look-up, and one compilation when it fails."""
+
+    def __init__(self, signature: Signature, known: cache.Cache, note: Note) -> None:
+        self.signature = signature
+        self.cache = known
+        self.note = note
+        try:
+            self.subject: Subject | None = Subject(signature)
+            self.key = cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
+                             self.subject.fingerprint)
+        except UnsuitedError:
+            self.subject = None
+
+    def get(self) -> tuple[Program, Compiled]:
+        found = self._find()
+        self.note("cache")
+        return found or self._make()
+
+    def _find(self) -> tuple[Program, Compiled] | None:
+        data = None if self.subject is None else self.cache.read(self.key)
+        if data is None or self.subject is None:
+            return None
+        try:
+            program = decode(data[_KEY:], self.subject)
+            if isinstance(program, Undecided):
+                raise program
+            image = self.cache.read(data[:_KEY].decode("ascii", "replace"))
+            if image is None or not isinstance(program, Program):
+                return None
+            return program, jit.load_object(image, program.entry, program.ir)
+        except (CodecError, UnlinkableError):
+            return None
+
+    def _make(self) -> tuple[Program, Compiled]:
+        try:
+            program = _compile(self.signature, self.note)
+        except Undecided as e:
+            self._keep(e, "-" * _KEY)
+            raise
+        key = objects.key_of(program.ir)
+        native = self._load(key, program) or jit.compile_ir(program.ir, program.entry)
+        if native.image:
+            self.cache.write(key, native.image)
+            self._keep(replace(program, dumps=()), key)
+        return program, native
+
+    def _load(self, key: str, program: Program) -> jit.NativeFunction | None:
+        image = self.cache.read(key)
+        try:
+            return (image and jit.load_object(image, program.entry, program.ir)) or None
+        except UnlinkableError:
+            return None
+
+    def _keep(self, result: Program | Undecided, key: str) -> None:
+        if self.subject is not None:
+            try:
+                self.cache.write(self.key, key.encode() + encode(result, self.subject))
+            except CodecError:
+                self.subject = None
+
+
+@functools.lru_cache(maxsize=1)
+def _compiler_version() -> bytes:
+    """The hash of this package's own sources, and the versions of what computes constants.
+
+    Raises:  UnsuitedError where there are no sources to read
+    """
+    digest = hashlib.sha256(f"numpy {np.__version__} ml_dtypes {ml_dtypes.__version__}".encode())
+    home, count = os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 0
+    for part in ("compiler", "runtime"):
+        for folder, _, names in sorted(os.walk(os.path.join(home, part))):
+            for name in sorted(n for n in names if n.endswith(".py")):
+                with open(os.path.join(folder, name), "rb") as f:
+                    digest.update(f"{folder[len(home):]}/{name}\0".encode() + f.read())
+                count += 1
+    if not count:
+        raise UnsuitedError("the package's sources cannot be read")
+    return digest.digest()

@@ -1,0 +1,102 @@
+"""What this machine can do at most: multiply-adds and memory traffic, measured with kernels of our own."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.codegen.limits import COPY_STEP, LIMIT_KERNELS, flops_each, limits_ir, tick_counter
+from graphflow.runtime.cpu import vector_bits
+from graphflow.runtime.jit import function_addresses
+from graphflow.runtime.threads import machine_name, pool_addresses
+from graphflow.runtime.variables import aligned_empty
+
+_COPIES = (1 << 15, 1 << 18, 1 << 22, 1 << 24, 1 << 27)  # bytes read and written: in caches, then in memory
+_LEAST_BYTES = 1 << 24
+_LEAST_SECONDS = 1e-3
+_REPEATS = 5
+_Kernel = Callable[[Any, int], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What up to so many threads attain together.
+
+    flops       float32 operations a second, a multiply-add being two
+    bandwidths  (bytes, bytes a second) for copies that read and write so much in all, over and over
+    """
+
+    threads: int
+    flops: float
+    bandwidths: tuple[tuple[int, float], ...]
+
+    def bandwidth(self, size: int) -> float:
+        """Bytes a second for a kernel that touches so many bytes."""
+        return next((rate for most, rate in self.bandwidths if size <= most), self.bandwidths[-1][1])
+
+
+@functools.lru_cache(maxsize=8)
+def limits(threads: int) -> Limits:
+    """Measured once per process, in about 0.3 s."""
+    multiply_add, copy, _ = _kernels()
+    flops = _flops(_spread(multiply_add, threads), threads)
+    return Limits(threads, flops, tuple((s, _bandwidth(_spread(copy, threads), s, threads)) for s in _COPIES))
+
+
+@functools.lru_cache(maxsize=1)
+def ticks_per_second() -> float:
+    """Of the counter that times launches; 0 where the CPU has none that programs may read."""
+    tick = ctypes.CFUNCTYPE(ctypes.c_uint64)(_kernels()[2])
+    start, first = time.perf_counter(), int(tick())
+    time.sleep(0.01)
+    return (int(tick()) - first) / (time.perf_counter() - start)
+
+
+@functools.lru_cache(maxsize=1)
+def _kernels() -> list[int]:
+    return function_addresses(limits_ir(vector_bits(), tick_counter(machine_name())), LIMIT_KERNELS)
+
+
+def _spread(kernel: int, threads: int) -> _Kernel:
+    """The kernel on a block, so many iterations, the same number on each thread."""
+    handle, parallel_for = pool_addresses(threads)
+    p, i = ctypes.c_void_p, ctypes.c_int64
+    if not handle:
+        alone = ctypes.CFUNCTYPE(None, p, p, i, i)(kernel)
+        return lambda block, count: alone(None, block, 0, count)
+    run = ctypes.CFUNCTYPE(None, p, p, p, p, i, i)(parallel_for)
+    return lambda block, count: run(handle, kernel, None, block, count, -(-count // threads))
+
+
+def _flops(kernel: _Kernel, threads: int) -> float:
+    count = 1000 * threads
+    while True:
+        seconds = _best(functools.partial(kernel, None, count))
+        if seconds >= _LEAST_SECONDS:
+            return count * flops_each(vector_bits()) / seconds
+        count *= 4
+
+
+def _bandwidth(kernel: _Kernel, size: int, threads: int) -> float:
+    """Each thread copies in a region of its own, so often that starting it takes no time."""
+    count = max(1, size // (8 * threads) // COPY_STEP) * COPY_STEP
+    memory = aligned_empty((2 * count * threads,), np.dtype(np.float32))
+    memory[:] = 0
+    rounds = max(1, _LEAST_BYTES // size)
+    block = np.array([memory.ctypes.data, count, rounds], np.int64)
+    return rounds * memory.nbytes / _best(lambda: kernel(block.ctypes.data, threads))
+
+
+def _best(work: Callable[[], None]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
