@@ -35,7 +35,7 @@ class Buffer:
 
     role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", or "arena"
     size   in elements
-    first, last  the moments between which an arena buffer is in use
+    first, last  the launches between which an arena buffer is in use
     name, source  the operation whose value it is, and where the user made it
     """
 

@@ -69,6 +69,8 @@ class _Planner:
         for t, v in self.updates.items():
             if t not in self.in_place:
                 self._copy_at_end(t, v)
+        self.plan.buffers = [replace(b, first=self.time.launch(b.first, -1), last=self.time.launch(b.last, 0))
+                             for b in self.plan.buffers]
         return self.plan
 
     # Steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from graphflow.compiler.ir.dims import atoms_of
@@ -30,6 +31,7 @@ class Timeline:
         self.last_check = -1
         self.end = 0
         self._number(steps, results)
+        self._launched = list(self.launches)
         for start, region in self.regions.items():
             if region.op.opdef is while_loop:
                 self._share_initial_values(region, start)
@@ -65,6 +67,12 @@ class Timeline:
             if own and self.uses[t][-1] == start and region.operands.count(t) == 1 and len(self.uses[t]) == 2:
                 self.shares[t] = result
                 self.uses[result] = sorted({*self.uses[t], *self.uses[result]})
+
+    def launch(self, moment: int, between: int) -> int:
+        """The number of the launch at a moment; between two, of the one before (between=-1) or after (0)."""
+        at = bisect_left(self._launched, moment)
+        exact = at < len(self._launched) and self._launched[at] == moment
+        return max(at if exact else at + between, 0)
 
     # Sharing
 
