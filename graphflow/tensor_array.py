@@ -20,7 +20,8 @@ class TensorArray:
 
     It is a value: `write` gives a new array, and a loop carries it as one of its variables. What was never
     written reads as zeros.
-    Raises:  UnsupportedError for dynamic_size where a write in a loop would make it grow
+    With dynamic_size it has room for the writes made outside of loops, or a place for each iteration of the
+    loop that writes to it first.
     """
 
     def __init__(self, dtype: Any, size: Any = None, dynamic_size: bool | None = None,
@@ -37,7 +38,9 @@ class TensorArray:
         if size is None:
             raise ValueError("TensorArray: a size is needed")
         known = self._element if self._element is not None and None not in self._element else None
-        self.flow = rows.tensor_array(dtype=self.dtype, size=size, element=known,
+        if self.dynamic_size:
+            known = None  # the loop that writes to it first decides how many there are
+        self.flow = rows.tensor_array(dtype=self.dtype, size=size, element=known, grows=self.dynamic_size,
                                       name=name or tensor_array_name or "TensorArray")
 
     def _with(self, flow: Tensor, element: Any = None, size: Any = None) -> TensorArray:

@@ -184,6 +184,34 @@ def test_variables_are_written_in_the_body():
     assert sess.run(v) == 7.0
 
 
+def test_training_in_the_graph():
+    """Steps of an optimizer as iterations, its slots included."""
+    rng = np.random.RandomState(0)
+    x, y = rng.randn(20, 3).astype("f"), rng.randn(20).astype("f")
+    results = []
+    for looped in (True, False):
+        with tf.Graph().as_default():
+            w = tf.Variable(np.zeros((3, 1), np.float32))
+            optimizer = tf.train.AdamOptimizer(0.1)
+
+            def step(w=w, optimizer=optimizer):
+                loss = tf.reduce_mean(tf.square(tf.matmul(x, w)[:, 0] - y))
+                return optimizer.minimize(loss)
+
+            def body(i, step=step):
+                with tf.control_dependencies([step()]):
+                    return i + 1
+
+            train = tf.while_loop(lambda i: i < 5, body, [0]) if looped else step()
+            sess = tf.Session()
+            sess.run(tf.global_variables_initializer())
+            for _ in range(1 if looped else 5):
+                sess.run(train)
+            results.append(sess.run(tf.global_variables()))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 def test_random_numbers_differ_between_iterations():
     def body(i, a, b):
         x = tf.random_uniform([])

@@ -108,6 +108,23 @@ def test_functions_of_no_rows():
         tf.map_fn(lambda r: r, tf.constant(1.0))
 
 
+def test_functions_in_functions():
+    x = tf.placeholder(tf.float64, [None, 4])
+    y = tf.map_fn(lambda row: tf.scan(lambda a, e: a * e + 1.0, row), x)
+    g, = tf.gradients(tf.reduce_sum(y * y), x)
+    rows = []
+    at = np.random.RandomState(0).randn(3, 4)
+    for k in range(3):
+        parts = [x[k, 0]]
+        for j in range(1, 4):
+            parts.append(parts[-1] * x[k, j] + 1.0)
+        rows.append(tf.stack(parts))
+    z = tf.stack(rows)
+    found, expected = run([y, g], {x: at}), run([z, tf.gradients(tf.reduce_sum(z * z), x)[0]], {x: at})
+    np.testing.assert_allclose(found[0], expected[0])
+    np.testing.assert_allclose(found[1], expected[1])
+
+
 # TensorArray
 
 def test_an_array_written_in_a_loop():
@@ -190,6 +207,19 @@ def test_array_methods():
     np.testing.assert_array_equal(run(parts.read(1)), [2, 3])
     grown = tf.TensorArray(tf.int32, 0, dynamic_size=True).write(0, 4).write(1, 5)
     np.testing.assert_array_equal(run(grown.stack()), [4, 5])
+
+
+def test_an_array_that_grows_in_a_loop():
+    n = tf.placeholder(tf.int32, [])
+    array = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+    _, array = tf.while_loop(lambda i, a: i < n, lambda i, a: (i + 1, a.write(i, [tf.cast(i, tf.float32)])),
+                             (0, array))
+    np.testing.assert_array_equal(run(array.stack(), {n: 3}), [[0], [1], [2]])
+    early = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+    _, early = tf.while_loop(lambda i, a: tf.logical_and(i < n, i < 2), lambda i, a: (i + 1, a.write(i, 1.0)),
+                             (0, early))
+    with pytest.raises(UnsupportedError, match="give the array a size"):
+        tf.Session().run(early.stack(), {n: 3})
 
 
 def test_array_errors():

@@ -150,11 +150,13 @@ only_row: OpDef = OpDef(
 
 
 tensor_array: OpDef = OpDef(
-    "tensor_array", "", infer=_array_type, attrs={"dtype": REQUIRED, "size": REQUIRED, "element": None},
-    dim_attrs=("size", "element"), tf_name="TensorArrayV3",
+    "tensor_array", "", infer=_array_type, tf_name="TensorArrayV3",
+    attrs={"dtype": REQUIRED, "size": REQUIRED, "element": None, "grows": False},
+    dim_attrs=("size", "element"),
     lower=Indexed(lambda op, at, load, let: E.const(0, op.dtype), cheap=True),
-    numpy=lambda dtype, size, element: np.zeros((size, *(element or ())), dtype.numpy),
-    doc="Rows of zeros; without `element` their shape is that of the first row stored.",
+    numpy=lambda dtype, size, element, grows: np.zeros((size, *(element or ())), dtype.numpy),
+    doc="Rows of zeros; without `element` their shape is that of the first row stored. One that `grows` has "
+        "a row for each iteration of the loop that writes to it first.",
     samples=(Sample((), {"dtype": float32, "size": 3, "element": (2,)}),
              Sample((), {"dtype": int32, "size": 0, "element": ()})))
 

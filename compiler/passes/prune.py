@@ -158,7 +158,7 @@ class Pruner:
         new = Pruner(self.signature, ops, self.assumed)
         new.rules, new.graph = self.rules, Graph(self.rules)
         new.symbols, new.feed_of, new.outer = self.symbols, self.feed_of, self.outer
-        new.limits = self.limits
+        new.limits, new.wanted = self.limits, set(graph.outputs)
         return new
 
     def _input(self, kind: str, label: str, type: TensorType,
@@ -234,8 +234,9 @@ class Pruner:
                           f"hint: element_shape= tells the shape of its tensors")
         return (self.shaped_array(operands[0], operands[2].type.known_dims), *operands[1:])
 
-    def shaped_array(self, t: Tensor, element: Sequence[Dim]) -> Tensor:
-        return self.graph.append_copy(t.op, (), dict(t.op.attrs, element=tuple(element))).out
+    def shaped_array(self, t: Tensor, element: Sequence[Dim], size: Dim | None = None) -> Tensor:
+        attrs = dict(t.op.attrs, element=tuple(element), size=t.op.size if size is None else size)
+        return self.graph.append_copy(t.op, (), attrs).out
 
     def state_of(self, v: VariableHandle) -> Tensor:
         if v not in self.state:

@@ -90,11 +90,23 @@ class _Loop(_Region):
 
     def _give_shapes(self) -> None:
         """Arrays that are first written in the loop get the shape that the body gives them."""
-        given = self.enter(self.op.body, self.extra).graph.outputs
+        body = self.enter(self.op.body, self.extra).graph
         for k, t in enumerate(self.leading):
             if is_open(t):
-                element = () if is_open(given[k]) else given[k].type.known_dims[1:]
-                self.leading[k] = self.pruner.shaped_array(t, element)
+                after = body.outputs[k]
+                element = () if is_open(after) else after.type.known_dims[1:]
+                size = D.maximum(t.op.size, self._all_trips(body)) if t.op.grows else t.op.size
+                self.leading[k] = self.pruner.shaped_array(t, element, size)
+
+    def _all_trips(self, body: Graph) -> Dim:
+        """The number of iterations, of a loop that runs until a counter reaches a limit."""
+        test = self.enter(self.op.cond, self.extra).graph
+        most = None if test.outputs[0].op.opdef.name == "logical_and" else self._most_trips(test, body)
+        if most is None:
+            raise UnsupportedError(
+                f"a TensorArray with dynamic_size grows in {self.op.location}, whose number of iterations is "
+                f"not known when it starts\nhint: give the array a size, and take the part that was written")
+        return most
 
     def outputs(self) -> list[Tensor | None]:
         """The loop's last values, then rows and the number of iterations where something asks for them."""
