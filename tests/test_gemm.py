@@ -203,3 +203,76 @@ def test_batches_broadcast(monkeypatch, jit, gemm):
                 x, y = tf.placeholder(tf.float32, shape_a), tf.placeholder(tf.float32, shape_b)
                 result = tf.Session().run(tf.matmul(x, y), {x: a, y: b})
             np.testing.assert_allclose(result, np.matmul(a, b), rtol=1e-4, atol=1e-4)
+
+
+LAYERS = [((9, 20), (20, 33)), ((4, 3, 20), (20, 33)), ((4, 3, 20), (4, 20, 33)), ((9, 20), (20, 1)),
+          ((1, 20), (20, 33)), ((300, 900), (900, 40)), ((1, 1), (1, 1)), ((0, 20), (20, 3)),
+          ((6, 0), (0, 3))]
+
+
+@pytest.mark.parametrize("shape, weights", LAYERS)
+@pytest.mark.parametrize("fed", [True, False], ids=["known", "unknown"])
+def test_bias_activation_and_residual_are_one_kernel(shape, weights, fed):
+    rng = np.random.default_rng(0)
+    a, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weights))
+    result = (*shape[:-1], weights[-1])
+    bias, residual = (rng.standard_normal(s).astype(np.float32) for s in (weights[-1:], result))
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, shape if fed else [None] * len(shape))
+        r = tf.placeholder(tf.float32, result)
+        y = tf.nn.relu(tf.matmul(x, tf.constant(w)) + bias) * 2.0 + r
+        sess = tf.Session()
+        run = sess.engine.prepare([y], (), [x, r])
+        np.testing.assert_allclose(run(a, residual)[0], np.maximum(np.matmul(a, w) + bias, 0) * 2 + residual,
+                                   rtol=1e-4, atol=1e-4)
+        assert len(run.programs[0].calls) == 1
+
+
+def test_a_variable_is_updated_where_its_gradient_is_computed():
+    rng = np.random.default_rng(0)
+    x, g, w = (rng.standard_normal(s).astype(np.float32) for s in ((500, 30), (500, 40), (30, 40)))
+    with tf.Graph().as_default():
+        v = tf.Variable(w)
+        step = tf.assign_sub(v, 0.1 * tf.matmul(tf.constant(x), tf.constant(g), transpose_a=True))
+        sess = tf.Session()
+        sess.run(tf.global_variables_initializer())
+        run = sess.engine.prepare((), [step.op], ())
+        run()
+        np.testing.assert_allclose(sess.run(v), w - 0.1 * (x.T @ g), rtol=1e-4, atol=1e-4)
+        assert len(run.programs[0].calls) == 1 and not run.programs[0].copies
+
+
+def test_a_variable_that_the_product_reads_is_not_overwritten_too_early():
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((40, 40)).astype(np.float32)
+    with tf.Graph().as_default():
+        v = tf.Variable(w)
+        step = tf.assign_sub(v, tf.matmul(v, v))
+        sess = tf.Session()
+        sess.run(tf.global_variables_initializer())
+        sess.run(step)
+        np.testing.assert_allclose(sess.run(v), w - w @ w, rtol=1e-4, atol=1e-4)
+
+
+def test_two_products_of_one_sum_and_values_by_row():
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal((30, 30)).astype(np.float32) for _ in range(3))
+    with tf.Graph().as_default():
+        x, y, z = (tf.placeholder(tf.float32, [None, 30]) for _ in range(3))
+        scale = tf.exp(tf.reduce_max(z, axis=1, keepdims=True))
+        both = tf.tanh((tf.matmul(x, y) + tf.matmul(y, z)) / scale) + tf.transpose(x)
+        result = tf.Session().run([both, tf.reduce_sum(both, axis=0)], {x: a, y: b, z: c})
+    expected = np.tanh((a @ b + b @ c) / np.exp(c.max(1, keepdims=True))) + a.T
+    np.testing.assert_allclose(result[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(result[1], expected.sum(0), rtol=1e-3, atol=1e-3)
+
+
+def test_an_index_that_fails_in_what_follows_a_product_is_reported():
+    with tf.Graph().as_default():
+        x, rows = tf.placeholder(tf.float32, [4, 4]), tf.placeholder(tf.int32, [4])
+        y = tf.matmul(x, x) + tf.gather(x, rows)
+        sess = tf.Session()
+        eye = np.eye(4, dtype=np.float32)
+        assert np.array_equal(sess.run(y, {x: eye, rows: [3, 2, 1, 0]}), eye + eye[::-1])
+        with pytest.raises(tf.errors.InvalidArgumentError, match="7"):
+            sess.run(y, {x: eye, rows: [3, 7, 1, 0]})

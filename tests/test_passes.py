@@ -176,26 +176,18 @@ NESTS = [
     ("batched product", """graph(x: f32[n0,7,8], w: f32[8,5], b: f32[5]) -> %2
   %0 = matmul(x, w, transpose_a=False, transpose_b=False) : f32[n0,7,5]
   %1 = add(%0, b) : f32[n0,7,5]
-  %2 = relu(%1) : f32[n0,7,5]""", """kernel(p0: f32, p1: f32, p2: out f32, n0)
-  p2[0:][7*n0, 5] = p0[0:] @ p1[0:]  (k = 8)
-kernel(p0: f32, p1: f32, p2: out f32, n0)
-  for i0 < n0:
-    for i1 < 7:
-      for i2 < 5:
-        t1 = add(p0[35*i0+5*i1+i2], p1[i2])
-        t2 = max(t1, 0.0)
-        p2[35*i0+5*i1+i2] = t2""", """kernel(p0: f32, p1: f32, p2: out f32, n0)
-  p2[0:][7*n0, 5] = p0[0:] @ p1[0:]  (k = 8)
-parallel kernel(p0: f32, p1: f32, p2: out f32, n0)
-  for i0 < 7*n0:
-    vector for i2 < 5:
-      t1 = add(p0[5*i0+i2], p1[i2])
-      t2 = max(t1, 0.0)
-      p2[5*i0+i2] = t2""", """  b0: feed f32[56*n0]
+  %2 = relu(%1) : f32[n0,7,5]""", """kernel(p0: f32, p1: out f32, p2: f32, p3: f32, n0)
+  for i1 < 7*n0, i2 < 5: sum = p2[0:] @ p3[0:]  (k = 8)
+    t1 = add(sum, p0[i2])
+    t2 = max(t1, 0.0)
+    p1[5*i1+i2] = t2""", """kernel(p0: f32, p1: out f32, p2: f32, p3: f32, n0)
+  for i1 < 7*n0, i2 < 5: sum = p2[0:] @ p3[0:]  (k = 8)
+    t1 = add(sum, p0[i2])
+    t2 = max(t1, 0.0)
+    p1[5*i1+i2] = t2""", """  b0: feed f32[56*n0]
   b1: feed f32[40]
   b2: feed f32[5]
-  b3: arena f32[35*n0] live 0-1
-  b4: output f32[35*n0]"""),
+  b3: output f32[35*n0]"""),
 ]
 
 

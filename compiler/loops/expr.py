@@ -302,6 +302,15 @@ def _ordered(root: Expr) -> list[Expr]:
     return order
 
 
+def dims_of(n: Expr) -> list[Dim]:
+    """The index expressions that a node holds itself."""
+    if n.op == "load":
+        return [n.attr[1]]
+    if n.op == "index":
+        return [n.attr]
+    return [n.attr[0]] if n.op == "checked_index" else []
+
+
 def cost(root: Expr) -> int:
     """Scalar work of an expression, in additions."""
     return sum(_node_cost(n) for n in walk(root))

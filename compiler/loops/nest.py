@@ -203,6 +203,23 @@ def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:
         yield from (n for n in walk(root) if n.op == "load")
 
 
+def positions(body: tuple[Stmt, ...]) -> list[Dim]:
+    """Every index expression of a body."""
+    found: list[Dim] = []
+    for stmt in statements(body):
+        if isinstance(stmt, Store):
+            found.append(stmt.offset)
+        elif isinstance(stmt, Product):
+            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset]
+    for root in expressions(body):
+        for n in walk(root):
+            if n.op == "load":
+                found.append(n.attr[1])
+            elif n.op == "index":
+                found.append(n.attr)
+    return found
+
+
 def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
     for stmt in body:
         if isinstance(stmt, Let):
@@ -211,11 +228,12 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             yield f"{pad}{stmt.buffer}[{stmt.offset}] {'+=' if stmt.add else '='} {text(stmt.value)}"
         elif isinstance(stmt, Product):
             ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
-            yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = "
-                   f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})")
+            right = f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})"
             if stmt.body:
-                yield f"{pad}  for its sum at [{stmt.row}, {stmt.column}]:"
-                yield from _lines(stmt.body, pad + "    ")
+                yield f"{pad}for {stmt.row} < {stmt.m}, {stmt.column} < {stmt.n}: sum = {right}"
+                yield from _lines(stmt.body, pad + "  ")
+            else:
+                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
             kind = "vector " if stmt.vector else "ordered " if stmt.ordered else ""

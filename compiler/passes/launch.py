@@ -10,7 +10,7 @@ from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.group import Grouping
@@ -108,13 +108,5 @@ def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
         elif not isinstance(stmt, Let):
             found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
     for root in set(expressions(body)):
-        found += [d for n in E.walk(root) for d in dims_of_node(n)]
+        found += [d for n in E.walk(root) for d in dims_of(n)]
     return [d for d in found if isinstance(d, Poly)]
-
-
-def dims_of_node(n: Expr) -> list[Dim]:
-    if n.op == "load":
-        return [n.attr[1]]
-    if n.op == "index":
-        return [n.attr]
-    return [n.attr[0]] if n.op == "checked_index" else []

@@ -14,8 +14,8 @@ from graphflow.compiler.ir.dims import (
 )
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.forms import BlockSum, Form, Load
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Load
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
     PART_NUMBER,
@@ -29,8 +29,14 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
-from graphflow.compiler.passes.lower_special import lower_product, lower_scatter, lower_serial, nested
+from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
+from graphflow.compiler.passes.lower_special import (
+    fused_product,
+    lower_product,
+    lower_scatter,
+    lower_serial,
+    nested,
+)
 from graphflow.compiler.passes.stages import Stages
 from graphflow.compiler.target import ANY, Target
 
@@ -48,8 +54,10 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
     special = {"scatter": lower_scatter, "serial": lower_serial}
     launches = []
     for group in grouping.groups:
-        if group.kind == "product":
+        if group.kind == "product" and len(group.members) == 1:
             launches.append(lower_product(grouping, group, target))
+        elif group.kind == "product":
+            launches.append(_LoopBuilder(grouping, group).build_product(target))
         elif group.kind in special:
             launches.append(special[group.kind](grouping, group))
         else:
@@ -82,6 +90,17 @@ class _LoopBuilder:
             self._compute_rows(stage)
         return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
                                   tuple(stages.order), "reduce" if self.inner else "map")
+
+    def build_product(self, target: Target) -> Launch:
+        """A matrix product with what follows it on its sums, in place of the loops over its elements."""
+        t, at = next((t, at) for t, at in self.group.members.items()
+                     if isinstance(t.op.opdef.lower, Contraction))
+        self.values[t, at] = E.temp("sum", t.dtype)
+        self.depends["sum"] = frozenset(a for a in self.outer if a)
+        self._compute_rows(-1)
+        body = tuple(s for level in self.outer_levels for s in level)
+        return self.memory.launch(fused_product(self.memory, t, at, body, target), tuple(self.stages.order),
+                                  "product")
 
     # Blocks
 
@@ -262,7 +281,7 @@ class _LoopBuilder:
         for n in E.walk(value):
             if n.op == "temp":
                 found |= self.depends[n.attr]
-            for d in dims_of_node(n):
+            for d in dims_of(n):
                 for a in atoms_of(d):
                     if a.kind == "axis":
                         found.add(a)

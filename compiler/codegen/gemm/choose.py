@@ -108,22 +108,25 @@ def _tile(e: Extents, width: int, target: Target) -> tuple[int, int]:
 
 
 def _candidates(e: Extents, width: int, target: Target) -> Iterator[tuple[int, int]]:
+    """Tiles that the registers hold; few heights where the rows are not known, and all of those get made."""
     room = _accumulators(target)
     for vecs in (1, 2, 3, 4):
         if e.n is None or vecs <= -(-e.n // width):
-            rows = room // vecs
-            yield (rows if e.m is not None else 8 if rows >= 8 else 4), vecs
+            most = room // vecs
+            heights = range(most, most // 2, -1) if e.m is not None else (8 if most >= 8 else 4,)
+            yield from ((rows, vecs) for rows in heights)
 
 
 def _time(e: Extents, width: int, rows: int, vecs: int) -> float:
-    """In multiply-adds of a vector, per element of k."""
+    """In multiply-adds of a vector, per element of k; each further tile to compile counts as some more."""
     m, vectors = e.m or 64 * rows, -(-e.n // width) if e.n else 12
-    heights = -(-m // rows)
-    rows = -(-m // heights)
+    tiles = -(-m // rows)
     panels, rest = divmod(vectors, vecs)
-    return heights * (panels * _tile_time(rows, vecs) + (_tile_time(rows, rest) if rest else 0))
+    each = _tile_time(-(-m // tiles), vecs), _tile_time(-(-m // tiles), rest) if rest else 0
+    kinds = (1 + (m % tiles != 0)) * ((panels > 0) + (rest > 0))
+    return tiles * (panels * each[0] + each[1]) * (1 + 0.03 * (kinds - 1))
 
 
 def _tile_time(rows: int, vecs: int) -> float:
     """A tile is bound by its multiply-adds, by its loads, or by the latency of eight chains."""
-    return max(rows * vecs, rows + vecs, 8) + 0.1 * (rows + vecs) + 1
+    return max(rows * vecs, rows + vecs, 8) + 0.25 * (rows + vecs) + 1

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dims import Atom, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.nest import Let, LoopNest, Product, Store
+from graphflow.compiler.loops.expr import Expr, dims_of
+from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store
 
 SUM = "sum"
 
@@ -40,8 +41,20 @@ class Finish:
         return [*self._common(), *(f"i64 {axes[a]}" for a in self.outer)]
 
     def _common(self) -> list[str]:
-        return [*(f"ptr %{p.name}" for p in self.nest.params),
+        return ["ptr %frame", "i64 %check", *(f"ptr %{p.name}" for p in self.nest.params),
                 *(f"i64 %sym{k}" for k in range(len(self.nest.symbols)))]
+
+    def per_row(self) -> list[Let]:
+        """Values that are the same along a row."""
+        varying, found = {SUM}, []
+        column = single_atom(self.product.column)
+        for stmt in self.product.body:
+            if isinstance(stmt, Let):
+                if column is None or _mentions(stmt.value, varying, column):
+                    varying.add(stmt.name)
+                else:
+                    found.append(stmt)
+        return found
 
 
 def with_finish(params: Sequence[str], finish: Finish | None) -> list[str]:
@@ -62,39 +75,58 @@ class FinishingBuilder(Builder):
 
     def finish_rows(self, sums: str, stride: int, row: str, rows: str, column: str, columns: str) -> None:
         """Run the body on the sums of `rows` times `columns` elements from [row, column] on."""
+        assert self.finish is not None
+        per_row = self.finish.per_row()
+        rest = [s for s in self.finish.product.body if s not in per_row]
         with self.loop("0", rows) as i:
             here = self.at(sums, self.mul(i.index, stride))
+            self.place(self.finish.product.row, self.add(row, i.index))
+            self.values = {}
+            self.run(per_row)
+            known = self.values
             with self.loop("0", columns, self.width) as j:
-                at = self.at(here, j.index)
                 left = self.sub(columns, j.index)
-                mask = None if _whole(columns, self.width) else self.first_lanes(left)
-                self.finish_vector(self.fetch(at, self.width), self.add(row, i.index),
-                                   self.add(column, j.index), mask)
+                self.mask = None if _whole(columns, self.width) else self.first_lanes(left)
+                self.place(self.finish.product.column, self.add(column, j.index))
+                self.values = dict(known)
+                self.finish_vector(self.fetch(self.at(here, j.index), self.width), rest)
 
-    def finish_vector(self, value: Value, row: str, column: str, mask: Value | None) -> None:
+    def place(self, index: Dim, ref: str) -> None:
+        found = single_atom(index)
+        if found is not None:
+            self.axes[found] = ref
+
+    def finish_vector(self, value: Value, body: list[Stmt]) -> None:
         assert self.finish is not None
-        product = self.finish.product
-        along = single_atom(product.column)
-        for index, ref in ((product.row, row), (product.column, column)):
-            found = single_atom(index)
-            if found is not None:
-                self.axes[found] = ref
-        if along is None:  # there is one column
-            value = self.em.instruction(f"extractelement {value}, i64 0", value.dtype, 1)
-        self.vector_axis, self.mask = along, mask if along is not None else None
-        self.values = {E.temp(SUM, product.dtype): value}
-        for stmt in product.body:
+        self.vector_axis = single_atom(self.finish.product.column)
+        if self.vector_axis is None:  # there is one column
+            value, self.mask = self.em.instruction(f"extractelement {value}, i64 0", value.dtype, 1), None
+        self.values[E.temp(SUM, value.dtype)] = value
+        self.run(body)
+        self.vector_axis = self.mask = None
+
+    def run(self, body: Sequence[Stmt]) -> None:
+        for stmt in body:
             if isinstance(stmt, Let):
                 self.values[E.temp(stmt.name, stmt.value.dtype)] = self.expression(stmt.value)
             else:
                 assert isinstance(stmt, Store), stmt
                 self.store(stmt)
-        self.vector_axis = self.mask = None
 
 
 def finish_of(product: Product, nest: LoopNest, key: str, axes: dict[Atom, str]) -> Finish | None:
     """A product's finish in a kernel, inside of loops with the given indices; None if it has no body."""
     return Finish(key, nest, product, tuple(sorted(axes))) if product.body else None
+
+
+def _mentions(root: Expr, varying: set[str], column: Atom) -> bool:
+    """Whether a value changes along a row: through the column's index, or a value that does."""
+    for n in E.walk(root):
+        if n.op == "temp" and n.attr in varying:
+            return True
+        if any(a == column or a.name in varying for d in dims_of(n) for a in atoms_of(d)):
+            return True
+    return False
 
 
 def _whole(columns: str, width: int) -> bool:

@@ -13,6 +13,7 @@ from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import DType
 
 PARAMS = ("ptr noalias %from", "i64 %stride", "i64 %count", "i64 %k", "ptr noalias %to", "i64 %panel")
+TRANSPOSED_BYTES = 32  # wider blocks are hardly faster, and take long to compile
 ROWS_AT_ONCE = 8  # streams that the hardware follows, and as many page table entries
 
 
@@ -24,7 +25,10 @@ def pack_function(module: Module, dtype: DType, lines: int, width: int, along_li
     name = f"gf.pack.{dtype.code}.{lines}.{width}.{'lines' if along_lines else 'k'}"
     if name not in module.functions:
         module.functions[name] = ""
-        builder = (_CopyBuilder if along_lines else _TransposeBuilder)(module, dtype, lines, width)
+        across = min(width, TRANSPOSED_BYTES // dtype.size)
+        copied = min(width, 1 << lines.bit_length() - 1)
+        builder = (_CopyBuilder(module, dtype, lines, copied) if along_lines
+                   else _TransposeBuilder(module, dtype, lines, across))
         module.functions[name] = builder.text(name)
     return name
 
@@ -40,29 +44,27 @@ class _CopyBuilder(_PackBuilder):
 
     def text(self, name: str) -> str:
         whole = self.quotient("%count", self.lines)
-        with self.loop("0", self.em.raw(f"and i64 %k, {-ROWS_AT_ONCE}"), ROWS_AT_ONCE) as rows:
-            self.block_of_rows(rows.index, whole, ROWS_AT_ONCE)
-        with self.loop(self.em.raw(f"and i64 %k, {-ROWS_AT_ONCE}"), "%k") as rows:
-            self.block_of_rows(rows.index, whole, 1)
+        left = self.sub("%count", self.mul(whole, self.lines))
+        with self.loop("0", "%k", ROWS_AT_ONCE) as rows:
+            past = self.least(self.add(rows.index, ROWS_AT_ONCE), "%k")
+            with self.loop("0", whole) as panels:
+                self.copy(panels.index, rows.index, past, None)
+            with self.when(self.compare("sgt", left, 0)):
+                self.copy(whole, rows.index, past, left)
         return self.function(name, PARAMS)
 
-    def block_of_rows(self, k: str, whole: str, rows: int) -> None:
-        with self.loop("0", whole) as panels:
-            self.copy(panels.index, k, rows, None)
-        left = self.sub("%count", self.mul(whole, self.lines))
-        with self.when(self.compare("sgt", left, 0)):
-            self.copy(whole, k, rows, left)
-
-    def copy(self, panel: str, k: str, rows: int, left: str | None) -> None:
-        source = self.at("%from", self.add(self.mul(k, "%stride"), self.mul(panel, self.lines)))
-        target = self.at("%to", self.add(self.mul(panel, "%panel"), self.mul(k, self.lines)))
-        for r in range(rows):
-            row, out = self.at(source, self.mul("%stride", r)), r * self.lines
-            for first in range(0, self.lines, self.width):
-                room = self.first_lanes(str(min(self.width, self.lines - first)))
-                there = room if left is None else self.first_lanes(self.sub(left, first))
-                self.put(self.fetch(self.at(row, first), self.width, self.unless_all(there)),
-                         self.at(target, out + first), self.unless_all(room))
+    def copy(self, panel: str, first: str, past: str, left: str | None) -> None:
+        """Rows from the first to the one past the last, of one panel, of which `left` lines are there."""
+        source = self.at("%from", self.mul(panel, self.lines))
+        target = self.at("%to", self.mul(panel, "%panel"))
+        with self.loop(first, past) as k:
+            row = self.at(source, self.mul(k.index, "%stride"))
+            out = self.at(target, self.mul(k.index, self.lines))
+            for at in range(0, self.lines, self.width):
+                room = self.first_lanes(str(min(self.width, self.lines - at)))
+                there = room if left is None else self.first_lanes(self.sub(left, at))
+                self.put(self.fetch(self.at(row, at), self.width, self.unless_all(there)),
+                         self.at(out, at), self.unless_all(room))
 
 
 class _TransposeBuilder(_PackBuilder):
