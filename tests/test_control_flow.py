@@ -471,6 +471,29 @@ def test_case(x, expected):
     assert run(y, {t: x}) == values[expected]
 
 
+def test_programs_with_loops_are_kept_on_disk(tmp_path, monkeypatch, way):
+    """The second session finds the program, with its steps and the room that it guessed."""
+    from graphflow.compiler import pipeline
+
+    monkeypatch.setenv("GRAPHFLOW_CACHE", str(tmp_path))
+    monkeypatch.setenv("GRAPHFLOW_CHECK", "0")
+    results, compiled = [], []
+    plain = pipeline.compile_signature
+    monkeypatch.setattr(pipeline, "compile_signature", lambda *a, **k: compiled.append(1) or plain(*a, **k))
+
+    def looped(x):
+        return tf.while_loop(lambda y: tf.reduce_sum(y) < 5e4, lambda y: tf.cond(
+            y[0] < 9.0, lambda: tf.reverse(y, [0]) * x + 0.5, lambda: y * 1.01), [x])
+
+    for _ in range(2):
+        with tf.Graph().as_default():
+            x = tf.placeholder(tf.float32, [3], name="x")
+            y = looped(x)
+            results.append(tf.Session().run([y, *tf.gradients(y, x)], {x: [1.0, 1.5, 1.2]}))
+    np.testing.assert_array_equal(*results)
+    assert len(compiled) == (1 if way == "native" else 2)
+
+
 def test_user_graphs_run_in_the_oracle():
     x = tf.constant(2.0)
     _, y = tf.while_loop(lambda i, y: i < 3, lambda i, y: [i + 1, y * x], [0, x])
