@@ -24,10 +24,11 @@ from graphflow.compiler.fingerprint import Subject
 from graphflow.compiler.ir.dims import Atom, Poly
 from graphflow.compiler.ir.dtypes import BY_CODE, DType, as_dtype
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import Loop, LoopNest
+from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt
 from graphflow.compiler.passes.prune import Undecided
 
-_CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop)
+_CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop, Product, Blocking, Dots)
                             if isinstance(c, type) and is_dataclass(c)}
 _FIELDS = {name: tuple(f.name for f in fields(c)) for name, c in _CLASSES.items()}
 _PLAIN = (int, float, bool, type(None))
@@ -131,14 +132,18 @@ class _Writer:
     def nest(self, nest: LoopNest) -> Any:
         """Many launches have one nest."""
         if id(nest) not in self._nests:
-            loops = tuple(replace(s, body=(), accumulators=()) for s in nest.body if isinstance(s, Loop))
-            row = ["n", self.record(replace(nest, params=(), body=loops))]
+            outer = tuple(_outline(s) for s in nest.body if isinstance(s, (Loop, Product)))
+            row = ["n", self.record(replace(nest, params=(), body=outer))]
             self._nests[id(nest)] = len(self.table)
             self.table.append(row)
         return {"d": self._nests[id(nest)]}
 
     def undecided(self, e: Undecided) -> Any:
         return {"u": [self.value(tuple(sorted(e.atoms))), self.value(e.symbols)]}
+
+
+def _outline(stmt: Loop | Product) -> Stmt:
+    return replace(stmt, body=(), accumulators=()) if isinstance(stmt, Loop) else replace(stmt, body=())
 
 
 _WRITERS: dict[type, Callable[[_Writer, Any], Any]] = {

@@ -33,6 +33,11 @@ def cache_folder() -> str:
     return os.environ.get("GRAPHFLOW_CACHE", "")
 
 
+def use_blas() -> bool:
+    """`GRAPHFLOW_GEMM=blas` computes matrix products by numpy's OpenBLAS instead of generated code."""
+    return os.environ.get("GRAPHFLOW_GEMM", "").lower() == "blas"
+
+
 def _is_on(name: str, default: bool) -> bool:
     text = os.environ.get(name, "").lower()
     return default if not text else text not in ("0", "off", "false", "no")

@@ -29,6 +29,7 @@ from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
+from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
@@ -36,13 +37,13 @@ PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     split_reductions, cse)
 
 
-def compile_signature(signature: Signature, vector_bits: int,
+def compile_signature(signature: Signature, target: Target,
                       passed: Callable[[str], None] = lambda name: None) -> Program:
     """Compile what a Session asks for.
 
-    vector_bits  the width of the vectors to use
-    passed       called with the name of each pass when it is done, for timing
-    Raises:      prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
+    target  the machine to compile for
+    passed  called with the name of each pass when it is done, for timing
+    Raises: prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
     debug = flags.debug_level()
     dumps: list[tuple[str, str]] = []
@@ -62,7 +63,7 @@ def compile_signature(signature: Signature, vector_bits: int,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    steps = _scheduled(lower(grouping), vector_bits)
+    steps = _scheduled(lower(grouping, target), target.vector_bits)
     passed("lower")
     plan = plan_memory(grouping.graph, steps)
     if is_plain(steps):

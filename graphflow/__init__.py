@@ -12,6 +12,7 @@ import sys
 
 from graphflow import (
     app,
+    bitwise,
     compat,
     errors,
     flags,
@@ -248,6 +249,17 @@ from graphflow.math import (
     truediv,
     where,
 )
+from graphflow.ordering import (
+    argsort,
+    confusion_matrix,
+    histogram_fixed_width,
+    invert_permutation,
+    matrix_band_part,
+    random_crop,
+    random_shuffle,
+    reverse_sequence,
+    sort,
+)
 from graphflow.random import multinomial, random_normal, random_uniform, truncated_normal
 from graphflow.scopes import (
     AUTO_REUSE,
@@ -292,7 +304,8 @@ newaxis = None
 
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
-    "IndexedSlices",
+    "IndexedSlices", "argsort", "bitwise", "confusion_matrix", "histogram_fixed_width", "invert_permutation",
+    "matrix_band_part", "random_crop", "random_shuffle", "reverse_sequence", "sort",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "__version__", "abs", "accumulate_n", "acos",
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",

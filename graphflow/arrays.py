@@ -253,15 +253,28 @@ def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = Fals
 
 
 def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int | None = None) -> Tensor:
-    """The slices where a constant mask holds; a computed mask is not supported."""
+    """The slices where a constant mask holds; a computed mask is not supported.
+
+    Shapes:  mask has at least one axis; its dims are those of `tensor` from `axis` (default 0) on
+    """
     known = constant_value(as_tensor(mask))
     if known is None:
         raise UnsupportedError("boolean_mask: how many elements are left depends on values, so only a "
                                "constant mask is supported\nhint: tf.where(mask, x, zeros) keeps the shape")
-    t = as_tensor(tensor)
+    t, first = as_tensor(tensor), 0 if axis is None else axis
+    if known.ndim == 0 or known.dtype != np.bool_:
+        raise ShapeError(f"boolean_mask: the mask must be bool and have an axis, but it is {known.dtype} "
+                         f"{list(known.shape)}")
+    if t.type.dims is not None:
+        first = first % max(len(t.type.dims), 1)
+        masked = TensorShape(t.type.dims[first:first + known.ndim])
+        if not masked.is_compatible_with(known.shape):
+            raise ShapeError(f"boolean_mask: the mask's shape {list(known.shape)} is not that of the axes of "
+                             f"{t.name} from {first} on, {masked}")
     if known.ndim != 1:
-        t = reshape(t, [-1, *(t.type.dims or ())[known.ndim:]])
-    return gather(t, np.flatnonzero(known).astype(np.int32), axis=axis, name=name)
+        dims = t.type.dims or ()
+        t = reshape(t, [*dims[:first], -1, *dims[first + known.ndim:]])
+    return gather(t, np.flatnonzero(known).astype(np.int32), axis=first, name=name)
 
 
 def constant_value(t: Tensor) -> Any:

@@ -25,6 +25,7 @@ from graphflow.math import (
     tanh,
 )
 from graphflow.normalization import *  # noqa: F403
+from graphflow.ordering import top_k
 from graphflow.pooling import *  # noqa: F403
 from graphflow.renamed import either, plain_axis
 from graphflow.sampling import *  # noqa: F403
@@ -36,7 +37,7 @@ __all__ = [
     "selu",
     "sigmoid", "sigmoid_cross_entropy_with_logits", "softmax", "softmax_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits_v2", "softplus", "softsign", "space_to_batch",
-    "space_to_depth",
+    "space_to_depth", "top_k",
     "sparse_softmax_cross_entropy_with_logits",
     "swish", "tanh", "weighted_cross_entropy_with_logits", "xw_plus_b", "zero_fraction",
 ]
@@ -134,10 +135,7 @@ def _axis_last(x: Tensor, axis: int) -> Tensor:
 def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                       dim: int = -1, name: str | None = None,
                                       axis: int | None = None) -> Tensor:
-    """-sum(labels * log_softmax(logits)) along an axis; labels are taken for constants.
-
-    TF 0.x's positional order (logits, labels) works too.
-    """
+    """-sum(labels * log_softmax(logits)) along an axis; labels are taken for constants."""
     labels, logits = _named("softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     return softmax_cross_entropy_with_logits_v2(stop_gradient(labels), logits, dim if axis is None else axis,
                                                 name or "softmax_cross_entropy_with_logits_sg")
@@ -145,10 +143,7 @@ def softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None,
 
 def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                              name: str | None = None) -> Tensor:
-    """-log_softmax(logits)[label], labels being indices of classes.
-
-    TF 0.x's positional order (logits, labels) works too.
-    """
+    """-log_softmax(logits)[label], labels being indices of classes."""
     labels, logits = _named("sparse_softmax_cross_entropy_with_logits", _sentinel, labels, logits)
     result: Tensor = records.sparse_softmax_cross_entropy_with_logits(
         labels, logits, name=name or "SparseSoftmaxCrossEntropyWithLogits")
@@ -157,10 +152,7 @@ def sparse_softmax_cross_entropy_with_logits(_sentinel: Any = None, labels: Any 
 
 def sigmoid_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None,
                                       name: str | None = None, targets: Any = None) -> Tensor:
-    """max(x, 0) - x*z + log(1 + exp(-|x|)), x being logits and z labels.
-
-    TF 0.x's positional order (logits, targets) works too.
-    """
+    """max(x, 0) - x*z + log(1 + exp(-|x|)), x being logits and z labels."""
     labels = either("sigmoid_cross_entropy_with_logits", "labels", labels, targets=targets)
     labels, logits = _named("sigmoid_cross_entropy_with_logits", _sentinel, labels, logits)
     result: Tensor = records.sigmoid_cross_entropy_with_logits(labels, logits, name=name or "logistic_loss")
@@ -181,9 +173,7 @@ def weighted_cross_entropy_with_logits(labels: Any = None, logits: Any = None, p
 
 
 def _named(function: str, first: Any, labels: Any, logits: Any) -> tuple[Any, Any]:
-    """Labels and logits from keywords, or from TF 0.x's positional order (logits, labels)."""
-    if first is not None and labels is not None and logits is None:
-        return labels, first
+    """Labels and logits, which TF1 takes by name alone: their order changed over its life."""
     if first is not None or labels is None or logits is None:
         raise ValueError(f"{function}: give labels= and logits= by name")
     return labels, logits

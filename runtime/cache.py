@@ -31,8 +31,8 @@ def _opened(folder: str) -> Cache:
 
 def current() -> Cache | None:
     """The cache that GRAPHFLOW_CACHE asks for; None when it is off."""
-    wanted = flags.cache_folder()
-    return None if wanted.lower() in _OFF else _opened(wanted or default_folder())
+    folder = flags.cache_folder() or default_folder()
+    return None if folder.lower() in _OFF else _opened(folder)
 
 
 def key_of(*parts: str | bytes) -> str:
@@ -46,8 +46,10 @@ def key_of(*parts: str | bytes) -> str:
 
 
 def default_folder() -> str:
-    """Where this system keeps what a user's programs can make again."""
+    """Where this system keeps what a user's programs can make again; "off" for a user without a home."""
     home = os.path.expanduser("~")
+    if home == "~":
+        return "off"
     if sys.platform == "win32":
         return os.path.join(os.environ.get("LOCALAPPDATA", home), "graphflow", "Cache")
     if sys.platform == "darwin":

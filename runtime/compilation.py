@@ -55,7 +55,7 @@ def _wants_a_whole_program() -> bool:
 def _compile(signature: Signature, note: Note) -> Program:
     from graphflow.compiler.pipeline import compile_signature
 
-    return compile_signature(signature, cpu.vector_bits(), note)
+    return compile_signature(signature, cpu.host_target(), note)
 
 
 class _Cached:
@@ -68,7 +68,7 @@ class _Cached:
         try:
             self.subject: Subject | None = Subject(signature)
             self.key = cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
-                             self.subject.fingerprint)
+                                    f"{cpu.host_target()} {flags.use_blas()}", self.subject.fingerprint)
         except UnsuitedError:
             self.subject = None
 

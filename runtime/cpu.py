@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
+from dataclasses import replace
+
+from graphflow.compiler.target import Target
+from graphflow.runtime.threads import usable_cores
 
 _MOST = 1 << 16  # bytes: the first of the processors is enough, and they may be hundreds
 
@@ -44,3 +49,19 @@ def vector_bits() -> int:
 def target() -> str:
     """What object code made here depends on, besides the IR: machine, system, and the CPU's features."""
     return f"{platform.machine()} {platform.system()} {' '.join(sorted(features()))}"
+
+
+@functools.lru_cache(maxsize=1)
+def host_target() -> Target:
+    """This machine: its vectors and cores, and its caches where the system tells them."""
+    usual = Target(vector_bits())
+    return replace(usual, l1=_cache_size("SC_LEVEL1_DCACHE_SIZE", usual.l1),
+                   l2=_cache_size("SC_LEVEL2_CACHE_SIZE", usual.l2),
+                   l3=_cache_size("SC_LEVEL3_CACHE_SIZE", usual.l3), threads=usable_cores())
+
+
+def _cache_size(name: str, otherwise: int) -> int:
+    try:
+        return max(os.sysconf(name), 0) or otherwise
+    except (AttributeError, OSError, ValueError):
+        return otherwise

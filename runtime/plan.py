@@ -23,7 +23,7 @@ from graphflow.compiler.codegen.frame import (
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS
+from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS, Loop
 from graphflow.compiler.placement import place
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
@@ -188,7 +188,8 @@ class Plan:
         room = next((a for a, s in self.program.symbols.items() if where in s.room), None)
         if room is not None and self.more_room is not None:
             return self.more_room(room, 2 * extent, arrays)
-        raise InvalidArgumentError(None, None, f"{where}: index {index} is not in [0, {extent})")
+        found = where if extent < 0 else f"{where}: index {index} is not in [0, {extent})"
+        raise InvalidArgumentError(None, None, found)
 
 
 class _Blocks:
@@ -231,11 +232,11 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     A launch has several only if there are threads for them and enough work for each.
     """
     loop = c.nest.outermost
-    count = evaluate(loop.extent, values)
+    count = evaluate(c.nest.iterations, values)
     parts = min(_work(c, values) // LEAST_PART, MOST_PARTS)
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)
-    step = c.nest.width if loop.vector else 1
+    step = c.nest.width if isinstance(loop, Loop) and loop.vector else 1
     return count, -(-count // (parts * step)) * step
 
 

@@ -59,10 +59,12 @@ def compiled(program: Program, times: Times, native: Compiled) -> None:
 
 
 def planned(plan: Plan) -> None:
-    """Level 2: the kernels, when their extents are known."""
+    """Level 2: the kernels, when their extents are known; not of a program whose loop nests are outlines."""
     from graphflow.runtime.figures import kernel_figures
 
     program = plan.program
+    if any(len(c.nest.params) != len(c.buffers) for c in program.calls):
+        return
     _print(f"{text_table(kernel_rows(kernel_figures(plan)))}\n"
            f"  {len(program.calls)} kernels for {program.ops} ops, in one native call; "
            f"arena {bytes_text(plan.arena_bytes)}")

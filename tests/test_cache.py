@@ -34,6 +34,7 @@ big = tf.constant(np.random.RandomState(0).rand(3, 400).astype(np.float32))
 h = tf.nn.softmax(tf.matmul(tf.tanh(x), w))
 loss = tf.reduce_mean(tf.gather(tf.matmul(h, big), [2, 0, 1], axis=1)) + tf.reduce_sum(tf.squeeze(x[:1]))
 train = tf.train.AdamOptimizer(0.1).minimize(loss)
+wide = tf.placeholder(tf.float32, [None])
 with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     parts = []
@@ -41,6 +42,7 @@ with tf.Session() as session:
         value = np.sin(np.arange(8 * n, dtype=np.float32)).reshape(n, 8)
         parts += [v.tobytes() for v in session.run([loss, h, train], {x: value})[:2]]
     parts.append(session.run(w).tobytes())
+    parts.append(session.run(tf.exp(wide), {wide: np.linspace(-1, 1, 1_000_000)}).tobytes())  # in threads
 print(json.dumps([hashlib.sha256(b"".join(parts)).hexdigest(),
                   sorted({"numba", "llvmlite"} & sys.modules.keys()),
                   "graphflow.compiler.pipeline" in sys.modules]))
@@ -180,6 +182,13 @@ def test_off(folder, compiled, monkeypatch):
     step()()
     step()()
     assert compiled.count("passes") == 4 and not folder.exists()
+
+
+def test_the_users_folder(monkeypatch):
+    monkeypatch.delenv("GRAPHFLOW_CACHE")
+    assert os.path.isabs(cache.default_folder()) and "graphflow" in cache.default_folder()
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cache.current() is None
 
 
 # Damage

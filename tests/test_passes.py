@@ -25,6 +25,7 @@ from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.placement import place
+from graphflow.compiler.target import Target
 
 SIZE = 3  # the value of every run-time dim here
 
@@ -175,26 +176,18 @@ NESTS = [
     ("batched product", """graph(x: f32[n0,7,8], w: f32[8,5], b: f32[5]) -> %2
   %0 = matmul(x, w, transpose_a=False, transpose_b=False) : f32[n0,7,5]
   %1 = add(%0, b) : f32[n0,7,5]
-  %2 = relu(%1) : f32[n0,7,5]""", """kernel(p0: f32, p1: f32, p2: out f32, n0)
-  p2[0:][7*n0, 5] = p0[0:] @ p1[0:]  (k = 8)
-kernel(p0: f32, p1: f32, p2: out f32, n0)
-  for i0 < n0:
-    for i1 < 7:
-      for i2 < 5:
-        t1 = add(p0[35*i0+5*i1+i2], p1[i2])
-        t2 = max(t1, 0.0)
-        p2[35*i0+5*i1+i2] = t2""", """kernel(p0: f32, p1: f32, p2: out f32, n0)
-  p2[0:][7*n0, 5] = p0[0:] @ p1[0:]  (k = 8)
-parallel kernel(p0: f32, p1: f32, p2: out f32, n0)
-  for i0 < 7*n0:
-    vector for i2 < 5:
-      t1 = add(p0[5*i0+i2], p1[i2])
-      t2 = max(t1, 0.0)
-      p2[5*i0+i2] = t2""", """  b0: feed f32[56*n0]
+  %2 = relu(%1) : f32[n0,7,5]""", """kernel(p0: f32, p1: out f32, p2: f32, p3: f32, n0)
+  for i1 < 7*n0, i2 < 5: sum = p2[0:] @ p3[0:]  (k = 8)
+    t1 = add(sum, p0[i2])
+    t2 = max(t1, 0.0)
+    p1[5*i1+i2] = t2""", """kernel(p0: f32, p1: out f32, p2: f32, p3: f32, n0)
+  for i1 < 7*n0, i2 < 5: sum = p2[0:] @ p3[0:]  (k = 8)
+    t1 = add(sum, p0[i2])
+    t2 = max(t1, 0.0)
+    p1[5*i1+i2] = t2""", """  b0: feed f32[56*n0]
   b1: feed f32[40]
   b2: feed f32[5]
-  b3: arena f32[35*n0] live 0-1
-  b4: output f32[35*n0]"""),
+  b3: output f32[35*n0]"""),
 ]
 
 
@@ -203,7 +196,7 @@ parallel kernel(p0: f32, p1: f32, p2: out f32, n0)
 def test_fuse_lower_schedule_and_plan(text, lowered, scheduled, buffers):
     graph = parse_graph(text)
     grouping = fuse(graph)
-    launches = lower(grouping)
+    launches = lower(grouping, Target(512))
     assert "\n".join(str(launch.nest) for launch in launches) == lowered
     nests = [schedule(launch.nest, 512) for launch in launches]
     assert "\n".join(map(str, nests)) == scheduled
@@ -256,7 +249,8 @@ def test_prune_takes_dims_that_must_fit_for_equal():
 def test_emit():
     with tf.Graph().as_default():
         x = tf.placeholder(tf.float32, [16], name="x")
-        program = compile_signature(Signature((x * 2.0,), (), (x,), (TensorType(x.dtype, (16,)),)), 512)
+        signature = Signature((x * 2.0,), (), (x,), (TensorType(x.dtype, (16,)),))
+        program = compile_signature(signature, Target(512))
     assert """define internal void @k0(ptr %frame, ptr %block) #0 {
 entry:
 %p0.at = getelementptr i64, ptr %block, i64 0

@@ -108,7 +108,7 @@ class Emitter:
     def _node(self, n: Expr, values: dict[Expr, Value], leaf: Callable[[Expr], Value] | None) -> Value:
         if n.op == "const":
             return Value(literal(n.attr.value, n.dtype), n.dtype)
-        if n.op in ("load", "index", "temp", "checked_index"):
+        if n.op in ("load", "index", "temp", "checked_index", "checked"):
             assert leaf is not None, f"{n} in a function of numbers alone"
             return leaf(n)
         return self.call(n.op, [values[a] for a in n.args], n.dtype)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
+from graphflow.compiler.codegen.gemm.product import emit_product
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
@@ -37,16 +38,17 @@ def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
     A parallel kernel has two more arguments, `i64 %begin, i64 %end`: which iterations of its outermost
     loop to run.
     """
-    return _KernelEmitter(nest, module).function(name)
+    return _KernelEmitter(nest, name, module).function()
 
 
 class _KernelEmitter(MemoryOps):
-    def __init__(self, nest: LoopNest, module: Module) -> None:
+    def __init__(self, nest: LoopNest, name: str, module: Module) -> None:
         super().__init__(Emitter(module), nest)
+        self.name = name
         self.outermost = nest.outermost if nest.parallel else None
         self.changes = any(isinstance(s, Loop) and s.ordered for s in statements(nest.body))
 
-    def function(self, name: str) -> str:
+    def function(self) -> str:
         arguments = [*((f"%{p.name}", "ptr") for p in self.nest.params),
                      *((ref, "i64") for ref in self.symbols.values()), ("%check", "i64")]
         for k, (ref, kind) in enumerate(arguments):
@@ -56,7 +58,7 @@ class _KernelEmitter(MemoryOps):
             self._number_of_part(len(arguments))
         self.body(self.nest.body)
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if self.nest.parallel else "")
-        return "\n".join([f"define internal void @{name}({signature}) #0 {{", "entry:",
+        return "\n".join([f"define internal void @{self.name}({signature}) #0 {{", "entry:",
                           *self.em.lines, "ret void", "}"])
 
     def _number_of_part(self, range_slot: int) -> None:
@@ -255,7 +257,10 @@ class _KernelEmitter(MemoryOps):
     # Matrix products
 
     def product(self, p: Product) -> None:
-        """cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
+        """A generated function, or cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
+        if p.blocking is not None:
+            emit_product(self, p, self.name, p is self.outermost)
+            return
         em = self.em
         kind = "float" if p.dtype.size == 4 else "double"
         slot = GEMM_F32 if p.dtype.size == 4 else GEMM_F64

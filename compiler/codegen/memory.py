@@ -55,6 +55,8 @@ class MemoryOps:
             return self.position(n.attr)
         if n.op == "checked_index":
             return self.checked_index(n)
+        if n.op == "checked":
+            return self.checked(n)
         return self.values[n]
 
     # Index arithmetic
@@ -267,6 +269,17 @@ class MemoryOps:
         self._report(counted, em.instruction(f"select {counted}, {value}, {zero}", int64, value.lanes),
                      self.nest.checks.index(where), limit)
         return em.instruction(f"select {bad}, {zero}, {value}", int64, value.lanes)
+
+    def checked(self, n: Expr) -> Value:
+        """A value whose condition is reported where it does not hold."""
+        value, holds = (self.expression(a) for a in n.args)
+        true = self.em.splat_number(1, bool_, holds.lanes)
+        bad = self.em.instruction(f"xor {holds.type} {holds.ref}, {true.ref}", bool_, holds.lanes)
+        counted = self.both(bad, self.mask if holds.lanes > 1 else None)
+        assert counted is not None
+        self._report(counted, self.em.splat_number(0, int64, counted.lanes), self.nest.checks.index(n.attr),
+                     Value("-1", int64))
+        return value
 
     def _report(self, bad: Value, index: Value, check: int, limit: Value) -> None:
         em, worst, some = self.em, index.ref, bad.ref

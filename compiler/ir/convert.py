@@ -115,6 +115,11 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
         where = f"{for_op}: " if for_op else ""
         raise DTypeError(f"{where}expected {dtype.name}, got {_short(value)} of type {natural.name}\n"
                          f"hint: tf.cast converts tensors; write a {dtype.name} value for a constant")
+    elif dtype.is_integer and natural.is_integer and array.size:
+        low, high = array.min(), array.max()
+        if low < dtype.min or high > dtype.max:
+            where, bad = f"{for_op}: " if for_op else "", low if low < dtype.min else high
+            raise DTypeError(f"{where}{bad} is not in the range of {dtype.name}, {dtype.min} to {dtype.max}")
     return array.astype(dtype.numpy)
 
 

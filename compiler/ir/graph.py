@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from graphflow.compiler.ir.opdef import OpDef
 
 Source = tuple[str, int]
+_NODE_NAME, _SCOPE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-/]*"), re.compile(r"[A-Za-z0-9_.\-/]*")
+_NAME_RULE = "letters, digits, '.', and after the first character '_', '-' and '/' too"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
@@ -132,7 +134,8 @@ class Graph:
     """Operations in creation order, which is always a topological order.
 
     `inputs`, `outputs` and `updates` are used inside the compiler: the tensors that a program takes and
-    gives, and the new value of each variable that it writes.
+    gives, and the new value of each variable that it writes; `kept` are tensors that nothing uses, but that
+    are computed because that may fail.
     """
 
     def __init__(self, rules: DimRules | None = None) -> None:
@@ -141,6 +144,7 @@ class Graph:
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.updates: dict[Any, Tensor] = {}
+        self.kept: list[Tensor] = []
         self.seed: int | None = None
         self.collections: dict[Any, list[Any]] = {}
         self.origin: Source | None = None  # set by passes: the user's line that new operations stem from
@@ -215,14 +219,18 @@ class Graph:
         return f"{name}_{count}"
 
     def _scoped(self, name: str) -> str:
-        if name.endswith("/"):
-            return name[:-1]
-        return self.unique_name(self._scope + name)
+        again = name.endswith("/")
+        full = name[:-1] if again else self._scope + name
+        if not _NODE_NAME.fullmatch(full):
+            raise GraphError(f"{full!r} is not a valid node name: {_NAME_RULE}")
+        return full if again else self.unique_name(full)
 
     @contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
         """Prefix names with `name/`; a name that ends in "/" re-enters that scope, None or "" leaves all."""
         before = self._scope
+        if name and not (_SCOPE_NAME if before else _NODE_NAME).fullmatch(name):
+            raise GraphError(f"{name!r} is not a valid scope name: {_NAME_RULE}")
         if not name:
             self._scope = ""
         elif name.endswith("/"):

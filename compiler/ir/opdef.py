@@ -49,6 +49,7 @@ class OpDef:
     dim_attrs attributes made of dims, which may refer to the run-time shape or value of other tensors
     symbolic True where `numpy` also serves for shape arithmetic on arrays of dims; or op -> such an array
     mixed    operands may differ in dtype (else a Python number takes the dtype of the other operands)
+    fails    a run may find fault with its operands: it runs though nothing uses its value
     effect   "" pure | "random" | "input" | "read" | "write" | "group"
     regions  attributes that are graphs; `numpy` is given a Subgraph for each
     partial  `grad` takes None for an output that nothing depends on, in place of zeros
@@ -56,15 +57,16 @@ class OpDef:
     """
 
     __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "late", "numpy", "samples",
-                 "attrs", "dim_attrs", "symbolic", "mixed", "effect", "regions", "partial", "tf_name", "doc",
-                 "home")
+                 "attrs", "dim_attrs", "symbolic", "mixed", "fails", "effect", "regions", "partial",
+                 "tf_name", "doc", "home")
 
     def __init__(self, name: str, params: str, *, infer: InferRule, grad: GradRule | None = None,
                  lower: Any = None, expand: Callable[..., Any] | None = None,
                  late: bool = False, numpy: Callable[..., Any] | None = None, samples: Sequence[Any] = (),
                  attrs: Mapping[str, Any] | None = None, dim_attrs: Sequence[str] = (),
-                 symbolic: Any = False, mixed: bool = False, effect: str = "", tf_name: str = "",
-                 regions: Sequence[str] = (), partial: bool = False, doc: str = "") -> None:
+                 symbolic: Any = False, mixed: bool = False, fails: bool = False, effect: str = "",
+                 tf_name: str = "", regions: Sequence[str] = (), partial: bool = False,
+                 doc: str = "") -> None:
         self.name = name
         self.variadic = params.startswith("*")
         self.params = tuple(params.lstrip("*").split())
@@ -79,6 +81,7 @@ class OpDef:
         self.dim_attrs = tuple(dim_attrs)
         self.symbolic = symbolic
         self.mixed = mixed
+        self.fails = fails
         self.effect = effect
         self.regions = tuple(regions)
         self.partial = partial

@@ -66,11 +66,12 @@ def connect(new: Graph, old: Graph, mapping: dict[Tensor, Tensor]) -> None:
     new.inputs = [mapping[t] for t in old.inputs]
     new.outputs = [mapping[t] for t in old.outputs]
     new.updates = {v: mapping[t] for v, t in old.updates.items()}
+    new.kept = [mapping[t] for t in old.kept]
 
 
 def live_operations(graph: Graph) -> list[Operation]:
-    """What the outputs and updates need, and all inputs, in order."""
-    roots = [*graph.inputs, *graph.outputs, *graph.updates.values()]
+    """What the outputs and updates need, what is kept, and all inputs, in order."""
+    roots = [*graph.inputs, *graph.outputs, *graph.updates.values(), *graph.kept]
     return ancestors(roots)
 
 

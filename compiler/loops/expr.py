@@ -260,6 +260,16 @@ def checked_index(value: Expr, extent: Dim, where: str) -> Expr:
     return Expr("checked_index", (cast(value, int64),), int64, (extent, where))
 
 
+def checked(value: Expr, condition: Expr, complaint: str) -> Expr:
+    """The value; the run reports the complaint where the condition does not hold."""
+    return Expr("checked", (value, condition), value.dtype, complaint)
+
+
+def complaint_of(n: Expr) -> str | None:
+    """What a node may report, if it checks something."""
+    return n.attr[1] if n.op == "checked_index" else n.attr if n.op == "checked" else None
+
+
 def as_offset(value: Expr) -> Dim:
     """A computed integer for use in an index; the value must be a temp, an index or a constant."""
     if value.op == "const":
@@ -292,6 +302,15 @@ def _ordered(root: Expr) -> list[Expr]:
     return order
 
 
+def dims_of(n: Expr) -> list[Dim]:
+    """The index expressions that a node holds itself."""
+    if n.op == "load":
+        return [n.attr[1]]
+    if n.op == "index":
+        return [n.attr]
+    return [n.attr[0]] if n.op == "checked_index" else []
+
+
 def cost(root: Expr) -> int:
     """Scalar work of an expression, in additions."""
     return sum(_node_cost(n) for n in walk(root))
@@ -300,7 +319,7 @@ def cost(root: Expr) -> int:
 def _node_cost(n: Expr) -> int:
     if n.op in SCALAR:
         return SCALAR[n.op].cost
-    return 4 if n.op == "checked_index" else 0
+    return 4 if n.op in ("checked_index", "checked") else 0
 
 
 def text(node: Expr) -> str:
@@ -316,4 +335,6 @@ def text(node: Expr) -> str:
         return f"{node.op}.{node.dtype.code}({text(node.args[0])})"
     if node.op == "checked_index":
         return f"checked({text(node.args[0])} < {node.attr[0]})"
+    if node.op == "checked":
+        return f"checked({text(node.args[0])} if {text(node.args[1])})"
     return f"{node.op}({', '.join(text(a) for a in node.args)})"

@@ -30,13 +30,15 @@ _ON_DIMS = {"floordiv": np.floor_divide, "mod": np.mod, "min": np.minimum, "max"
 
 @dataclass(frozen=True)
 class Fault:
-    """An index out of range: the check that found it, the index, and the extent."""
+    """What a check found: an index out of range of the extent, or, if that is -1, just that it failed."""
 
     where: str
     index: int
     extent: int
 
     def __str__(self) -> str:
+        if self.extent < 0:
+            return self.where
         return f"{self.where}: index {self.index} is not in [0, {self.extent})"
 
 
@@ -96,6 +98,10 @@ def _node_value(node: E.Expr, args: list[Any], env: Env) -> Any:
         return _load(node, args, env)
     if node.op == "checked_index":
         return _checked(node, args[0], env)
+    if node.op == "checked":
+        if not np.all(args[1]):
+            env.faults.append(Fault(node.attr, 0, -1))
+        return args[0]
     if node.op == "cast":
         return cast_array(args[0], node.dtype)
     if node.op == "bitcast":

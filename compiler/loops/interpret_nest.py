@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Atom
+from graphflow.compiler.ir.dims import Atom, single_atom
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
 from graphflow.compiler.loops.nest import (
     PART,
@@ -64,7 +64,15 @@ def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
     a = _matrix(env, p.a, p.a_offset, k, m).T if p.transpose_a else _matrix(env, p.a, p.a_offset, m, k)
     b = _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
-    _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
+    if not p.body:
+        _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
+        return
+    for index, extent, shape in ((p.row, m, (-1, 1)), (p.column, n, (1, -1))):
+        found = single_atom(index)
+        if found is not None:
+            env.atoms[found] = np.arange(extent).reshape(shape)
+    env.temps["sum"] = a @ b
+    run_body(p.body, env)
 
 
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:

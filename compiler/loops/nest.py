@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
@@ -87,7 +88,13 @@ class While:
 
 @dataclass(frozen=True)
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers, by the library's GEMM."""
+    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
+
+    blocking     how it is computed; the library's GEMM where there is none
+    scratch      the buffer for packed operands, if any are packed
+    body         what becomes of each sum, named `sum`, at index [row, column]; with no body `out` keeps
+                 it, else `out` is only for sums that are not finished
+    """
 
     out: str
     a: str
@@ -101,6 +108,16 @@ class Product:
     transpose_a: bool
     transpose_b: bool
     dtype: DType
+    blocking: Blocking | Dots | None = None
+    scratch: str = ""
+    row: Dim = 0
+    column: Dim = 0
+    body: tuple[Stmt, ...] = ()
+
+    @property
+    def parts(self) -> int:
+        """How many parts may run at the same time."""
+        return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
 
 
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"
@@ -131,9 +148,14 @@ class LoopNest:
     parallel: bool = field(default=False, compare=False)
 
     @property
-    def outermost(self) -> Loop:
-        """The loop of a parallel kernel that is cut into parts."""
-        return next(s for s in self.body if isinstance(s, Loop))
+    def outermost(self) -> Loop | Product:
+        """The loop or product of a parallel kernel that is cut into parts."""
+        return next(s for s in self.body if isinstance(s, (Loop, Product)))
+
+    @property
+    def iterations(self) -> Dim:
+        """Of the outermost statement."""
+        return self.outermost.extent if isinstance(self.outermost, Loop) else self.outermost.parts
 
     def __str__(self) -> str:
         head = ", ".join(f"{p.name}: {'out ' if p.written else ''}{p.dtype.code}" for p in self.params)
@@ -157,7 +179,7 @@ def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of a body, loops before what they hold."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, Loop):
+        if isinstance(stmt, (Loop, Product)):
             yield from statements(stmt.body)
         elif isinstance(stmt, While):
             yield from statements((*stmt.test, *stmt.body))
@@ -205,6 +227,23 @@ def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:
         yield from (n for n in walk(root) if n.op == "load")
 
 
+def positions(body: tuple[Stmt, ...]) -> list[Dim]:
+    """Every index expression of a body."""
+    found: list[Dim] = []
+    for stmt in statements(body):
+        if isinstance(stmt, Store):
+            found.append(stmt.offset)
+        elif isinstance(stmt, Product):
+            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset]
+    for root in expressions(body):
+        for n in walk(root):
+            if n.op == "load":
+                found.append(n.attr[1])
+            elif n.op == "index":
+                found.append(n.attr)
+    return found
+
+
 def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
     for stmt in body:
         if isinstance(stmt, Let):
@@ -213,8 +252,12 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             yield f"{pad}{stmt.buffer}[{stmt.offset}] {'+=' if stmt.add else '='} {text(stmt.value)}"
         elif isinstance(stmt, Product):
             ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
-            yield (f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = "
-                   f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})")
+            right = f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})"
+            if stmt.body:
+                yield f"{pad}for {stmt.row} < {stmt.m}, {stmt.column} < {stmt.n}: sum = {right}"
+                yield from _lines(stmt.body, pad + "  ")
+            else:
+                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"
         elif isinstance(stmt, While):
             starts = ", ".join(f"{v.name} = {text(v.start)}" for v in stmt.variables)
             yield f"{pad}from {starts}:"

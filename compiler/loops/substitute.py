@@ -25,7 +25,8 @@ def substitute_stmt(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
     assert isinstance(stmt, Product), "a While stands outside of loops"
     return replace(stmt, a_offset=substitute(stmt.a_offset, values),
                    b_offset=substitute(stmt.b_offset, values),
-                   out_offset=substitute(stmt.out_offset, values))
+                   out_offset=substitute(stmt.out_offset, values),
+                   body=tuple(substitute_stmt(s, values) for s in stmt.body))
 
 
 def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, single_atom, substitute
 from graphflow.compiler.loops.expr import SCALAR, Expr, cost, walk
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, While
 
@@ -78,10 +78,13 @@ class _Counter:
 
     def product(self, p: Product, loops: Loops) -> None:
         self.operations += 2 * self.count(p.m * p.n * p.k) * self.trips(loops)
-        for found, buffer, offset, size in ((self.reads, p.a, p.a_offset, p.m * p.k),
-                                            (self.reads, p.b, p.b_offset, p.k * p.n),
-                                            (self.writes, p.out, p.out_offset, p.m * p.n)):
-            self.touch(found, buffer, offset, loops, self.count(size))
+        self.touch(self.reads, p.a, p.a_offset, loops, self.count(p.m * p.k))
+        self.touch(self.reads, p.b, p.b_offset, loops, self.count(p.k * p.n))
+        if p.body:
+            places = ((single_atom(p.row), p.m), (single_atom(p.column), p.n))
+            self.body(p.body, (*loops, *(Loop(a, extent, ()) for a, extent in places if a is not None)))
+        else:
+            self.touch(self.writes, p.out, p.out_offset, loops, self.count(p.m * p.n))
 
     def touch(self, found: dict[str, dict[Dim, int]], buffer: str, offset: Dim, loops: Loops,
               each: int = 1) -> None:

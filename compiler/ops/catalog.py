@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
+    bits,
     blocks,
     broadcasting,
     control,
@@ -29,6 +30,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     scans,
     sequences,
     shapes,
+    sorting,
     tables,
     windows,
 )

@@ -1,4 +1,4 @@
-"""Arithmetic, element by element. Operands broadcast as in numpy; ints wrap, and x // 0 is 0."""
+"""Arithmetic, element by element. Operands broadcast as in numpy; ints wrap, x // 0 is an error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir import dims
 from graphflow.compiler.ir.dtypes import DType, float32, float64, int32, int64
 from graphflow.compiler.ir.graph import Operation
@@ -15,6 +16,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Form, pointwise, pointwise_op
+from graphflow.compiler.loops.interpret import Env, evaluate
 from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.logic import where_v2, zero_unless, zero_where
@@ -46,12 +48,13 @@ def unary(name: str, fn: Callable[..., E.Expr], numpy: Callable[..., Any], grad:
 def binary(name: str, fn: Callable[..., E.Expr] | Form, numpy: Callable[..., Any],
            grad: Callable[[Operation, Tensor], tuple[Any, Any]] | None, kind: str = "number",
            tf_name: str = "",
-           symbolic: bool = False, infer: Any = None, extra: tuple[Sample, ...] = (), **sample: Any) -> OpDef:
+           symbolic: bool = False, infer: Any = None, extra: tuple[Sample, ...] = (),
+           ints: tuple[Sample, ...] = _INTS, fails: bool = False, **sample: Any) -> OpDef:
     """A function of two operands; the gradients that `grad` gives are summed over the broadcast axes."""
-    ints = _INTS if kind in ("number", "int") else ()
+    ints = ints if kind in ("number", "int") else ()
     return OpDef(name, "x y", infer=infer or elementwise(kind), grad=summed(grad) if grad else None,
                  lower=fn if isinstance(fn, Form) else pointwise(fn), numpy=numpy, tf_name=tf_name,
-                 symbolic=symbolic, samples=(*shapes(*BINARY, **sample), *ints, *extra))
+                 symbolic=symbolic, fails=fails, samples=(*shapes(*BINARY, **sample), *ints, *extra))
 
 
 def summed(grad: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
@@ -91,21 +94,44 @@ def _truediv_element(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
     return E.cast(x, dtype) / E.cast(y, dtype)
 
 
-def _floor_divide(x: E.Expr, y: E.Expr) -> E.Expr:
-    return E.call("floor", x / y) if x.dtype.is_floating else E.call("floordiv", x, y)
+_BY_ZERO = "integer division by zero"
+_NEGATIVE_POWER = "integers to negative integer powers are not allowed"
+
+
+def _demand(op: Operation, value: E.Expr, condition: E.Expr, complaint: str) -> E.Expr:
+    """The value, with a check at run time unless it is a constant that passes."""
+    if value.op == "const" and bool(evaluate(condition, Env())):
+        return value
+    return E.checked(value, condition, f"{op.location}: {complaint}")
+
+
+def _divisor(op: Operation, y: E.Expr) -> E.Expr:
+    return _demand(op, y, E.ne(y, 0), _BY_ZERO)
+
+
+def _require(holds: Any, complaint: str) -> None:
+    if not np.all(holds):
+        raise InvalidArgumentError(None, None, complaint)
+
+
+def _floor_divide(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
+    return E.call("floor", x / y) if x.dtype.is_floating else E.call("floordiv", x, _divisor(op, y))
 
 
 def _floor_divide_numpy(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     if object in (x.dtype, y.dtype):
         return np.floor_divide(x, y)
-    return np.floor(x / y) if x.dtype.kind not in "iu" else E.SCALAR["floordiv"].numpy(x, y)
+    if x.dtype.kind not in "iu":
+        return np.floor(x / y)
+    _require((y != 0) | (np.size(x) == 0), _BY_ZERO)
+    return E.SCALAR["floordiv"].numpy(x, y)
 
 
-def _floor_mod(x: E.Expr, y: E.Expr) -> E.Expr:
+def _floor_mod(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
     """x - floor(x/y)*y; a quotient that rounds up to a whole number leaves r on the wrong side of 0."""
     if not x.dtype.is_floating:
-        return E.call("floormod", x, y)
+        return E.call("floormod", x, _divisor(op, y))
     q = E.call("floor", x / y)
     r = E.select(E.eq(q, 0), x, E.fma(-q, y, x))
     return E.select((E.ne(r, 0)) & ((r < 0) ^ (y < 0)), r + y, r)
@@ -113,12 +139,14 @@ def _floor_mod(x: E.Expr, y: E.Expr) -> E.Expr:
 
 def _floor_mod_numpy(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
-    integer = object not in (x.dtype, y.dtype) and x.dtype.kind in "iu"
-    return E.SCALAR["floormod"].numpy(x, y) if integer else np.mod(x, y)
+    if object in (x.dtype, y.dtype) or x.dtype.kind not in "iu":
+        return np.mod(x, y)
+    _require((y != 0) | (np.size(x) == 0), _BY_ZERO)
+    return E.SCALAR["floormod"].numpy(x, y)
 
 
-def _div_element(x: E.Expr, y: E.Expr) -> E.Expr:
-    return x / y if x.dtype.is_floating else E.call("floordiv", x, y)
+def _div_element(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
+    return x / y if x.dtype.is_floating else E.call("floordiv", x, _divisor(op, y))
 
 
 def _div_numpy(x: Any, y: Any) -> Any:
@@ -133,20 +161,24 @@ def _quotient_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
     return g / op.y, -g * op.out / op.y
 
 
-_BY_ZERO = (Sample((np.array([7, -7, 0, 5], np.int32), np.array([0, 2, 0, -3], np.int32)), smooth=False),)
+_INT_DIVISORS = (Sample((np.array([[7, -7, 0, 5], [9, -9, 8, -8]], np.int32),
+                         np.array([2, -3, 1, -1], np.int32)), smooth=False),
+                 Sample((np.arange(-20, 20), np.int64(7)), smooth=False),
+                 *shapes([(0,), (1,)], dtype=int32, low=1, high=9, smooth=False))
 _NONZERO: dict[str, Any] = {"low": 0.5, "high": 3.0}
 truediv = binary("truediv", pointwise_op(_truediv_element), np.true_divide, _quotient_grad,
                  infer=_truediv_type,
                  tf_name="RealDiv", **_NONZERO)
 realdiv = binary("realdiv", lambda x, y: x / y, np.divide, _quotient_grad, kind="float", tf_name="RealDiv",
                  **_NONZERO)
-div = binary("div", _div_element, _div_numpy, _quotient_grad, extra=_BY_ZERO, **_NONZERO)
-floordiv = binary("floordiv", _floor_divide, _floor_divide_numpy, lambda op, g: (None, None),
-                  tf_name="FloorDiv",
-                  symbolic=True, extra=_BY_ZERO, **_NONZERO)
-floormod = binary("floormod", _floor_mod, _floor_mod_numpy, lambda op, g: (g, -g * floordiv(op.x, op.y)),
-                  tf_name="FloorMod", symbolic=True, extra=(*_BY_ZERO, Sample(
-                      (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False)),
+div = binary("div", pointwise_op(_div_element), _div_numpy, _quotient_grad, ints=_INT_DIVISORS,
+             fails=True, **_NONZERO)
+floordiv = binary("floordiv", pointwise_op(_floor_divide), _floor_divide_numpy, lambda op, g: (None, None),
+                  tf_name="FloorDiv", symbolic=True, ints=_INT_DIVISORS, fails=True, **_NONZERO)
+floormod = binary("floormod", pointwise_op(_floor_mod), _floor_mod_numpy,
+                  lambda op, g: (g, -g * floordiv(op.x, op.y)),
+                  tf_name="FloorMod", symbolic=True, ints=_INT_DIVISORS, fails=True, extra=(Sample(
+                      (floats(7.5, -7.5, 7.5, -7.5, -1), floats(2, 2, -2, -2, np.inf)), smooth=False),),
                   **_NONZERO)
 div_no_nan: OpDef = binary("div_no_nan", _div_no_nan,
                            lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
@@ -236,22 +268,24 @@ reciprocal = unary("reciprocal", lambda x: 1 / x, lambda x: 1 / x, lambda op, g:
                    low=0.5)
 
 
-def _power(x: E.Expr, y: E.Expr) -> E.Expr:
-    """Floats: the scalar function. Ints: square and multiply by each bit of y; 0 for a negative exponent."""
+def _power(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
+    """Floats: the scalar function. Ints: square and multiply by each bit of y."""
     if x.dtype.is_floating:
         return E.call("pow", x, y)
+    y = y if y.dtype.is_unsigned else _demand(op, y, y >= 0, _NEGATIVE_POWER)
     result: E.Expr = E.const(1, x.dtype)
     for bit in range(8 * x.dtype.size - (not x.dtype.is_unsigned)):
         result = E.select(E.ne((y >> bit) & 1, 0), result * x, result)
         x = x * x
-    return result if y.dtype.is_unsigned else E.select(y < 0, 0, result)
+    return result
 
 
 def _power_numpy(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     if x.dtype.kind not in "iu":
         return np.power(x, y)
-    return np.where(y < 0, 0, np.power(x, np.where(y < 0, 0, y)))
+    _require((y >= 0) | (np.size(x) == 0), _NEGATIVE_POWER)
+    return np.power(x, y)
 
 
 def _power_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
@@ -260,9 +294,9 @@ def _power_grad(op: Operation, g: Tensor) -> tuple[Any, Any]:
     return g * op.y * pow_(op.x, op.y - 1), g * op.out * log_x
 
 
-pow_ = binary("pow", _power, _power_numpy, _power_grad, low=0.3, extra=(
+pow_ = binary("pow", pointwise_op(_power), _power_numpy, _power_grad, low=0.3, ints=(), fails=True, extra=(
     Sample((floats(-2, -1, 0, 3, 2), floats(2, 3, 2, 0, -1)), smooth=False),
-    Sample((np.array([3, -2, 7, 0, 2], np.int64), np.array([5, 3, 40, 0, -1], np.int64)), smooth=False)))
+    Sample((np.array([3, -2, 7, 0, 2], np.int64), np.array([5, 3, 40, 0, 1], np.int64)), smooth=False)))
 
 
 # Rounding

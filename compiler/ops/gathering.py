@@ -75,7 +75,7 @@ def _gather_grad(op: Operation, g: Tensor) -> tuple[Tensor, None]:
 _ROWS = np.array([2, 0, 0, 1], np.int32)
 _GRID = np.array([[0, 2, 1], [2, 2, 0]], np.int64)
 gather = OpDef("gather", "params indices", infer=_gather_type, attrs={"axis": 0}, dim_attrs=("axis",),
-               mixed=True,
+               mixed=True, fails=True,
                grad=_gather_grad, lower=Indexed(_gather_element), numpy=take, symbolic=True,
                tf_name="GatherV2",
                samples=(Sample(((3, 4), _ROWS)), Sample(((3,), _GRID)), Sample(((3, 4), np.int32(1))),
@@ -209,7 +209,7 @@ def _gather_nd_numpy(params: Any, indices: Any) -> Any:
 
 _CELLS = np.array([[0, 1], [2, 0], [0, 1]], np.int32)
 gather_nd = OpDef("gather_nd", "params indices", infer=_gather_nd_type, lower=Indexed(_gather_nd_element),
-                  mixed=True,
+                  mixed=True, fails=True,
                   grad=lambda op, g: (scatter_nd(g, op.indices, shape=dims_of(op.params)), None),
                   numpy=_gather_nd_numpy, samples=(
                       Sample(((3, 2), _CELLS)), Sample(((3, 2, 4), _CELLS)),
@@ -242,7 +242,7 @@ def _scatter_nd_numpy(updates: Any, indices: Any, shape: Any) -> Any:
 
 scatter_nd: OpDef = OpDef("scatter_nd", "updates indices", infer=_scatter_nd_type,
                           lower=Scatter(_scatter_nd_target),
-                   mixed=True,
+                   mixed=True, fails=True,
                    attrs={"shape": REQUIRED}, dim_attrs=("shape",), numpy=_scatter_nd_numpy,
                    grad=lambda op, g: (gather_nd(g, op.indices), None), samples=(
                        Sample(((3,), _CELLS), {"shape": (3, 2)}),

@@ -12,10 +12,9 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter, Serial, Workspace, pointwise_op
+from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter, Serial, Workspace
 from graphflow.compiler.loops.nest import Let as LetStmt
 from graphflow.compiler.loops.nest import Loop, Stmt, Store
-from graphflow.compiler.ops.gathering import check_range
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims
 from graphflow.compiler.ops.samples import Sample
 
@@ -46,7 +45,7 @@ def _add_rows_numpy(updates: Any, indices: Any, base: Any) -> Any:
 add_rows = OpDef(
     "add_rows", "updates indices base", infer=_add_rows_type, lower=Scatter(_row, base=2), mixed=True,
     numpy=_add_rows_numpy,
-    doc="The base, with updates[i] added to row indices[i]; the indices are valid, see `valid_index`.",
+    doc="The base, with updates[i] added to row indices[i]; the indices are valid.",
     samples=(Sample(((4, 2), _IDS, (3, 2))), Sample(((4,), _IDS, (5,))), Sample(((4, 2, 3), _IDS, (3, 2, 3))),
              Sample(((0, 2), _IDS[:0], (3, 2)))))
 
@@ -91,26 +90,12 @@ rows_at = OpDef(
     samples=(Sample(((3, 2), _IDS)), Sample(((5, 3), _IDS.reshape(2, 2))), Sample(((3, 2), _IDS[:0]))))
 
 
-# valid_index: a check on its own, so that it comes before anything is changed
+# same_row: where else an index stands
 
-def _valid_type(op: Operation) -> TensorType:
+def _same_row_type(op: Operation) -> TensorType:
     check_kind(op, "int")
     return TensorType(int64, op.indices.type.dims)
 
-
-def _valid_numpy(indices: Any, size: int) -> Any:
-    check_range(indices, size)
-    return indices.astype(np.int64)
-
-
-valid_index = OpDef(
-    "valid_index", "indices", infer=_valid_type, attrs={"size": REQUIRED}, dim_attrs=("size",),
-    lower=pointwise_op(lambda op, i: E.checked_index(i, op.size, op.location)), numpy=_valid_numpy,
-    doc="The indices, once all are known to be in [0, size).",
-    samples=(Sample((_IDS,), {"size": 3}), Sample((_IDS.astype(np.int32).reshape(2, 2),), {"size": 4})))
-
-
-# same_row: where else an index stands
 
 def _same_row_steps(op: Operation, work: Workspace) -> list[Stmt]:
     """Each index leaves its place in a table, where the last is found. Only what was written is read."""
@@ -118,8 +103,9 @@ def _same_row_steps(op: Operation, work: Workspace) -> list[Stmt]:
     table, i, j = work.scratch(int32, op.size), axis("i", n), axis("j", n)
     row, again = E.temp("row", int64), E.temp("again", int64)
     last = E.cast(E.load(table, E.as_offset(again), int32), int64)
-    return [_loop(i, [LetStmt("row", work.load(0, (i,))), Store(table, E.as_offset(row), E.index(i, int32))]),
-            _loop(j, [LetStmt("again", work.load(0, (j,))), work.store((j,), last)])]
+    first, second = (E.cast(work.load(0, (k,)), int64) for k in (i, j))
+    return [_loop(i, [LetStmt("row", first), Store(table, E.as_offset(row), E.index(i, int32))]),
+            _loop(j, [LetStmt("again", second), work.store((j,), last)])]
 
 
 def _loop(i: Dim, body: list[Stmt]) -> Loop:
@@ -135,8 +121,8 @@ def _same_row_numpy(indices: Any, size: int) -> Any:
 
 
 same_row = OpDef(
-    "same_row", "indices", infer=_valid_type, attrs={"size": REQUIRED}, dim_attrs=("size",), mixed=True,
+    "same_row", "indices", infer=_same_row_type, attrs={"size": REQUIRED}, dim_attrs=("size",), mixed=True,
     lower=Serial(_same_row_steps), numpy=_same_row_numpy,
-    doc="For each of valid int64 indices the last place where the same index stands.",
+    doc="For each of some valid indices the last place where the same index stands.",
     samples=(Sample((_IDS,), {"size": 3}), Sample((np.array([5, 5, 5, 1, 5, 1]),), {"size": 6}),
              Sample((_IDS[:0],), {"size": 3})))

@@ -42,7 +42,7 @@ from graphflow.compiler.passes.group import (
 )
 
 GIVEN = (program_input, constant, blank)  # what no kernel makes
-_ALONE = {Contraction: "product", Scatter: "scatter", Row: "row", Serial: "serial"}
+_ALONE = {Scatter: "scatter", Row: "row", Serial: "serial"}
 
 
 def fuse(graph: Graph) -> Grouping:
@@ -93,7 +93,8 @@ class _Fuser:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.wants: dict[Tensor, list[Request]] = {}
-        self.buffer_rank: dict[Tensor, int] = dict.fromkeys((*graph.outputs, *graph.updates.values()), -1)
+        self.buffer_rank: dict[Tensor, int] = dict.fromkeys(
+            (*graph.outputs, *graph.updates.values(), *graph.kept), -1)
         self.readers: dict[Tensor, list[Group]] = {}
         self.outside: dict[Tensor, list[Request]] = {}  # of each tensor, the requests of other groups
         self.groups: list[Group] = []
@@ -127,7 +128,9 @@ class _Fuser:
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
         kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
-        if kind is not None:
+        if isinstance(form, Contraction):
+            self._place_product(op, form, requests)
+        elif kind is not None:
             self._place_alone(op, kind, asked)
         else:
             self._place_loop(op, form, requests)
@@ -175,20 +178,33 @@ class _Fuser:
         for operand in op.operands:
             self._need_memory(operand, [group])
 
-    def _place_loop(self, op: Operation, form: Form, requests: list[Request]) -> None:
-        work = form.work(op)
+    def _place_product(self, op: Operation, form: Form, requests: list[Request]) -> None:
+        """A product is computed with what follows it on its elements, in their order; else alone."""
         requests = self._merge_consumers(op.out, requests)
-        group = self._joinable(op, form, requests, work)
+        group = self._joinable(op, form, requests, form.work(op))
+        if group is not None and group.takes_product(self._asked(group, requests), op):
+            self._enter(group, op, form, self._asked(group, requests), requests)
+        else:
+            self._place_alone(op, "product", {op.out: requests})
+
+    def _place_loop(self, op: Operation, form: Form, requests: list[Request]) -> None:
+        requests = self._merge_consumers(op.out, requests)
+        group = self._joinable(op, form, requests, form.work(op))
         if group is not None:
-            at = next(r.at for r in requests if r.group is group)
-            outside = [r for r in requests if r.group is not group]
+            self._enter(group, op, form, self._asked(group, requests), requests)
         else:
             group, at = self._new_group(op, form, requests)
-            outside = requests
+            self._enter(group, op, form, at, requests)
+
+    def _asked(self, group: Group, requests: list[Request]) -> Index:
+        return next(r.at for r in requests if r.group is group)
+
+    def _enter(self, group: Group, op: Operation, form: Form, at: Index, requests: list[Request]) -> None:
+        outside = [r for r in requests if r.group is not group]
         if outside or op.out in self.buffer_rank:
             self.stored.add(op.out)
         self._comes_from(group, op.out, outside)
-        self._join(group, op, form, at, work)
+        self._join(group, op, form, at)
         for r in requests:
             if r.group is group:
                 group.needs[r.consumer].append(op.out)
@@ -243,6 +259,8 @@ class _Fuser:
         others = [r for r in requests if r.group is not group]
         if any(r.group.rank >= group.rank for r in others) or self.buffer_rank.get(op.out, -1) >= group.rank:
             return None
+        if group.kind == "product" and isinstance(form, (Contraction, Reduction)):
+            return None
         if isinstance(form, BlockSum) or len(asked) != 1 or not group.has_room(work):
             return None
         if any(r.in_memory for r in requests if r.group is group):
@@ -275,8 +293,8 @@ class _Fuser:
 
     def _takes(self, group: Group, form: Form, op: Operation) -> bool:
         """Whether one more tensor may be written by a group."""
-        if isinstance(form, BlockSum) and (group.outer[:1] != group.home[:1] or group.blocks not in (
-                None, (group.home[0], op.length))):
+        if isinstance(form, BlockSum) and (group.kind == "product" or group.outer[:1] != group.home[:1] or
+                                           group.blocks not in (None, (group.home[0], op.length))):
             return False
         return group.has_room(form.work(op)) and len(self._written(group)) < MOST_SIBLINGS
 
@@ -298,11 +316,17 @@ class _Fuser:
                     group.axes.append(group.new_axis(d))
         group.home = group.outer
 
-    def _join(self, group: Group, op: Operation, form: Form, at: Index, work: int) -> None:
+    def _join(self, group: Group, op: Operation, form: Form, at: Index) -> None:
         group.members[op.out] = at
         group.needs[op.out] = []
+        work = form.work(op)
         group.work += work
         group.repeated += work if group.repeats(at) else 0
+        if isinstance(form, Contraction):
+            group.kind = "product"
+            for operand in op.operands:
+                self._need_memory(operand, [group])
+            return
         if isinstance(form, Reduction):
             source = form.source_index(op, at, _inner_indices(group, form, op, at))
             group.axes.sort(key=lambda a: source.index(a) if a in source else -1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from graphflow.compiler import flags
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom, substitute
+from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index
@@ -75,6 +77,11 @@ class Group:
             if isinstance(t.op.opdef.lower, BlockSum):
                 return at[0], t.op.length
         return None
+
+    def takes_product(self, at: Index, op: Operation) -> bool:
+        """Whether a matrix product may run these loops: all, with its own indices in order."""
+        return (op.out.dtype in (float32, float64) and not flags.use_blas() and self.kind == "loop"
+                and self.inner is None and self.blocks is None and [a for a in at if a != 0] == self.axes)
 
     def spans(self, at: Index) -> bool:
         """Whether an index uses every axis."""

@@ -13,7 +13,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
@@ -150,8 +150,8 @@ def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     symbols: set[Atom] = set()
     for dim in _dims_in(tuple(body)):
         symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
-    checks = {n.attr[1]: None for root in expressions(tuple(body))
-              for n in E.walk(root) if n.op == "checked_index"}
+    complaints = (E.complaint_of(n) for root in expressions(tuple(body)) for n in E.walk(root))
+    checks = {c: None for c in complaints if c is not None}
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
 
 
@@ -165,13 +165,5 @@ def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
         elif isinstance(stmt, Product):
             found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
     for root in set(expressions(body)):
-        found += [d for n in E.walk(root) for d in dims_of_node(n)]
+        found += [d for n in E.walk(root) for d in dims_of(n)]
     return [d for d in found if isinstance(d, Poly)]
-
-
-def dims_of_node(n: Expr) -> list[Dim]:
-    if n.op == "load":
-        return [n.attr[1]]
-    if n.op == "index":
-        return [n.attr]
-    return [n.attr[0]] if n.op == "checked_index" else []

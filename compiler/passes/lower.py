@@ -15,8 +15,8 @@ from graphflow.compiler.ir.dims import (
 from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.forms import BlockSum, Form, Load
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
+from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Load
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
     PART_NUMBER,
@@ -31,17 +31,9 @@ from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import (
-    Block,
-    Launch,
-    Memory,
-    Region,
-    Scratch,
-    Step,
-    dims_of_node,
-    linear,
-)
+from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
 from graphflow.compiler.passes.lower_special import (
+    fused_product,
     lower_product,
     lower_row,
     lower_scatter,
@@ -50,9 +42,10 @@ from graphflow.compiler.passes.lower_special import (
 )
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
+from graphflow.compiler.target import ANY, Target
 
 
-def lower(grouping: Grouping) -> list[Step]:
+def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
     """One launch per group, in order; a loop's or conditional's subgraphs are fused and lowered here too.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
@@ -62,11 +55,15 @@ def lower(grouping: Grouping) -> list[Step]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"product": lower_product, "scatter": lower_scatter, "row": lower_row, "serial": lower_serial}
+    special = {"scatter": lower_scatter, "row": lower_row, "serial": lower_serial}
     steps: list[Step] = []
     for group in grouping.groups:
         if group.kind == "region":
-            steps.append(_lower_region(grouping, group))
+            steps.append(_lower_region(grouping, group, target))
+        elif group.kind == "product" and len(group.members) == 1:
+            steps.append(lower_product(grouping, group, target))
+        elif group.kind == "product":
+            steps.append(_LoopBuilder(grouping, group).build_product(target))
         elif group.kind in special:
             steps.append(special[group.kind](grouping, group))
         else:
@@ -74,7 +71,7 @@ def lower(grouping: Grouping) -> list[Step]:
     return steps
 
 
-def _lower_region(grouping: Grouping, group: Group) -> Step:
+def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
     kernel = lower_while(grouping, group)
     if kernel is not None:
         return kernel
@@ -82,7 +79,7 @@ def _lower_region(grouping: Grouping, group: Group) -> Step:
     blocks = []
     for graph in subgraphs(op):
         inner = fuse(graph)
-        steps = _rows_first(lower(inner))
+        steps = _rows_first(lower(inner, target))
         blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
 
@@ -127,6 +124,17 @@ class _LoopBuilder:
             self._compute_rows(stage)
         return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
                                   tuple(stages.order), "reduce" if self.inner else "map")
+
+    def build_product(self, target: Target) -> Launch:
+        """A matrix product with what follows it on its sums, in place of the loops over its elements."""
+        t, at = next((t, at) for t, at in self.group.members.items()
+                     if isinstance(t.op.opdef.lower, Contraction))
+        self.values[t, at] = E.temp("sum", t.dtype)
+        self.depends["sum"] = frozenset(a for a in self.outer if a)
+        self._compute_rows(-1)
+        body = tuple(s for level in self.outer_levels for s in level)
+        return self.memory.launch(fused_product(self.memory, t, at, body, target), tuple(self.stages.order),
+                                  "product")
 
     # Blocks
 
@@ -307,7 +315,7 @@ class _LoopBuilder:
         for n in E.walk(value):
             if n.op == "temp":
                 found |= self.depends[n.attr]
-            for d in dims_of_node(n):
+            for d in dims_of(n):
                 for a in atoms_of(d):
                     if a.kind == "axis":
                         found.add(a)

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, minimum, product, single_atom
+from dataclasses import replace
+
+from graphflow.compiler import flags
+from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.ir.dims import (
+    Atom,
+    Dim,
+    atoms_of,
+    axis,
+    coefficient,
+    extent_of,
+    minimum,
+    product,
+    single_atom,
+)
 from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Product, Stmt, Store
+from graphflow.compiler.loops.blocking import Dots
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
+from graphflow.compiler.loops.nest import (
+    Accumulator,
+    Let,
+    Loop,
+    Product,
+    Stmt,
+    Store,
+    positions,
+)
+from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, dims_of_node, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
+from graphflow.compiler.target import Target
 
 
-def lower_product(grouping: Grouping, group: Group) -> Launch:
-    """A matrix product per batch index: the library's for f32 and f64, loops for other dtypes."""
+def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
+    """A matrix product per batch index: a Product for f32 and f64, loops for other dtypes."""
     (t,) = group.members
     memory = Memory(grouping)
     dims = t.type.known_dims
@@ -25,10 +51,59 @@ def lower_product(grouping: Grouping, group: Group) -> Launch:
     else:
         rows = dims[-2]
     if t.dtype in (float32, float64):
-        body = [_library_product(memory, t, batch, rows)]
+        body = [_blocked(memory, _product(memory, t, batch, rows), target)]
     else:
         body = _product_loops(memory, t, batch, rows)
     return memory.launch(nested(body, batch), (t,), "product")
+
+
+def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
+    """A product whose sums go through `body`, in which `at` is the index of the sum."""
+    dims, op = t.type.known_dims, t.op
+    batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
+    if _is_one_matrix(op):
+        for k in reversed(range(len(batch))):
+            joint = _joined(batch[k], row, rows, body)
+            if joint is None:
+                break
+            row, rows, body = joint
+            batch[k] = 0
+    where = linear((*batch, 0, 0), dims)
+    p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
+                _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
+                op.transpose_b, t.dtype, row=row, column=column, body=body)
+    return nested([_with_room(memory, _blocked(memory, p, target))], tuple(batch))
+
+
+def _joined(outer: Dim, row: Dim, rows: Dim,
+            body: tuple[Stmt, ...]) -> tuple[Dim, Dim, tuple[Stmt, ...]] | None:
+    """One row index in place of two, its extent, and the body for it, if memory is walked as by one."""
+    if outer == 0 or row == 0:
+        return (row if outer == 0 else outer), rows * (1 if outer == 0 else extent_of(outer)), body
+    o, i = single_atom(outer), single_atom(row)
+    assert o is not None and i is not None
+    for d in positions(body):
+        by_outer, by_row = coefficient(d, o), coefficient(d, i)
+        if by_outer is None or by_row is None or by_outer != by_row * rows:
+            return None
+    extent = extent_of(outer) * rows
+    joint = axis(i.name, extent)
+    return joint, extent, tuple(substitute_stmt(s, {o: 0, i: joint}) for s in body)
+
+
+def _with_room(memory: Memory, p: Product) -> Product:
+    """With memory for sums that are not finished: a result of the same kind, or scratch.
+
+    The new value of a variable is left to its kernel: it may then be written over the old one.
+    """
+    if isinstance(p.blocking, Dots) or (isinstance(p.k, int) and p.blocking and p.k <= p.blocking.depth):
+        return p
+    offset = p.out_offset + p.row * p.n + p.column
+    new = {memory.names.get(t) for t in memory.grouping.graph.updates.values()}
+    for s in p.body:
+        if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
+            return replace(p, out=s.buffer)
+    return replace(p, out=memory.name(Scratch(p.dtype, p.m * p.n), write=True), out_offset=0)
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -49,12 +124,27 @@ def _inner_extent(op: Operation) -> Dim:
     return dims[-2 if op.transpose_a else -1]
 
 
-def _library_product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
+def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
     op = t.op
     a, b, out = memory.name(op.a), memory.name(op.b), memory.name(t, write=True)
     return Product(out, a, b, linear((*batch, 0, 0), t.type.known_dims), _matrix_offset(op.a, batch),
                    _matrix_offset(op.b, batch), rows, t.type.known_dims[-1], _inner_extent(op),
                    op.transpose_a, op.transpose_b, t.dtype)
+
+
+def _blocked(memory: Memory, p: Product, target: Target) -> Product:
+    """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
+    if p.n == 1 and p.m != 1:
+        p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
+                    transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
+    if p.m == 1:
+        p = replace(p, transpose_a=False)
+    if flags.use_blas():
+        return p
+    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    blocking = choose(extents, target)
+    scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
+    return replace(p, blocking=blocking, scratch=scratch)
 
 
 def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:
@@ -113,7 +203,7 @@ class _Lets:
     def _depth(self, value: Expr) -> int:
         nodes = E.walk(value)
         known = [self.depths[n.attr] for n in nodes if n.op == "temp"]
-        found = {a for n in nodes for d in dims_of_node(n) for a in atoms_of(d)}
+        found = {a for n in nodes for d in dims_of(n) for a in atoms_of(d)}
         known += [self.depths[a.name] for a in found if a.kind == "value"]
         known += [k + 1 for k, i in enumerate(self.at) if i != 0 and single_atom(i) in found]
         return max(known, default=0)

@@ -9,13 +9,13 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import all_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.forms import Form, Indexed, Load, Pointwise, Row
 from graphflow.compiler.loops.nest import Let, Stmt, Store, Variable, While
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, dims_of_node, linear
+from graphflow.compiler.passes.launch import Launch, Memory, linear
 from graphflow.compiler.passes.split_while import split_while
 
 MOST_OPERATIONS = 400  # in the body; a longer one runs as kernels of its own
@@ -219,5 +219,5 @@ class _Builder:
 
 def _names_in(n: Expr) -> list[str]:
     """The temps that a node refers to, by itself or in its index."""
-    atoms: set[Atom] = {a for d in dims_of_node(n) for a in atoms_of(d)}
+    atoms: set[Atom] = {a for d in dims_of(n) for a in atoms_of(d)}
     return [*([n.attr] if n.op == "temp" else []), *(a.name for a in atoms if a.kind == "value")]

@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, subst
 from graphflow.compiler.ir.dtypes import uint32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import variables_written
-from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
@@ -137,7 +137,16 @@ class Pruner:
             self.convert_all()
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
+        self.graph.kept = self._unused_checks()
         return self.rules
+
+    def _unused_checks(self) -> list[Tensor]:
+        """What no result depends on, such as a control input, but may find fault with its operands."""
+        checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
+        if not checks:
+            return []
+        used = set(live_operations(self.graph))
+        return [t for t in checks if t.op not in used]
 
     def convert_all(self) -> None:
         """Walk over the operations, within `self.graph.as_default()`."""

@@ -27,6 +27,7 @@ from graphflow.compiler.loops.nest import (
     Store,
     deepest_extents,
     expressions,
+    positions,
     statements,
     work_each,
 )
@@ -58,6 +59,8 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     """
     loops = [s for s in body if not isinstance(s, Let)]
     work = product(deepest_extents(body)) * work_each(body)
+    if len(loops) == 1 and isinstance(loops[0], Product):
+        return loops[0].parts > 1
     if isinstance(work, int) and work < 2 * LEAST_PART:
         return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
@@ -106,7 +109,7 @@ def registers_at_once(body: tuple[Stmt, ...], lanes: int) -> int:
 def _is_irregular(loops: list[Loop]) -> bool:
     """Whether a vector loop gathers or scatters."""
     return any(coefficient(d, s.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
-               for s in loops if s.vector for d in _positions((s,)))
+               for s in loops if s.vector for d in positions((s,)))
 
 
 # Collapsing
@@ -124,7 +127,7 @@ def _can_merge(outer: Loop, inner: Loop) -> bool:
         return False
     if [_carried(a) for a in outer.accumulators] != [a.name for a in inner.accumulators]:
         return False
-    return all(_walks_as_one(d, outer, inner) for d in _positions((inner,)))
+    return all(_walks_as_one(d, outer, inner) for d in positions((inner,)))
 
 
 def _carried(a: Accumulator) -> str:
@@ -134,23 +137,6 @@ def _carried(a: Accumulator) -> str:
 def _walks_as_one(d: Dim, outer: Loop, inner: Loop) -> bool:
     by_outer, by_inner = coefficient(d, outer.axis), coefficient(d, inner.axis)
     return by_outer is not None and by_inner is not None and by_outer == by_inner * inner.extent
-
-
-def _positions(body: tuple[Stmt, ...]) -> list[Dim]:
-    """Every index expression of a body."""
-    found: list[Dim] = []
-    for stmt in statements(body):
-        if isinstance(stmt, Store):
-            found.append(stmt.offset)
-        elif isinstance(stmt, Product):
-            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset]
-    for root in expressions(body):
-        for n in E.walk(root):
-            if n.op == "load":
-                found.append(n.attr[1])
-            elif n.op == "index":
-                found.append(n.attr)
-    return found
 
 
 def _merge(outer: Loop, inner: Loop) -> Loop:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.dtypes import int64
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Pointwise
-from graphflow.compiler.ops.core import program_input
+from graphflow.compiler.ops.core import cast, program_input
 from graphflow.compiler.ops.gathering import gather, scatter_sum
 from graphflow.compiler.ops.joining import concat
+from graphflow.compiler.ops.nn import check_index
 from graphflow.compiler.ops.rules import normal_axis
 from graphflow.compiler.ops.shapes import reshape
-from graphflow.compiler.ops.tables import add_rows, rows_at, same_row, sum_rows, valid_index
+from graphflow.compiler.ops.tables import add_rows, rows_at, same_row, sum_rows
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def sparse(graph: Graph) -> Graph:
     """Follow sums over rows (the gradients of gathers) through linear maps into the update of a variable.
 
     Example:  %g = scatter_sum(u, ids, size=9) ; %s = mul(%g, 0.1) ; w := sub(w, %s)
-    -->       %i = valid_index(ids, size=9) ; %v = neg(mul(u, 0.1)) ; w := add_rows(%v, %i, w)
+    -->       %i = check_index(ids, extent=9) ; %v = neg(mul(u, 0.1)) ; w := add_rows(%v, %i, w)
 
     Rows that no index names stay as they are, bit for bit. Duplicates among the indices are added up first
     where a map is not linear, such as the square in Adagrad.
@@ -79,7 +81,8 @@ def sparse(graph: Graph) -> Graph:
 def _valid(op: Operation, indices: Tensor, size: Dim) -> Tensor:
     """The indices in one dimension, checked by a kernel of its own, before any variable is changed."""
     n = product(indices.type.known_dims)
-    result: Tensor = valid_index(reshape(indices, shape=(n,)), size=size, name=op.name)
+    checked = check_index(reshape(indices, shape=(n,)), extent=size, name=op.name)
+    result: Tensor = cast(checked, dtype=int64)
     return result
 
 

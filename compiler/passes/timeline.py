@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from graphflow.compiler.ir.dims import atoms_of
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops.nest import Loop, LoopNest, Stmt, Store, loads, statements
+from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, loads, statements
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.fuse import GIVEN
 from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
@@ -106,7 +106,7 @@ class Timeline:
         launch = self.launches[writer]
         if launch.kind == "row":
             return old not in launch.arguments
-        if launch.kind not in ("map", "reduce", "scatter"):
+        if launch.kind not in ("map", "reduce", "product", "scatter"):
             return False
         names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
         safely = only_copied if launch.kind == "scatter" else overwrites_safely
@@ -133,13 +133,16 @@ def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
 
     It may if each element is read only where and before it is written, in the same loop body.
     """
-    stores = [s for s in statements(nest.body) if isinstance(s, Store) and s.buffer == new]
+    inside = list(statements(nest.body))
+    if any(isinstance(s, Product) and (old in (s.a, s.b) or new == s.out) for s in inside):
+        return False
+    stores = [s for s in inside if isinstance(s, Store) and s.buffer == new]
     offsets = {s.offset for s in stores}
     if len(stores) != 1 or any(n.attr[1] not in offsets for n in loads(nest.body) if n.attr[0] == old):
         return False
     if not _stored_once(nest.body, stores[0]):
         return False
-    bodies = [nest.body, *(s.body for s in statements(nest.body) if isinstance(s, Loop))]
+    bodies = [nest.body, *(s.body for s in inside if isinstance(s, (Loop, Product)))]
     body = next(b for b in bodies if stores[0] in b)
     return _count_loads(body[:body.index(stores[0])], old) == _count_loads(nest.body, old)
 

@@ -203,6 +203,9 @@ def add_erfc(out: list[Fit], bits: int, target: float) -> None:
         x = 2 * (1 + t) / (1 - t)
         return mp.exp(x * x) * mp.erfc(x) * (x + 2)
 
+    if bits == 64:
+        out.append(Fit("ERF_FAR_64", 64, "exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2)", f,
+                       -mpf(1) / 3, mpf(1) / 2, lambda t: 1 / f(t), 54))
     out.append(Fit(f"ERFC_{bits}", bits, "exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2)",
                    lambda t: f(t) - (5 - 3 * t) / 4,
                    mpf(-1), (top - 2) / (top + 2), lambda t: 1 / f(t), target + 1))

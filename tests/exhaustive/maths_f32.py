@@ -3,8 +3,9 @@
     cd tests; python -m exhaustive.maths_f32 [--stride N] [--processes N] [function ...]
 
 The reference is the float64 function of the same name, which tests/test_maths.py holds to mpmath; function,
-reference and error are one native loop, 5 to 25 seconds a function and core. `exact` says whether the special
-values, and every result that float32 holds exactly, are as numpy has them. maths_f32.txt is the last table.
+reference and error are one native loop, 10 to 45 seconds a function and core. `exact` says whether the
+special values, and every result among them that float32 holds exactly, are as numpy has them. maths_f32.txt
+is the last table. lgamma and digamma are the float64 functions rounded: their rows measure the rounding.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 bit operations. It relies on every operation rounding once, as written: no reassociation, and no contraction
 but the `fma`s it has.
 
-Accuracy: 1 unit in the last place, special values as C99's. tests/exhaustive/maths_f32.txt has the figure of
-each float32 function over all inputs, tests/test_maths.py the limits of both formats. Left of 0 float64's
-lgamma and digamma are that good but for their zeros, see gamma.py.
+Accuracy: 1 unit in the last place, special values C99's. tests/exhaustive/maths_f32.txt has the figure of
+each float32 function over all its inputs, tests/test_maths.py the limits of both formats. Left of 0
+float64's lgamma and digamma are that good but for their zeros, see gamma.py.
 """
 
 from __future__ import annotations

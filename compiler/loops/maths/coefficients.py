@@ -286,6 +286,13 @@ CBRT_64 = _numbers("""
     0x1.afcf7b632cfd6p-2 0x1.0e56f3947cfcbp+0 -0x1.ac111a8f1eafbp-1 0x1.059d107168fd3p-1
     -0x1.6fbaf701c166bp-3 0x1.b9a03c5ea8fa0p-6""")
 
+# exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2) on [-0.33333, 0.5]; error 2^-54.5
+ERF_FAR_64 = _numbers("""
+    0x1.058671b52c776p+0 -0x1.5fd386754effbp-1 0x1.1e2deea6b109ep-2 -0x1.2a88e6107af7ep-5
+    -0x1.606e4154be8f1p-6 0x1.a89eaff0fddbfp-8 0x1.9517bad2c39e2p-9 -0x1.b6fbef09adfc9p-11
+    -0x1.5ba403a36bb5fp-11 0x1.204492a3b28cdp-15 0x1.2ef249958aaf5p-13 0x1.1f382fb7784c1p-15
+    -0x1.6b766c3932b47p-16 -0x1.18063d67a56e5p-16 -0x1.8ef6dd590706fp-21 0x1.53d587c19d83ap-18""")
+
 # exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.86667]; error 2^-56.1
 ERFC_64 = _numbers("""
     -0x1.d3cc72569c451p-3 0x1.0163cc558803ap-4 0x1.1e2deea6b1175p-2 -0x1.2a88e6107d64dp-5

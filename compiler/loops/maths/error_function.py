@@ -8,6 +8,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, fma, select
 from graphflow.compiler.loops.maths import exponential
 from graphflow.compiler.loops.maths.floats import (
+    F64,
     Format,
     Pair,
     at_most,
@@ -50,11 +51,22 @@ def erfc(f: Format, x: Expr) -> Expr:
     return select(x < 0.0, 2.0 - tail, tail)
 
 
+def _short_erfc(x: Expr) -> Expr:
+    """float64's erfc from 1 on to a few units in the last place: 1 less it hides them."""
+    x = at_most(x, 6.0)
+    square, e = two_product(x, x)
+    word, (r, low) = exponential.reduce_pair(F64, -square)
+    r = r + (low - e)
+    power = (1.0 + fma(r * r, F64.polynomial("EXP", r), r)) * F64.power_of_two(word)
+    inverse = 1.0 / (x + 2.0)
+    return power * (inverse * F64.polynomial("ERF_FAR", fma(inverse, -4.0, 1.0)))
+
+
 def erf(f: Format, x: Expr) -> Expr:
     """An odd polynomial up to 1; beyond, a polynomial about 2 (f32) or 1 - erfc (f64)."""
     a = magnitude(x)
     near = fma(x, f.polynomial("ERF", x * x), x)
-    far = 1.0 - erfc_positive(f, a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
+    far = 1.0 - _short_erfc(a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
     return select(a < 1.0, near, signed(far, x))
 
 

@@ -75,9 +75,9 @@ class Format:
     def of_bits(self, word: Expr) -> Expr:
         return E.bitcast(word, self.dtype)
 
-    def polynomial(self, name: str, x: Expr) -> Expr:
-        """The polynomial of that name, by Horner's rule."""
-        *rest, last = self.table(name)
+    def polynomial(self, name: str, x: Expr, skip: int = 0) -> Expr:
+        """The polynomial of that name, or its terms from `skip` on over x^skip, by Horner's rule."""
+        *rest, last = self.table(name)[skip:]
         total = self.number(last)
         for c in reversed(rest):
             total = fma(total, x, c)

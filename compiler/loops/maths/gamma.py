@@ -27,7 +27,6 @@ from graphflow.compiler.loops.maths.floats import (
 from graphflow.compiler.loops.maths.logarithm import log_pair, split, split_any
 
 _STIRLING_FROM = 4.25
-_WHOLE = 2.0**52  # from here on every number is a whole one
 
 
 def is_near(f: Format, x: Expr) -> Expr:

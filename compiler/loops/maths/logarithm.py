@@ -48,16 +48,16 @@ def split_any(f: Format, x: Expr) -> tuple[Expr, Expr]:
 
 
 def near_pair(f: Format, v: Expr) -> Pair:
-    """log(1 + v) for float64, by s = v/(2 + v), which needs fewer terms than v."""
+    """log(1 + v) for float64, by s = v/(2 + v), which needs fewer terms than v; not normalised."""
     s = v / (2.0 + v)
     half = 0.5 * (v * v)
-    return fast_two_sum(v, fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half))
+    return v, fma(s, fma(s * s, f.polynomial("LOG", s * s), half), -half)
 
 
 def log_pair(f: Format, k: Expr, v: Expr, low: Expr | None = None) -> Pair:
-    """k log 2 + log(1 + v + low) as a pair, low far below v.
+    """k log 2 + log(1 + v + low), low far below v; the lesser part may be a quarter of the greater.
 
-    float32's, by v - v^2/2 + v^3 p(v), is rough: the lesser part may be a quarter of the greater.
+    float32's is v - v^2/2 + v^3 p(v).
     """
     high, rest = f.table("LN2_SHORT")
     p, e = near_pair(f, v) if f.wide else (v, None)

@@ -124,6 +124,15 @@ def sine(f: Format, r: Pair) -> Pair:
     return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
+def _precise_sine(f: Format, r: Pair) -> Pair:
+    """`sine` without the rounding errors of the cube: a quotient near 1 shows them."""
+    z, lost = two_product(r[0], r[0])
+    cube, rest = two_product(r[0], z)
+    first, *_ = f.table("SIN")
+    low = fma(fma(r[0], lost, rest), first, r[1])
+    return fast_two_sum(r[0], fma(cube, first, fma(cube * z, f.polynomial("SIN", z, 1), low)))
+
+
 def cosine(f: Format, r: Pair) -> Pair:
     z, e = two_product(r[0], r[0])
     h, l = fast_two_sum(1.0, -0.5 * z)
@@ -151,10 +160,7 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """sin/cos, or -cos/sin in the odd quadrants."""
     n, r = reduce(f, x, near)
-    _, lost = two_product(r[0], r[0])
-    high, low = sine(f, r)
-    s = fast_two_sum(high, fma(r[0] * lost, -1.0 / 6.0, low))  # the square's rounding error tells here
-    c = fast_two_sum(*cosine(f, r))
+    s, c = _precise_sine(f, r), fast_two_sum(*cosine(f, r))
     odd = E.eq(n & 1, 1)
     q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
                      (select(odd, s[0], c[0]), select(odd, s[1], c[1])))

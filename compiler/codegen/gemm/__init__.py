@@ -1,0 +1,1 @@
+"""Matrix products as LLVM IR: register tiles, packing, blocking."""

@@ -1,0 +1,216 @@
+"""A product by blocks: loops over cache blocks, packing, and register tiles.
+
+    for each block of panels (columns of B), for each block of k: pack B
+        for each block of tiles (rows of A): pack A
+            for each panel, for each tile: the register tile
+
+The sums of a block of k are added to C before the next block, whatever the part: results do not depend on how
+the work is cut into parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
+from graphflow.compiler.codegen.gemm.pack import pack_function
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
+from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Blocking, heights
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known of a product when it is compiled; sizes are None where they are run-time integers."""
+
+    dtype: DType
+    m: int | None
+    n: int | None
+    k: int | None
+    transpose_a: bool
+    transpose_b: bool
+
+
+def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> str:
+    """The name of the function for parts of a product, see parts.PARAMS."""
+    low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
+    rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
+    kind = "".join("ab"[k] if packed else "-" for k, packed in enumerate((blocking.pack_a, blocking.pack_b)))
+    name = (f"gf.gemm.{shape.dtype.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
+            f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
+            f".{blocking.parts[0]}x{blocking.parts[1]}"
+            f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
+            f".{rest if shape.n is not None else 'n'}{'s' if _is_single(shape, blocking) else ''}"
+            f"{f'.{finish.key}' if finish else ''}")
+    if name not in module.functions:
+        module.functions[name] = ""
+        module.functions[name] = _BlockedBuilder(module, shape, blocking, finish).text(name)
+    return name
+
+
+def _is_single(shape: Shape, blocking: Blocking) -> bool:
+    return shape.k is not None and shape.k <= blocking.depth
+
+
+class _BlockedBuilder(PartsBuilder):
+    def __init__(self, module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> None:
+        super().__init__(module, shape.dtype, blocking.width, finish)
+        self.shape = shape
+        self.blocking = blocking
+        by_rows = not (blocking.pack_a or shape.transpose_a)
+        self.tile = Tile(shape.dtype, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
+                         _is_single(shape, blocking), finish)
+        self.low, self.extra = "0", "0"
+
+    def text(self, name: str) -> str:
+        blocking = self.blocking
+        tiles = self.ceil_div("%m", blocking.rows)
+        if self.shape.m is not None:
+            count = self.most(tiles, 1)
+            self.low, self.extra = self.quotient("%m", count), self.remainder("%m", count)
+        with self.each_part(blocking.parts, tiles, self.ceil_div("%n", blocking.columns)) as part:
+            room = blocking.a_room + blocking.b_room
+            self.packed_a = self.at("%scratch", self.mul(part.number, room))
+            self.packed_b = self.at(self.packed_a, blocking.a_room)
+            self.part(part)
+        return self.function(name, with_finish(PARAMS, self.finish))
+
+    def part(self, part: Part) -> None:
+        with self.loop(part.column, part.columns, self.blocking.panels) as outer:
+            panels = self.least(self.add(outer.index, self.blocking.panels), part.columns)
+            with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
+                depth = self.least(self.sub("%k", along.index), self.blocking.depth)
+                more = self.compare("ne", along.index, 0)
+                self.block_of_b(part, outer.index, panels, along.index, depth, more)
+
+    def block_of_b(self, part: Part, panel: str, panels: str, k: str, depth: str, more: str) -> None:
+        columns = self.blocking.columns
+        first = self.mul(panel, columns)
+        if self.blocking.pack_b:
+            count = self.sub(self.least("%n", self.mul(panels, columns)), first)
+            self.pack("%b", "%ldb", first, count, k, depth, self.packed_b, columns,
+                      not self.shape.transpose_b)
+        with self.loop(part.row, part.rows, self.blocking.tiles) as outer:
+            tiles = self.least(self.add(outer.index, self.blocking.tiles), part.rows)
+            if self.blocking.pack_a:
+                self.pack_tiles(outer.index, tiles, k, depth)
+            self.cache_block(_Block(panel, panels, outer.index, tiles, k, depth, more))
+
+    def pack(self, source: str, stride: str, first: str, count: str, k: str, depth: str, target: str,
+             lines: int, along_lines: bool) -> None:
+        name = pack_function(self.module, self.dtype, lines, self.width, along_lines)
+        at = self.add(self.mul(k, stride), first) if along_lines else self.add(self.mul(first, stride), k)
+        self.call(name, [f"ptr {self.at(source, at)}", f"i64 {stride}", f"i64 {count}", f"i64 {depth}",
+                         f"ptr {target}", f"i64 {self.mul(depth, lines)}"])
+
+    def pack_tiles(self, tile: str, tiles: str, k: str, depth: str) -> None:
+        rows = self.blocking.rows
+        with self.loop(tile, tiles) as each:
+            first, past = self.row_of(each.index), self.row_of(self.add(each.index, 1))
+            target = self.at(self.packed_a, self.mul(self.mul(self.sub(each.index, tile), depth), rows))
+            self.pack("%a", "%lda", first, self.sub(past, first), k, depth, target, rows,
+                      self.shape.transpose_a)
+
+    def row_of(self, tile: str) -> str:
+        """The first row of a tile, m for the one after the last."""
+        if self.shape.m is not None:
+            return self.add(self.mul(tile, self.low), self.least(tile, self.extra))
+        return self.least(self.mul(tile, self.blocking.rows), "%m")
+
+    # Blocks in cache
+
+    def cache_block(self, at: _Block) -> None:
+        """Every panel with every tile; the last panel may be a narrower one."""
+        columns, n = self.blocking.columns, self.shape.n
+        whole = self.least(at.panels, self.quotient("%n", columns))
+        with self.loop(at.panel, whole) as panel:
+            self.panel(at, panel.index, self.tile)
+        if n is None or n % columns:
+            rest = (n or -1) % columns
+            vecs = -(-rest // self.width) if n is not None else self.blocking.vecs
+            masked = n is None or rest % self.width != 0
+            with self.loop(whole, at.panels) as panel:
+                self.panel(at, panel.index, replace(self.tile, vecs=vecs, masked=masked))
+
+    def panel(self, at: _Block, panel: str, tile: Tile) -> None:
+        columns = self.blocking.columns
+        column = self.mul(panel, columns)
+        if self.blocking.pack_b:
+            offset = self.mul(self.mul(self.sub(panel, at.panel), columns), at.depth)
+            b, stride = self.at(self.packed_b, offset), str(columns)
+        else:
+            b, stride = self.at("%b", self.add(self.mul(at.k, "%ldb"), column)), "%ldb"
+        operand = _Panel(b, stride, column, self.sub("%n", column))
+        if self.shape.m is not None:
+            self.known_rows(at, operand, tile)
+        else:
+            self.run_time_rows(at, operand, tile)
+
+    def known_rows(self, at: _Block, panel: _Panel, tile: Tile) -> None:
+        assert self.shape.m is not None
+        low, extra = heights(self.shape.m, self.blocking.rows)
+        middle = at.tile
+        if extra:
+            middle = self.most(self.least(at.tiles, extra), at.tile)
+            with self.loop(at.tile, middle) as each:
+                self.one_tile(at, panel, each.index, "0", replace(tile, rows=low + 1))
+        if low:
+            with self.loop(middle, at.tiles) as each:
+                self.one_tile(at, panel, each.index, "0", replace(tile, rows=low))
+
+    def run_time_rows(self, at: _Block, panel: _Panel, tile: Tile) -> None:
+        """Whole tiles, then what is left in tiles of 8, 4, 2 and 1 rows."""
+        rows = self.blocking.rows
+        whole = self.least(at.tiles, self.quotient("%m", rows))
+        with self.loop(at.tile, whole) as each:
+            self.one_tile(at, panel, each.index, "0", tile)
+        with self.loop(self.most(whole, at.tile), at.tiles) as each:
+            left = self.remainder("%m", rows)
+            for height in (h for h in (16, 8, 4, 2, 1) if h < rows):
+                bit = self.compare("ne", self.em.raw(f"and i64 {left}, {height}"), 0)
+                with self.when(bit):
+                    above = self.em.raw(f"and i64 {left}, {-2 * height}")
+                    self.one_tile(at, panel, each.index, above, replace(tile, rows=height))
+
+    def one_tile(self, at: _Block, panel: _Panel, index: str, above: str, tile: Tile) -> None:
+        """The tile of `index`, from its row `above` on."""
+        row, rows = self.add(self.row_of(index), above), self.blocking.rows
+        if self.blocking.pack_a:
+            offset = self.mul(self.mul(self.sub(index, at.tile), rows), at.depth)
+            a, stride = self.at(self.packed_a, self.add(offset, above)), str(rows)
+        elif self.shape.transpose_a:
+            a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row)), "%lda"
+        else:
+            a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k)), "%lda"
+        c = self.at("%c", self.add(self.mul(row, "%ldc"), panel.column))
+        arguments = [f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}",
+                     "i64 %ldc", f"i64 {at.depth}", f"i64 {panel.left}", f"i1 {at.more}"]
+        if tile.finish is not None:
+            last = self.compare("sge", self.add(at.k, at.depth), "%k")
+            arguments += [f"i1 {last}", f"i64 {row}", f"i64 {panel.column}", *tile.finish.params]
+        self.call(tile_function(self.module, tile), arguments)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Panels and tiles from the first to the one past the last, k and its depth, and whether to add to C."""
+
+    panel: str
+    panels: str
+    tile: str
+    tiles: str
+    k: str
+    depth: str
+    more: str
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Where a panel of B lies, its first column, and the columns from there on."""
+
+    b: str
+    stride: str
+    column: str
+    left: str

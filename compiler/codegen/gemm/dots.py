@@ -1,0 +1,190 @@
+"""A product by dot products: C[i, j] = sum_k A[i, k] * B[j, k], for operands whose rows run along k.
+
+It reads each operand where it lies, which is best when one has few rows: nothing pays for packing the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.gemm.builder import Builder
+from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
+from graphflow.compiler.codegen.values import Value
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Dots
+
+TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
+               "i64 %k", "i1 %more")
+FINISH_COLUMNS = 256  # of sums kept on the stack
+
+
+@dataclass(frozen=True)
+class DotTile:
+    """rows x columns dot products at once; columns are a power of two."""
+
+    dtype: DType
+    rows: int
+    columns: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        return f"gf.dot.{self.dtype.code}.{self.rows}x{self.columns}.{self.width}"
+
+
+def dot_tile_function(module: Module, tile: DotTile) -> str:
+    """The name of the function of a tile; `more` adds to what C holds."""
+    if tile.name not in module.functions:
+        module.functions[tile.name] = ""
+        module.functions[tile.name] = _DotTileBuilder(module, tile).text()
+    return tile.name
+
+
+class _DotTileBuilder(Builder):
+    def __init__(self, module: Module, tile: DotTile) -> None:
+        super().__init__(module, tile.dtype, tile.width)
+        self.tile = tile
+
+    def text(self) -> str:
+        tile = self.tile
+        a = [self.at("%a", self.mul("%as", i)) for i in range(tile.rows)]
+        b = [self.at("%b", self.mul("%bs", j)) for j in range(tile.columns)]
+        whole = self.em.raw(f"and i64 %k, {-tile.width}")
+        with self.loop("0", whole, tile.width, self.zeros(tile.rows * tile.columns)) as loop:
+            loop.next = self.step(a, b, loop.index, loop.now, None)
+        left = self.sub("%k", whole)
+        sums = self.replaced(self.compare("sgt", left, 0), loop.after,
+                             lambda: self.step(a, b, whole, loop.after, self.first_lanes(left)))
+        for i in range(tile.rows):
+            row = self.across_lanes(sums[i * tile.columns:(i + 1) * tile.columns])
+            self.store_row(row, self.at("%c", self.mul("%cs", i)))
+        return self.function(tile.name, TILE_PARAMS)
+
+    def step(self, a: list[str], b: list[str], k: str, sums: list[Value], mask: Value | None) -> list[Value]:
+        ys = [self.fetch(self.at(row, k), self.width, mask) for row in b]
+        found = []
+        for i, row in enumerate(a):
+            x = self.fetch(self.at(row, k), self.width, mask)
+            found += [self.fma(x, y, sums[i * len(b) + j]) for j, y in enumerate(ys)]
+        return found
+
+    def across_lanes(self, sums: list[Value]) -> Value:
+        """One vector with the sum over the lanes of each."""
+        segment = self.width
+        while segment > 1:
+            if len(sums) > 1:
+                sums = [self.halves(x, y, segment) for x, y in zip(sums[::2], sums[1::2], strict=True)]
+            else:
+                sums = [self.halves(sums[0], None, segment)]
+            segment //= 2
+        return sums[0]
+
+    def halves(self, x: Value, y: Value | None, segment: int) -> Value:
+        """Add the halves of each segment of lanes: those of x, then those of y."""
+        half = segment // 2
+        low = [k for k in range(x.lanes) if not k & half]
+        low += [x.lanes + k for k in low] if y is not None else []
+        parts = []
+        for picks in (low, [k + half for k in low]):
+            order = ", ".join(f"i32 {p}" for p in picks)
+            other = str(y) if y is not None else f"{x.type} poison"
+            parts.append(self.em.instruction(
+                f"shufflevector {x}, {other}, <{len(picks)} x i32> <{order}>", x.dtype, len(picks)))
+        if parts[0].lanes == 1:
+            parts = [self.em.instruction(f"extractelement <1 x {self.scalar}> {p.ref}, i64 0", p.dtype, 1)
+                     for p in parts]
+        return self.em.call("add", parts, x.dtype)
+
+    def store_row(self, row: Value, address: str) -> None:
+        total, = self.replaced("%more", [row], lambda: [
+            self.em.call("add", [self.fetch(address, row.lanes), row], row.dtype)])
+        self.put(total, address)
+
+
+def dots_function(module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> str:
+    """The name of the function for parts of a product, see parts.PARAMS."""
+    name = (f"gf.dots.{dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
+            f".{blocking.parts[0]}x{blocking.parts[1]}{f'.{finish.key}' if finish else ''}")
+    if name not in module.functions:
+        module.functions[name] = ""
+        module.functions[name] = _DotsBuilder(module, dtype, blocking, finish).text(name)
+    return name
+
+
+class _DotsBuilder(PartsBuilder):
+    """With a finish, the sums of some rows and columns are kept on the stack until all of k is added."""
+
+    def __init__(self, module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> None:
+        super().__init__(module, dtype, blocking.width, finish)
+        self.blocking = blocking
+        self.tile = DotTile(dtype, blocking.rows, blocking.columns, blocking.width)
+
+    def text(self, name: str) -> str:
+        finish = self.finish
+        with self.each_part(self.blocking.parts, "%m", "%n") as part:
+            if finish is None:
+                self.all_of_k(part.row, part.rows, part.column, part.columns)
+            else:
+                self.in_blocks(part)
+        return self.function(name, with_finish(PARAMS, finish))
+
+    def in_blocks(self, part: Part) -> None:
+        rows, columns = self.blocking.rows, FINISH_COLUMNS
+        self.reserve("%sums", rows * columns)
+        with self.loop(part.column, part.columns, columns) as j:
+            past_j = self.least(self.add(j.index, columns), part.columns)
+            with self.loop(part.row, part.rows, rows) as i:
+                past_i = self.least(self.add(i.index, rows), part.rows)
+                self.all_of_k(i.index, past_i, j.index, past_j)
+                self.finish_rows("%sums", columns, i.index, self.sub(past_i, i.index), j.index,
+                                 self.sub(past_j, j.index))
+
+    def all_of_k(self, row: str, rows: str, column: str, columns: str) -> None:
+        """Blocks of k outermost; groups of B's rows; in them groups of A's."""
+        most = self.tile.columns
+        whole = self.sub(columns, self.remainder(self.sub(columns, column), most))
+        with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
+            depth = self.least(self.sub("%k", along.index), self.blocking.depth)
+            more = self.compare("ne", along.index, 0)
+            at = _At(row, rows, column, along.index, depth, more)
+            with self.loop(column, whole, most) as group:
+                self.rows(at, group.index, self.tile)
+            start, each = whole, most // 2
+            while each:
+                past = self.add(start, self.em.raw(f"and i64 {self.sub(columns, whole)}, {each}"))
+                with self.when(self.compare("ne", start, past)):
+                    self.rows(at, start, replace(self.tile, columns=each))
+                start, each = past, each // 2
+
+    def rows(self, at: _At, column: str, tile: DotTile) -> None:
+        whole = self.sub(at.rows, self.remainder(self.sub(at.rows, at.row), tile.rows))
+        with self.loop(at.row, whole, tile.rows) as group:
+            self.one_tile(at, group.index, column, tile)
+        if tile.rows > 1:
+            with self.loop(whole, at.rows) as one:
+                self.one_tile(at, one.index, column, replace(tile, rows=1))
+
+    def one_tile(self, at: _At, row: str, column: str, tile: DotTile) -> None:
+        a = self.at("%a", self.add(self.mul(row, "%lda"), at.k))
+        b = self.at("%b", self.add(self.mul(column, "%ldb"), at.k))
+        c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
+        if self.finish is not None:
+            stride, above = str(FINISH_COLUMNS), self.sub(row, at.row)
+            c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
+        self.call(dot_tile_function(self.module, tile), [
+            f"ptr {a}", "i64 %lda", f"ptr {b}", "i64 %ldb", f"ptr {c}", f"i64 {stride}", f"i64 {at.depth}",
+            f"i1 {at.more}"])
+
+
+@dataclass(frozen=True)
+class _At:
+    """Rows of A from the first to the one past the last, the first column, k, its depth, whether to add."""
+
+    row: str
+    rows: str
+    column: str
+    k: str
+    depth: str
+    more: str

@@ -1,0 +1,48 @@
+"""Parts: the cut of a product for threads. The order of every sum is the same however the cut is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from graphflow.compiler.codegen.gemm.finish import FinishingBuilder
+
+PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
+          "i64 %m", "i64 %n", "i64 %k", "i64 %begin", "i64 %end", "ptr %scratch")  # then the finish's
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units of rows and columns, from the first to the one past the last; the number of its scratch."""
+
+    row: str
+    rows: str
+    column: str
+    columns: str
+    number: str
+
+
+class PartsBuilder(FinishingBuilder):
+    """Builds a function for parts %begin to %end of a product."""
+
+    @contextmanager
+    def each_part(self, parts: tuple[int, int], rows: str, columns: str) -> Iterator[Part]:
+        """A loop over the parts, of so many units each way; all parts at once are one."""
+        down, across = parts
+        if down * across == 1:
+            yield Part("0", rows, "0", columns, "0")
+            return
+        all_at_once = self.compare("eq", self.sub("%end", "%begin"), down * across)
+        end = self.pick(all_at_once, self.add("%begin", 1), "%end")
+        with self.loop("%begin", end) as part:
+            i, j = self.quotient(part.index, across), self.remainder(part.index, across)
+            yield Part(self.pick(all_at_once, "0", self.share(i, rows, down)),
+                       self.pick(all_at_once, rows, self.share(self.add(i, 1), rows, down)),
+                       self.pick(all_at_once, "0", self.share(j, columns, across)),
+                       self.pick(all_at_once, columns, self.share(self.add(j, 1), columns, across)),
+                       part.index)
+
+    def share(self, number: str, units: str, of: int) -> str:
+        """Where part `number` of so many begins."""
+        return self.quotient(self.mul(number, units), of)

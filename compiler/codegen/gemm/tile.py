@@ -1,0 +1,123 @@
+"""The register tile: C[rows, vecs * width] (+)= A[rows, k] @ B[k, vecs * width], accumulated in registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
+from graphflow.compiler.codegen.values import Value
+from graphflow.compiler.ir.dtypes import DType
+
+PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
+          "i64 %columns", "i1 %more")
+FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One micro-kernel.
+
+    by_rows  element (i, k) of A lies at i*as + k, else at k*as + i, as in packed panels
+    masked   only the first `columns` columns of B and C exist
+    single   all of k comes at once: C holds nothing to add to
+    finish   what becomes of the sums, if they are not to be stored to C
+    """
+
+    dtype: DType
+    rows: int
+    vecs: int
+    width: int
+    by_rows: bool
+    masked: bool
+    single: bool
+    finish: Finish | None
+
+    @property
+    def name(self) -> str:
+        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
+        finish = f".{self.finish.key}" if self.finish else ""
+        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
+
+
+def tile_function(module: Module, tile: Tile) -> str:
+    """The name of the function of a tile, defined once; element (k, j) of B lies at k*bs + j.
+
+    `more` adds to what C holds, else C is overwritten; k may be 0. With a finish, C takes the sums only until
+    the `last` block of k, and the tile begins at [row, column].
+    """
+    if tile.name not in module.functions:
+        module.functions[tile.name] = ""  # its place, before what it needs
+        module.functions[tile.name] = _TileBuilder(module, tile).text()
+    return tile.name
+
+
+class _TileBuilder(FinishingBuilder):
+    def __init__(self, module: Module, tile: Tile) -> None:
+        super().__init__(module, tile.dtype, tile.width, tile.finish)
+        self.tile = tile
+        self.masks: list[Value | None] = [None] * tile.vecs
+
+    def text(self) -> str:
+        tile = self.tile
+        if tile.masked:
+            self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
+        if tile.finish is None:
+            places = self.places("%c", "%cs")
+            for address, _ in places:
+                self.prefetch(address)
+            self.store_all(self.on_top(self.accumulate(), places), places)
+            return self.function(tile.name, PARAMS)
+        self.finished(self.accumulate(), tile.finish)
+        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS), tile.finish))
+
+    def places(self, base: str, stride: str) -> list[tuple[str, Value | None]]:
+        """Address and mask of each vector of the tile."""
+        rows = [self.at(base, self.mul(stride, i)) for i in range(self.tile.rows)]
+        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in rows
+                for j in range(self.tile.vecs)]
+
+    def accumulate(self) -> list[Value]:
+        tile = self.tile
+        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i) for i in range(tile.rows)]
+        with self.loop("0", "%k", starts=self.zeros(tile.rows * tile.vecs)) as loop:
+            b = self.at("%b", self.mul(loop.index, "%bs"))
+            vectors = [self.fetch(self.at(b, j * tile.width), tile.width, self.masks[j])
+                       for j in range(tile.vecs)]
+            along = loop.index if tile.by_rows else self.mul(loop.index, "%as")
+            for i, start in enumerate(starts):
+                one = self.em.widen(self.fetch(self.at(start, along)), tile.width)
+                for j, v in enumerate(vectors):
+                    loop.next.append(self.fma(one, v, loop.now[i * tile.vecs + j]))
+        return loop.after
+
+    def on_top(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> list[Value]:
+        """The sums, on top of what C holds if there is something."""
+        tile = self.tile
+        if tile.single:
+            return sums
+        return self.replaced("%more", sums, lambda: [
+            self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
+            for (address, mask), s in zip(places, sums, strict=True)])
+
+    def store_all(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> None:
+        for s, (address, mask) in zip(sums, places, strict=True):
+            self.put(s, address, mask)
+
+    def finished(self, sums: list[Value], finish: Finish) -> None:
+        """Keep sums that are not finished in C; run the body on the others from the stack, in a loop:
+        unrolled over all registers of the tile it would be large, and slow to compile.
+        """
+        tile = self.tile
+        if not tile.single:
+            places = self.places("%c", "%cs")
+            sums = self.on_top(sums, places)
+            with self.when(self.em.raw("xor i1 %last, true")):
+                self.store_all(sums, places)
+        with self.when("%last"):
+            width = tile.vecs * tile.width
+            spilled = self.places("%sums", str(width))
+            self.store_all(sums, [(address, None) for address, _ in spilled])
+            columns = self.least("%columns", width) if tile.masked else str(width)
+            self.finish_rows("%sums", width, "%row", str(tile.rows), "%column", columns)
+        self.reserve("%sums", tile.rows * tile.vecs * tile.width)

@@ -1,0 +1,19 @@
+"""Target: what the compiler knows of the machine that it compiles for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """vector_bits: width of a vector register; l1, l2, l3: bytes of cache; threads: cores to share work."""
+
+    vector_bits: int
+    l1: int = 32 << 10
+    l2: int = 1 << 20
+    l3: int = 16 << 20
+    threads: int = 1
+
+
+ANY = Target(128)

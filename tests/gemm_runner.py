@@ -1,0 +1,150 @@
+"""One matrix product compiled alone, by LLVM without numba: operands in, result out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import binding as llvm
+
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.entry import ATTRIBUTES
+from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.ir.dims import Dim, axis, sym
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
+from graphflow.compiler.target import Target
+
+Array = np.ndarray[Any, Any]
+MACHINE = Target(512, threads=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to compile. Sizes of None are run-time integers.
+
+    The kernel's buffers are p0 = a, p1 = b, p2 = out, p3 = scratch, and for the body those in `more`.
+    """
+
+    dtype: DType
+    m: int | None
+    n: int | None
+    k: int | None
+    transpose_a: bool = False
+    transpose_b: bool = False
+    target: Target = MACHINE
+    blocking: Blocking | Dots | None = None
+    body: tuple[Stmt, ...] = ()
+    more: tuple[tuple[str, DType], ...] = ()
+
+    def product(self) -> tuple[Product, tuple[Any, ...]]:
+        symbols = {name: sym(name) for name in "mnk" if getattr(self, name) is None}
+        m, n, k = (symbols.get(name, getattr(self, name)) for name in "mnk")
+        extents = Extents(self.dtype, known(m), known(n), known(k), self.transpose_a, self.transpose_b)
+        blocking = self.blocking or choose(extents, self.target)
+        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, self.transpose_a, self.transpose_b, self.dtype,
+                       blocking, "p3", row_index(m), column_index(n), self.body), tuple(symbols)
+
+    def compile(self) -> Runner:
+        return Runner(self)
+
+
+def row_index(m: Dim) -> Dim:
+    return 0 if m == 1 else axis("i", m)
+
+
+def column_index(n: Dim) -> Dim:
+    return 0 if n == 1 else axis("j", n)
+
+
+class Runner:
+    """Call it with operands; it gives a new array, or what `run` wrote."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.product, self.symbols = case.product()
+        d = case.dtype
+        params = [*(Param(f"p{k}", d, k > 1) for k in range(4)),
+                  *(Param(name, t, True) for name, t in case.more)]
+        atoms = tuple(next(iter(sym(s).terms))[0] for s in self.symbols)
+        width = case.target.vector_bits // (8 * d.size)
+        nest = LoopNest(tuple(params), atoms, (self.product,), (), width, self.product.parts > 1)
+        module = Module()
+        kernel = emit_kernel(nest, "k0", module)
+        signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if nest.parallel else "")
+        arguments = signature
+        self.ir = "\n".join([module.text(), kernel, f"define void @run({signature}) {{",
+                             f"call void @k0({arguments})", "ret void", "}", ATTRIBUTES, ""])
+        self.parallel = nest.parallel
+        assert self.product.blocking is not None
+        self.scratch = aligned(self.product.blocking.scratch, d)
+        self._compile()
+
+    def _compile(self) -> None:
+        machine = target_machine()
+        module = llvm.parse_assembly(self.ir)
+        optimise(module, machine)
+        self._engine = llvm.create_mcjit_compiler(module, machine)
+        self._engine.finalize_object()
+        numbers = [ctypes.c_int64] * 2 if self.parallel else []
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *numbers)(
+            self._engine.get_function_address("run"))
+
+    def __call__(self, a: Array, b: Array, parts: Sequence[int] = ()) -> Array:
+        m = a.shape[1] if self.case.transpose_a else a.shape[0]
+        n = b.shape[0] if self.case.transpose_b else b.shape[1]
+        out = np.full((m, n), np.nan, self.case.dtype.numpy)
+        k = a.shape[0] if self.case.transpose_a else a.shape[1]
+        self.run([a.ctypes.data, b.ctypes.data, out.ctypes.data], {"m": m, "n": n, "k": k}, parts)
+        return out
+
+    def run(self, addresses: Sequence[int], sizes: dict[str, int], parts: Sequence[int] = ()) -> None:
+        """Buffers a, b, out and those in `more`; `parts` are the ends of calls, if not one."""
+        numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:],
+                   *(sizes[s] for s in self.symbols)]
+        count = self.product.parts
+        block = np.array([*numbers, 0, count, 1], np.int64)
+        if not self.parallel:
+            self._run(None, block.ctypes.data)
+            return
+        begin = 0
+        for end in parts or (count,):
+            self._run(None, block.ctypes.data, begin, end)
+            begin = end
+
+
+def aligned(elements: int, dtype: DType) -> Array:
+    """Memory that starts at a cache line, and holds NaN: what is read of it was written before."""
+    raw = np.full(elements + 64, np.nan, dtype.numpy)
+    skip = -(raw.ctypes.data // dtype.size) % (64 // dtype.size)
+    return raw[skip:skip + elements]
+
+
+def target_machine() -> Any:
+    """A new one each time: an engine takes hold of its own."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3)
+
+
+def optimise(module: Any, machine: Any) -> None:
+    """The passes that the runtime uses."""
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.run(module, builder)
+    functions = llvm.create_new_function_pass_manager()
+    for add in ("add_sroa_pass", "add_instruction_combine_pass", "add_simplify_cfg_pass"):
+        getattr(functions, add)()
+    for f in module.functions:
+        if not f.is_declaration:
+            functions.run(f, builder)

@@ -1,0 +1,278 @@
+"""Promises of generated matrix products: values, edges, memory, parts, bodies."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gemm_runner import Case, column_index, row_index
+
+import graphflow as tf
+from graphflow.compiler.ir.dims import sym
+from graphflow.compiler.ir.dtypes import bfloat16, float32, float64
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.blocking import Blocking
+from graphflow.compiler.loops.nest import Let, Store
+from graphflow.compiler.target import Target
+
+TRANSPOSES = list(itertools.product((False, True), (False, True)))
+CLASSES = {
+    "one": (1, 1, 1), "row": (1, 300, 70), "column": (300, 1, 70), "dot": (1, 1, 5000), "outer": (50, 70, 1),
+    "small": (13, 29, 31), "few rows": (7, 200, 150), "few columns": (150, 10, 90), "tall": (500, 33, 40),
+    "wide": (20, 1100, 30), "deep": (19, 40, 1000), "large": (200, 170, 410)}
+PACKED = Target(512, l1=1 << 10, l2=1 << 14, l3=1 << 20)  # caches so small that operands are packed
+
+
+def operands(case, m, n, k, seed=0):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((k, m) if case.transpose_a else (m, k)).astype(case.dtype.numpy)
+    b = rng.standard_normal((n, k) if case.transpose_b else (k, n)).astype(case.dtype.numpy)
+    return a, b
+
+
+def exact(case, a, b):
+    """The product in float64, and the sum of the absolute values of its terms."""
+    a, b = (a.T if case.transpose_a else a), (b.T if case.transpose_b else b)
+    a, b = a.astype(np.longdouble), b.astype(np.longdouble)
+    return a @ b, np.abs(a) @ np.abs(b)
+
+
+def check(case, m, n, k):
+    a, b = operands(case, m, n, k)
+    value, terms = exact(case, a, b)
+    error = np.abs(case.compile()(a, b) - value)
+    assert np.all(error <= (2 + np.sqrt(k)) * np.finfo(case.dtype.numpy).eps * terms), (case, m, n, k)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.code)
+def test_every_class_of_shapes(name, dtype):
+    m, n, k = CLASSES[name]
+    for ta, tb in TRANSPOSES:
+        check(Case(dtype, m, n, k, ta, tb), m, n, k)
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512])
+def test_every_width_of_vectors(bits):
+    for dtype in (float32, float64):
+        check(Case(dtype, 37, 45, 50, target=Target(bits)), 37, 45, 50)
+        check(Case(dtype, 3, 45, 50, transpose_b=True, target=Target(bits)), 3, 45, 50)
+        check(Case(dtype, 70, 45, 500, True, True, Target(bits, l2=1 << 14)), 70, 45, 500)
+
+
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_packed_blocks(ta, tb):
+    for m, n, k in ((100, 1200, 70), (60, 40, 900), (49, 47, 385)):
+        case = Case(float32, m, n, k, ta, tb, PACKED)
+        blocking = case.product()[0].blocking
+        assert blocking.pack_a or blocking.pack_b
+        check(case, m, n, k)
+
+
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_one_kernel_for_sizes_that_only_the_run_tells(ta, tb):
+    runner = Case(float32, None, None, None, ta, tb).compile()
+    rng = np.random.default_rng(0)
+    for m, n, k in [*rng.integers(1, 71, (300, 3)), (1, 1, 1), (12, 32, 384), (24, 64, 385)]:
+        a = rng.integers(-8, 9, (k, m) if ta else (m, k)).astype(np.float32)
+        b = rng.integers(-8, 9, (n, k) if tb else (k, n)).astype(np.float32)
+        assert np.array_equal(runner(a, b), (a.T if ta else a) @ (b.T if tb else b)), (m, n, k)
+
+
+def test_a_sample_of_small_sizes_known_beforehand():
+    rng = np.random.default_rng(1)
+    for m, n, k, ta, tb in zip(*rng.integers(1, 71, (3, 40)), *rng.integers(0, 2, (2, 40)), strict=True):
+        check(Case(float32, int(m), int(n), int(k), bool(ta), bool(tb)), int(m), int(n), int(k))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_sizes_of_zero(known):
+    for ta, tb in TRANSPOSES:
+        runner = Case(float32, None, None, None, ta, tb).compile()
+        for m, n, k in ((5, 7, 0), (0, 7, 3), (5, 0, 3), (1, 40, 0), (0, 0, 0), (40, 1, 0)):
+            case = Case(float32, m, n, k, ta, tb)
+            a, b = operands(case, m, n, k)
+            assert np.array_equal((case.compile() if known else runner)(a, b), np.zeros((m, n), np.float32))
+
+
+@pytest.mark.parametrize("m, n, k", [(30, 40, 20), (3, 40, 90), (1, 40, 90), (60, 40, 900)])
+def test_nan_and_infinity_reach_the_result(m, n, k):
+    for ta, tb in TRANSPOSES:
+        case = Case(float32, m, n, k, ta, tb)
+        a, b = operands(case, m, n, k)
+        rows, columns = (a.T if ta else a), (b.T if tb else b)
+        rows[0, k - 1], rows[m - 1, 0], columns[:, n - 1] = np.nan, 0, 0
+        columns[0, 1] = np.inf
+        with np.errstate(invalid="ignore"):
+            expected = rows @ columns
+        assert np.array_equal(np.isnan(case.compile()(a, b)), np.isnan(expected))
+        assert np.isnan(expected[0]).all() and np.isnan(expected[m - 1, 1])
+
+
+def test_nothing_outside_of_the_operands_is_touched():
+    here = Path(__file__).resolve().parent
+    done = subprocess.run([sys.executable, "gemm_guards.py"], cwd=here, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(here.parent)})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("m, n, k, ta, tb", [(200, 300, 500, False, False), (64, 2000, 64, False, True),
+                                             (1, 3000, 800, False, True), (8, 2048, 900, False, False),
+                                             (2000, 64, 400, True, False)])
+def test_results_do_not_depend_on_how_the_work_is_cut(m, n, k, ta, tb):
+    alone = Case(float32, m, n, k, ta, tb, PACKED)
+    a, b = operands(alone, m, n, k)
+    expected = alone.compile()(a, b)
+    for threads in (2, 3, 4):
+        case = Case(float32, m, n, k, ta, tb, Target(512, PACKED.l1, PACKED.l2, PACKED.l3, threads))
+        runner = case.compile()
+        count = runner.product.parts
+        assert count > 1
+        for ends in ((count,), range(1, count + 1), (1, count)):
+            assert runner(a, b, tuple(ends)).tobytes() == expected.tobytes()
+
+
+def test_errors_are_no_larger_than_those_of_openblas():
+    for m, n, k in ((64, 64, 64), (200, 200, 1000), (4, 100, 5000), (1, 1, 100_000)):
+        case = Case(float32, m, n, k)
+        a, b = operands(case, m, n, k)
+        value = exact(case, a, b)[0]
+        ours, theirs = (float(np.sqrt(np.mean((x - value) ** 2))) for x in (case.compile()(a, b), a @ b))
+        assert ours <= 1.1 * theirs, (m, n, k, ours, theirs)
+
+
+def finished(dtype, m, n, k, known, target, out):
+    """tanh(relu(sum + bias) * scale + residual), and the sums themselves."""
+    rows, columns = (m, n) if known else (sym("m"), sym("n"))
+    i, j = row_index(rows), column_index(columns)
+    total = E.temp("sum", dtype)
+    value = E.maximum(total + E.load("bias", j, dtype), 0.0) * E.load("scale", i, dtype)
+    value = E.call("tanh", value + E.load("residual", i * columns + j, dtype))
+    body = (Let("v", value), Store("y", i * columns + j, E.cast(E.temp("v", dtype), out)),
+            Store("total", i * columns + j, total))
+    more = (("bias", dtype), ("scale", dtype), ("residual", dtype), ("y", out), ("total", dtype))
+    return Case(dtype, *((m, n, k) if known else (None,) * 3), target=target, body=body, more=more)
+
+
+@pytest.mark.parametrize("m, n, k", [(5, 7, 3), (1, 1, 9), (1, 40, 70), (40, 33, 500), (3, 50, 4200)])
+@pytest.mark.parametrize("dtype, out", [(float32, float32), (float32, bfloat16), (float64, float64)],
+                         ids=lambda d: d.code)
+def test_what_follows_a_product_is_computed_on_its_sums(m, n, k, dtype, out):
+    rng = np.random.default_rng(0)
+    for known, threads in ((True, 1), (False, 1), (True, 2)):
+        case = finished(dtype, m, n, k, known, Target(512, threads=threads), out)
+        a, b = operands(case, m, n, k)
+        bias, scale, residual = (rng.standard_normal(s).astype(dtype.numpy) for s in (n, m, (m, n)))
+        y, sums, unfinished = (np.empty((m, n), t.numpy) for t in (out, dtype, dtype))
+        buffers = (a, b, unfinished, bias, scale, residual, y, sums)
+        case.compile().run([x.ctypes.data for x in buffers], {"m": m, "n": n, "k": k})
+        total = exact(case, a, b)[0].astype(np.float64)
+        tolerance = 1e-2 if out is bfloat16 else 2e-4 if dtype is float32 else 1e-11
+        np.testing.assert_allclose(sums, total, rtol=0, atol=1e-3 if dtype is float32 else 1e-11)
+        expected = np.tanh(np.maximum(total + bias, 0) * scale[:, None] + residual)
+        np.testing.assert_allclose(y.astype(np.float64), expected, rtol=0, atol=tolerance)
+
+
+def test_a_tile_may_have_any_form():
+    for rows, vecs, pack_a, pack_b in itertools.product((1, 5, 12), (1, 2, 3), (False, True), (False, True)):
+        blocking = Blocking(16, rows, vecs, 24, 2, 2, pack_a, pack_b)
+        check(Case(float32, 31, 101, 50, blocking=blocking), 31, 101, 50)
+
+
+# Through a session
+
+BATCHES = [((4, 5, 6), (4, 6, 7)), ((3, 1, 5, 6), (2, 6, 7)), ((2, 3, 5, 6), (6, 7)), ((5, 6), (3, 6, 7)),
+           ((0, 5, 6), (0, 6, 7)), ((3, 130, 140), (3, 140, 150)), ((7, 1, 6), (7, 6, 1))]
+
+
+@pytest.mark.parametrize("jit", ["1", "0"])
+@pytest.mark.parametrize("gemm", ["", "blas"])
+def test_batches_broadcast(monkeypatch, jit, gemm):
+    monkeypatch.setenv("GRAPHFLOW_JIT", jit)
+    monkeypatch.setenv("GRAPHFLOW_GEMM", gemm)
+    rng = np.random.default_rng(0)
+    for left, right in BATCHES:
+        a, b = (rng.standard_normal(s).astype(np.float32) for s in (left, right))
+        for shape_a, shape_b in ((left, right), ([None] * len(left), [None] * len(right))):
+            with tf.Graph().as_default():
+                x, y = tf.placeholder(tf.float32, shape_a), tf.placeholder(tf.float32, shape_b)
+                result = tf.Session().run(tf.matmul(x, y), {x: a, y: b})
+            np.testing.assert_allclose(result, np.matmul(a, b), rtol=1e-4, atol=1e-4)
+
+
+LAYERS = [((9, 20), (20, 33)), ((4, 3, 20), (20, 33)), ((4, 3, 20), (4, 20, 33)), ((9, 20), (20, 1)),
+          ((1, 20), (20, 33)), ((300, 900), (900, 40)), ((1, 1), (1, 1)), ((0, 20), (20, 3)),
+          ((6, 0), (0, 3))]
+
+
+@pytest.mark.parametrize("shape, weights", LAYERS)
+@pytest.mark.parametrize("fed", [True, False], ids=["known", "unknown"])
+def test_bias_activation_and_residual_are_one_kernel(shape, weights, fed):
+    rng = np.random.default_rng(0)
+    a, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weights))
+    result = (*shape[:-1], weights[-1])
+    bias, residual = (rng.standard_normal(s).astype(np.float32) for s in (weights[-1:], result))
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, shape if fed else [None] * len(shape))
+        r = tf.placeholder(tf.float32, result)
+        y = tf.nn.relu(tf.matmul(x, tf.constant(w)) + bias) * 2.0 + r
+        sess = tf.Session()
+        run = sess.engine.prepare([y], (), [x, r])
+        np.testing.assert_allclose(run(a, residual)[0], np.maximum(np.matmul(a, w) + bias, 0) * 2 + residual,
+                                   rtol=1e-4, atol=1e-4)
+        assert len(run.programs[0].calls) == 1
+
+
+def test_a_variable_is_updated_where_its_gradient_is_computed():
+    rng = np.random.default_rng(0)
+    x, g, w = (rng.standard_normal(s).astype(np.float32) for s in ((500, 30), (500, 40), (30, 40)))
+    with tf.Graph().as_default():
+        v = tf.Variable(w)
+        step = tf.assign_sub(v, 0.1 * tf.matmul(tf.constant(x), tf.constant(g), transpose_a=True))
+        sess = tf.Session()
+        sess.run(tf.global_variables_initializer())
+        run = sess.engine.prepare((), [step.op], ())
+        run()
+        np.testing.assert_allclose(sess.run(v), w - 0.1 * (x.T @ g), rtol=1e-4, atol=1e-4)
+        assert len(run.programs[0].calls) == 1 and not run.programs[0].copies
+
+
+def test_a_variable_that_the_product_reads_is_not_overwritten_too_early():
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((40, 40)).astype(np.float32)
+    with tf.Graph().as_default():
+        v = tf.Variable(w)
+        step = tf.assign_sub(v, tf.matmul(v, v))
+        sess = tf.Session()
+        sess.run(tf.global_variables_initializer())
+        sess.run(step)
+        np.testing.assert_allclose(sess.run(v), w - w @ w, rtol=1e-4, atol=1e-4)
+
+
+def test_two_products_of_one_sum_and_values_by_row():
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal((30, 30)).astype(np.float32) for _ in range(3))
+    with tf.Graph().as_default():
+        x, y, z = (tf.placeholder(tf.float32, [None, 30]) for _ in range(3))
+        scale = tf.exp(tf.reduce_max(z, axis=1, keepdims=True))
+        both = tf.tanh((tf.matmul(x, y) + tf.matmul(y, z)) / scale) + tf.transpose(x)
+        result = tf.Session().run([both, tf.reduce_sum(both, axis=0)], {x: a, y: b, z: c})
+    expected = np.tanh((a @ b + b @ c) / np.exp(c.max(1, keepdims=True))) + a.T
+    np.testing.assert_allclose(result[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(result[1], expected.sum(0), rtol=1e-3, atol=1e-3)
+
+
+def test_an_index_that_fails_in_what_follows_a_product_is_reported():
+    with tf.Graph().as_default():
+        x, rows = tf.placeholder(tf.float32, [4, 4]), tf.placeholder(tf.int32, [4])
+        y = tf.matmul(x, x) + tf.gather(x, rows)
+        sess = tf.Session()
+        eye = np.eye(4, dtype=np.float32)
+        assert np.array_equal(sess.run(y, {x: eye, rows: [3, 2, 1, 0]}), eye + eye[::-1])
+        with pytest.raises(tf.errors.InvalidArgumentError, match="7"):
+            sess.run(y, {x: eye, rows: [3, 7, 1, 0]})

@@ -1,0 +1,91 @@
+"""Sorting and what is made of it, against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fresh import graph, session  # noqa: F401
+
+import graphflow as tf
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 9, (3, 50, 4)).astype(np.float32)
+
+
+def value(t, feeds=None):
+    return session().run(t, feeds)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("direction, sign", [("ASCENDING", 1), ("DESCENDING", -1)])
+def test_sort_along_any_axis(axis, direction, sign):
+    found, order = value([tf.sort(X, axis, direction), tf.argsort(X, axis, direction)])
+    assert np.array_equal(found, sign * np.sort(sign * X, axis)) and order.dtype == np.int32
+    assert np.array_equal(order, np.argsort(sign * X, axis, kind="stable"))
+
+
+@pytest.mark.parametrize("k", [1, 5, 64, 65, 1000])
+def test_the_k_largest_and_their_gradient(k):
+    x = tf.placeholder(tf.float32, [None, 1000])
+    values, indices = tf.nn.top_k(x, k)
+    data = RNG.integers(0, 200, (4, 1000)).astype(np.float32)
+    gradient = tf.gradients(values * values, x)[0]
+    found, places, slope = value([values, indices, gradient], {x: data})
+    expected = np.argsort(-data, axis=-1, kind="stable")[:, :k]
+    assert np.array_equal(places, expected)
+    assert np.array_equal(found, np.take_along_axis(data, expected, -1))
+    wanted = np.zeros_like(data)
+    np.put_along_axis(wanted, expected, 2 * found, -1)
+    assert np.array_equal(slope, wanted)
+
+
+def test_permutations():
+    p = RNG.permutation(20)
+    x = tf.constant(np.arange(2000))
+    inverse, shuffled, again = value([tf.invert_permutation(p), tf.random_shuffle(x), tf.random_shuffle(x)])
+    assert np.array_equal(inverse[p], np.arange(20)) and not np.array_equal(shuffled, again)
+    assert np.array_equal(np.sort(shuffled), np.arange(2000))
+    assert abs(np.corrcoef(shuffled, again)[0, 1]) < 0.1
+
+
+def test_crops_are_blocks_of_all_places():
+    x = tf.constant(np.arange(35).reshape(5, 7))
+    sess, crop = session(), tf.random_crop(x, [2, 7])
+    found = [sess.run(crop) for _ in range(200)]
+    assert {int(c[0, 0]) for c in found} == {0, 7, 14, 21}
+    assert all(np.array_equal(c, c[0, 0] + np.arange(14).reshape(2, 7)) for c in found)
+    with pytest.raises(ValueError, match="larger than"):
+        tf.random_crop(x, [6, 1])
+
+
+def test_reversed_sequences():
+    x = np.arange(24).reshape(2, 4, 3)
+    found = value(tf.reverse_sequence(x, [3, 4], seq_axis=1, batch_axis=0))
+    assert np.array_equal(found, np.stack([x[0][[2, 1, 0, 3]], x[1][::-1]]))
+    turned = value(tf.reverse_sequence(x.transpose(1, 0, 2), [3, 4], 0, 1))
+    assert np.array_equal(turned.transpose(1, 0, 2), found)
+
+
+@pytest.mark.parametrize("lower, upper", [(0, 0), (-1, 0), (1, -1), (0, 2), (-1, -1)])
+def test_bands_of_matrices(lower, upper):
+    x = RNG.normal(size=(2, 4, 5)).astype(np.float32)
+    expected = np.tril(np.triu(x, -lower if lower >= 0 else -9), upper if upper >= 0 else 9)
+    assert np.array_equal(value(tf.matrix_band_part(x, lower, upper)), expected)
+
+
+def test_counts():
+    labels, predictions = RNG.integers(0, 3, 50), RNG.integers(0, 3, 50)
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (labels, predictions), 1)
+    found = value(tf.confusion_matrix(labels, predictions, 3))
+    assert np.array_equal(found, expected) and found.dtype == np.int32
+    data = [-1.0, 0.0, 1.5, 2.0, 5.0, 15.0]
+    assert value(tf.histogram_fixed_width(data, [0.0, 5.0], nbins=5)).tolist() == [2, 1, 1, 0, 2]
+
+
+def test_bits():
+    a, b = np.array([12, -5, 7], np.int32), np.array([10, 3, 1], np.int32)
+    found = value([tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b),
+                   tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)])
+    for f, e in zip(found, [a & b, a | b, a ^ b, ~a, a << b, a >> b], strict=True):
+        assert np.array_equal(f, e)
