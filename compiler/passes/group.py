@@ -133,6 +133,12 @@ class Grouping:
     aliases: dict[Tensor, Tensor]
     parts: dict[Tensor, Part]
 
+    def memory_of(self, t: Tensor) -> Tensor:
+        """The tensor whose memory holds the elements of t."""
+        while t in self.aliases:
+            t = self.aliases[t]
+        return t
+
 
 def current(group: Group) -> Group:
     """The group that a group has become part of."""
