@@ -276,3 +276,13 @@ def test_an_index_that_fails_in_what_follows_a_product_is_reported():
         assert np.array_equal(sess.run(y, {x: eye, rows: [3, 2, 1, 0]}), eye + eye[::-1])
         with pytest.raises(tf.errors.InvalidArgumentError, match="7"):
             sess.run(y, {x: eye, rows: [3, 7, 1, 0]})
+
+
+@pytest.mark.parametrize("part", [np.s_[:, :4], np.s_[:, 4:], np.s_[:2], np.s_[1:, 3:]])
+def test_what_reads_a_part_of_a_product_is_a_kernel_of_its_own(part):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((3, 5), (5, 8)))
+    with tf.Graph().as_default():
+        x, y = tf.placeholder(tf.float32, a.shape), tf.placeholder(tf.float32, b.shape)
+        found = tf.Session().run(tf.tanh(tf.matmul(x, y)[part]), {x: a, y: b})
+    np.testing.assert_allclose(found, np.tanh(a @ b)[part], rtol=1e-4, atol=1e-5)
