@@ -86,7 +86,7 @@ def _map_stmt(s: Stmt, on_dim: OnDim) -> Stmt:
         return replace(s, offset=on_dim(s.buffer, s.offset), value=_map_expr(s.value, on_dim))
     if isinstance(s, Product):
         return replace(s, out_offset=on_dim(s.out, s.out_offset), a_offset=on_dim(s.a, s.a_offset),
-                       b_offset=on_dim(s.b, s.b_offset))
+                       b_offset=on_dim(s.b, s.b_offset), body=_map_body(s.body, on_dim))
     assert isinstance(s, Loop)
     carried = tuple(replace(a, value=_map_expr(a.value, on_dim)) for a in s.accumulators)
     return replace(s, body=_map_body(s.body, on_dim), accumulators=carried)
