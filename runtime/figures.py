@@ -72,7 +72,7 @@ def _figures(plan: Plan, c: Call) -> KernelFigures:
     read, written = (sum(n * b.dtype.size for n, b in zip(counts, buffers, strict=True))
                      for counts in (found.reads, found.writes))
     extents = tuple(evaluate(d, plan.values) for d in c.extents)
-    shared = c.kind == "product" or is_in_parts(c, plan.values, plan.threads)
+    shared = c.nest.calls_blas or is_in_parts(c, plan.values, plan.threads)
     return KernelFigures(c.function, c.kind, c.fused, c.ops, c.source, extents, read, written,
                          found.operations, plan.threads if shared else 1)
 

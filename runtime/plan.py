@@ -97,7 +97,7 @@ class Plan:
         self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
-        if threads < usable_cores() and any(c.kind == "product" for c in program.calls):
+        if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
 
     def _run_any(self, arrays: Sequence[Array]) -> list[Any]:

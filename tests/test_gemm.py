@@ -23,8 +23,9 @@ from graphflow.compiler.target import Target
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 CLASSES = {
     "one": (1, 1, 1), "row": (1, 300, 70), "column": (300, 1, 70), "dot": (1, 1, 5000), "outer": (50, 70, 1),
-    "small": (13, 29, 31), "few rows": (7, 200, 150), "few columns": (150, 10, 90), "tall": (500, 33, 40),
-    "wide": (20, 1100, 30), "deep": (19, 40, 1000), "large": (200, 170, 410)}
+    "small": (13, 29, 31), "few rows": (7, 200, 150), "few columns": (150, 10, 90),
+    "three columns": (37, 3, 90), "tall": (500, 33, 40), "wide": (20, 1100, 30), "deep": (19, 40, 1000),
+    "large": (200, 170, 410)}
 PACKED = Target(512, l1=1 << 10, l2=1 << 14, l3=1 << 20)  # caches so small that operands are packed
 
 
@@ -123,7 +124,7 @@ def test_nothing_outside_of_the_operands_is_touched():
 
 @pytest.mark.parametrize("m, n, k, ta, tb", [(200, 300, 500, False, False), (64, 2000, 64, False, True),
                                              (1, 3000, 800, False, True), (8, 2048, 900, False, False),
-                                             (2000, 64, 400, True, False)])
+                                             (2000, 64, 400, True, False), (3000, 3, 300, False, False)])
 def test_results_do_not_depend_on_how_the_work_is_cut(m, n, k, ta, tb):
     alone = Case(float32, m, n, k, ta, tb, PACKED)
     a, b = operands(alone, m, n, k)
@@ -276,3 +277,17 @@ def test_an_index_that_fails_in_what_follows_a_product_is_reported():
         assert np.array_equal(sess.run(y, {x: eye, rows: [3, 2, 1, 0]}), eye + eye[::-1])
         with pytest.raises(tf.errors.InvalidArgumentError, match="7"):
             sess.run(y, {x: eye, rows: [3, 7, 1, 0]})
+
+
+def test_a_part_of_a_product_is_not_its_loop():
+    """Columns that another kernel copies do not make the product run over those alone, or past them."""
+    draw = np.random.RandomState(0)
+    a, b = draw.standard_normal((2, 4)).astype("f"), draw.standard_normal((4, 8)).astype("f")
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.float32, [None, 4])
+        y = tf.matmul(x, tf.constant(b))
+        fetches = [y[:, :4] + 1.0, y[:, 4:] * 2.0, y[:1] - 1.0]
+        c = a @ b
+        for found, wanted in zip(sess.run(fetches, {x: a}), (c[:, :4] + 1, c[:, 4:] * 2, c[:1] - 1),
+                                 strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)

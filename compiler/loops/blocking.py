@@ -56,17 +56,23 @@ class Blocking:
 
 @dataclass(frozen=True)
 class Dots:
-    """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed."""
+    """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed.
+
+    pack_b  B is not transposed, and is copied so that it is; `room` is the elements for that
+    """
 
     width: int
     rows: int
     columns: int
     depth: int
     parts: tuple[int, int] = (1, 1)
+    pack_b: bool = False
+    room: int = 0
 
     @property
     def scratch(self) -> int:
-        return 0
+        """Elements of scratch for all parts."""
+        return self.room * self.parts[0] * self.parts[1]
 
 
 def heights(m: int, rows: int) -> tuple[int, int]:

@@ -153,6 +153,11 @@ class LoopNest:
         return next(s for s in self.body if isinstance(s, (Loop, Product)))
 
     @property
+    def calls_blas(self) -> bool:
+        """Whether the library computes a product, with threads of its own."""
+        return any(isinstance(s, Product) and s.blocking is None for s in statements(self.body))
+
+    @property
     def iterations(self) -> Dim:
         """Of the outermost statement."""
         return self.outermost.extent if isinstance(self.outermost, Loop) else self.outermost.parts

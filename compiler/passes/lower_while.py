@@ -204,7 +204,7 @@ class _Builder:
             return value
         nodes = E.walk(value)
         here = len(self.levels) - 1
-        if not stay and not any(n.op == "checked_index" for n in nodes):
+        if not stay and not any(E.complaint_of(n) for n in nodes):
             here = max((self.depth[name] for n in nodes for name in _names_in(n)), default=0)
         name = self._fresh("t", here)
         self.levels[here].append(Let(name, value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.explain import location
@@ -28,10 +28,10 @@ class MemoryPlan:
     """
 
     buffers: list[Buffer]
-    launches: list[Launch]
     arguments: list[tuple[int, ...]]
     copies: list[tuple[int, int]]
     constants: list[Tensor]
+    launches: list[Launch] = field(default_factory=list)
     steps: tuple[Action, ...] = ()
 
 
@@ -54,7 +54,7 @@ class _Planner:
         self.graph = graph
         self.time = timeline
         self.moments = iter(range(timeline.end))
-        self.plan = MemoryPlan([], [], [], [], [])
+        self.plan = MemoryPlan([], [], [], [])
         self.where: dict[Tensor | Scratch, int] = {}
         self.outputs = {t: k for k, t in enumerate(graph.outputs)}
         self.updates = {t: v for v, t in graph.updates.items()}

@@ -137,10 +137,10 @@ class Pruner:
             self.convert_all()
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
-        self.graph.kept = self._unused_checks()
+        self.graph.kept = self.unused_checks()
         return self.rules
 
-    def _unused_checks(self) -> list[Tensor]:
+    def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""
         checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
         if not checks:

@@ -63,6 +63,7 @@ class _Region:
                 child.random_key = inputs[given + len(self.variables)]
             child.convert_all()
         child.graph.outputs = [child.mapping[t] for t in graph.outputs]
+        child.graph.kept = child.unused_checks()
         return child
 
     def new_states(self, child: Pruner) -> list[Tensor]:

@@ -58,7 +58,7 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     Each must store to places of its own: offsets that move with the loop's index, or memory of its part.
     """
     loops = [s for s in body if not isinstance(s, Let)]
-    work = product(deepest_extents(body)) * work_each(body)
+    work = product(deepest_extents(body)) * max(work_each(body), 1)
     if len(loops) == 1 and isinstance(loops[0], Product):
         return loops[0].parts > 1
     if isinstance(work, int) and work < 2 * LEAST_PART:
@@ -68,8 +68,13 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
         return False
     inside = list(statements((loops[0],)))
-    return (not any(isinstance(s, Product) for s in inside)
-            and all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
+    return (all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store))
+            and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
+
+
+def _has_its_own(p: Product, outer: Atom) -> bool:
+    """Whether a product in a loop shares no memory that it writes with those of other iterations."""
+    return p.blocking is not None and not p.scratch and (not p.out or _is_own(p.out_offset, outer))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:

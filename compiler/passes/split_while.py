@@ -138,7 +138,7 @@ class _Splitter:
         """The expression over the new axis; None where it reads memory that changes, or may fail."""
         new: dict[Expr, Expr] = {}
         for n in E.walk(e):
-            if n.op == "checked_index" or (n.op == "load" and n.attr[0] in self.written):
+            if E.complaint_of(n) or (n.op == "load" and n.attr[0] in self.written):
                 return None
             if n.op == "temp" and n.attr in self.dims:
                 new[n] = E.index(self.dims[n.attr], n.dtype)
@@ -212,7 +212,7 @@ class _Splitter:
         used = {n.attr for v in self.loop.variables for n in E.walk(v.following) if n.op == "temp"}
         kept: list[Stmt] = []
         for s in reversed(stmts):
-            if isinstance(s, Let) and s.name not in used:
+            if isinstance(s, Let) and s.name not in used and not any(map(E.complaint_of, E.walk(s.value))):
                 continue
             kept.append(s)
             assert isinstance(s, (Let, Store))

@@ -8,6 +8,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import inline, subgraphs
 from graphflow.compiler.ir.rewrite import ancestors, rebuild
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Pointwise
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
@@ -46,10 +47,21 @@ def tidy_loops(graph: Graph) -> Graph:
 def _is_cheap(op: Operation) -> bool:
     """Whether both branches are a little arithmetic on scalars that cannot fail: to branch costs more."""
     inside = [o for g in subgraphs(op) for o in g.operations if o.opdef.effect != "input"]
-    small = all(o.opdef is constant or (isinstance(o.opdef.lower, Pointwise) and o.out.type.size == 1)
-                for o in inside)
+    small = all(o.opdef is constant or (isinstance(o.opdef.lower, Pointwise) and o.out.type.size == 1
+                                        and not _may_fail(o)) for o in inside)
     return small and all(t.type.size == 1 for t in op.outputs) and \
         sum(o.opdef.lower.work(o) for o in inside if o.opdef is not constant) <= _LITTLE_WORK
+
+
+def _may_fail(op: Operation) -> bool:
+    """Whether a check is left, with the operands that are constants."""
+    def load(k: int, index: E.Index, mask: E.Expr | None = None) -> E.Expr:
+        t = op.operands[k]
+        return E.const(t.op.value.array.ravel()[0], t.dtype) if t.op.opdef is constant else E.temp(
+            f"a{k}", t.dtype)
+
+    value = op.opdef.lower.value(op, (0,) * (op.out.type.rank or 0), load, lambda e: e)
+    return any(map(E.complaint_of, E.walk(value)))
 
 
 def _selected(op: Operation, operands: tuple[Tensor, ...]) -> list[Tensor]:
@@ -89,7 +101,8 @@ def _tidy_while(new: Graph, op: Operation, operands: tuple[Tensor, ...],
 def _needed(op: Operation, still: Sequence[int], used: set[Tensor]) -> list[int]:
     """The variables that change and that the condition, or a result that is used, depends on."""
     body, number = op.body, {t: k for k, t in enumerate(op.body.inputs[:op.count])}
-    of_test = {op.cond.inputs.index(t.op.out) for t in _inputs_of(op.cond.outputs)}
+    roots = [op.cond.inputs.index(t) for t in _inputs_of([*op.cond.outputs, *op.cond.kept])]
+    of_test = {*roots, *(body.inputs.index(t) for t in _inputs_of(body.kept))}
     left = [k for k in still if op.outputs[k] in used or k in of_test]
     found = set(left)
     while left:
@@ -110,7 +123,7 @@ def _tidy_captures(inner: Sequence[_Inner], operands: Sequence[Tensor], skip: in
     """Keep one capture of each tensor that some subgraph uses; small constants go inside."""
     wanted: dict[Tensor, None] = {}
     for part in inner:
-        uses = set(_inputs_of(part.outputs))
+        uses = set(_inputs_of([*part.outputs, *part.graph.kept]))
         for k in part.operands[count:]:
             t = operands[k + skip]
             if part.graph.inputs[k] in uses and not _goes_inside(t):
@@ -141,10 +154,11 @@ def _with_inputs(part: _Inner, operands: Sequence[Tensor], skip: int, count: int
                 of_capture[source] = new.append_copy(source.op if _goes_inside(source) else t.op, ()).out
             mapping[t] = of_capture[source]
         new.inputs += [of_capture[t] for t in kept]
-        for op in ancestors(part.outputs):
+        for op in ancestors([*part.outputs, *old.kept]):
             if op.opdef.effect != "input":
                 made = new.append_copy(op, tuple(mapping[t] for t in op.operands),
                                        types=tuple(t.type for t in op.outputs))
                 mapping.update(zip(op.outputs, made.outputs, strict=True))
     new.outputs = [mapping[t] for t in part.outputs]
+    new.kept = [mapping[t] for t in old.kept]
     return new

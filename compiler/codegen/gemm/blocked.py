@@ -15,22 +15,9 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
 from graphflow.compiler.codegen.gemm.pack import pack_function
-from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
-from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, heights
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What is known of a product when it is compiled; sizes are None where they are run-time integers."""
-
-    dtype: DType
-    m: int | None
-    n: int | None
-    k: int | None
-    transpose_a: bool
-    transpose_b: bool
 
 
 def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> str:

@@ -47,6 +47,9 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
         return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False))
+    if _has_few_columns(e, width):
+        assert e.n is not None and e.k is not None
+        return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k)
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
         return _few_rows(e, width, target)
@@ -58,6 +61,12 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
                     _parts(e, target, pack_a, pack_b))
+
+
+def _has_few_columns(e: Extents, width: int) -> bool:
+    """Whether vectors of columns would be mostly empty, and those along k are not."""
+    return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k <= DOT_DEPTH
+            and (e.m is None or e.m > FEW_ROWS) and not (e.transpose_a or e.transpose_b))
 
 
 def _at_most(size: int | None, limit: int) -> bool:

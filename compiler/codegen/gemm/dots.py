@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
-from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Dots
@@ -22,7 +22,7 @@ FINISH_COLUMNS = 256  # of sums kept on the stack
 
 @dataclass(frozen=True)
 class DotTile:
-    """rows x columns dot products at once; columns are a power of two."""
+    """rows x columns dot products at once."""
 
     dtype: DType
     rows: int
@@ -72,14 +72,19 @@ class _DotTileBuilder(Builder):
 
     def across_lanes(self, sums: list[Value]) -> Value:
         """One vector with the sum over the lanes of each."""
-        segment = self.width
+        count, segment = len(sums), self.width
+        sums = sums + self.zeros((1 << (count - 1).bit_length()) - count)
         while segment > 1:
             if len(sums) > 1:
                 sums = [self.halves(x, y, segment) for x, y in zip(sums[::2], sums[1::2], strict=True)]
             else:
                 sums = [self.halves(sums[0], None, segment)]
             segment //= 2
-        return sums[0]
+        if count == sums[0].lanes:
+            return sums[0]
+        order = ", ".join(f"i32 {k}" for k in range(count))
+        text = f"shufflevector {sums[0]}, {sums[0].type} poison, <{count} x i32> <{order}>"
+        return self.em.instruction(text, self.dtype, count)
 
     def halves(self, x: Value, y: Value | None, segment: int) -> Value:
         """Add the halves of each segment of lanes: those of x, then those of y."""
@@ -103,32 +108,50 @@ class _DotTileBuilder(Builder):
         self.put(total, address)
 
 
-def dots_function(module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> str:
+def dots_function(module: Module, shape: Shape, blocking: Dots, finish: Finish | None) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
-    name = (f"gf.dots.{dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
-            f".{blocking.parts[0]}x{blocking.parts[1]}{f'.{finish.key}' if finish else ''}")
+    even = [size is not None and size % unit == 0 and parts == 1 for size, unit, parts in (
+        (shape.m, blocking.rows, blocking.parts[0]), (shape.n, blocking.columns, blocking.parts[1]))]
+    name = (f"gf.dots.{shape.dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
+            f"{'b' * blocking.pack_b}.{blocking.parts[0]}x{blocking.parts[1]}.{'re'[even[0]]}{'re'[even[1]]}"
+            f"{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _DotsBuilder(module, dtype, blocking, finish).text(name)
+        module.functions[name] = _DotsBuilder(module, shape.dtype, blocking, finish, even).text(name)
     return name
 
 
 class _DotsBuilder(PartsBuilder):
-    """With a finish, the sums of some rows and columns are kept on the stack until all of k is added."""
+    """With a finish, the sums of some rows and columns are kept on the stack until all of k is added.
 
-    def __init__(self, module: Module, dtype: DType, blocking: Dots, finish: Finish | None) -> None:
+    even  whether there are only whole tiles along the rows, and along the columns
+    """
+
+    def __init__(self, module: Module, dtype: DType, blocking: Dots, finish: Finish | None,
+                 even: list[bool]) -> None:
         super().__init__(module, dtype, blocking.width, finish)
         self.blocking = blocking
+        self.even = even
+        self.b, self.ldb = "%b", "%ldb"
         self.tile = DotTile(dtype, blocking.rows, blocking.columns, blocking.width)
 
     def text(self, name: str) -> str:
         finish = self.finish
         with self.each_part(self.blocking.parts, "%m", "%n") as part:
+            if self.blocking.pack_b:
+                self.transpose_b(self.at("%scratch", self.mul(part.number, self.blocking.room)))
             if finish is None:
                 self.all_of_k(part.row, part.rows, part.column, part.columns)
             else:
                 self.in_blocks(part)
         return self.function(name, with_finish(PARAMS, finish))
+
+    def transpose_b(self, target: str) -> None:
+        """Copy B, which has few columns, so that they run along k."""
+        with self.loop("0", "%k") as k, self.loop("0", "%n") as j:
+            value = self.fetch(self.at("%b", self.add(self.mul(k.index, "%ldb"), j.index)))
+            self.put(value, self.at(target, self.add(self.mul(j.index, "%k"), k.index)))
+        self.b, self.ldb = target, "%k"
 
     def in_blocks(self, part: Part) -> None:
         rows, columns = self.blocking.rows, FINISH_COLUMNS
@@ -151,7 +174,7 @@ class _DotsBuilder(PartsBuilder):
             at = _At(row, rows, column, along.index, depth, more)
             with self.loop(column, whole, most) as group:
                 self.rows(at, group.index, self.tile)
-            start, each = whole, most // 2
+            start, each = whole, 0 if self.even[1] else most // 2
             while each:
                 past = self.add(start, self.em.raw(f"and i64 {self.sub(columns, whole)}, {each}"))
                 with self.when(self.compare("ne", start, past)):
@@ -162,19 +185,20 @@ class _DotsBuilder(PartsBuilder):
         whole = self.sub(at.rows, self.remainder(self.sub(at.rows, at.row), tile.rows))
         with self.loop(at.row, whole, tile.rows) as group:
             self.one_tile(at, group.index, column, tile)
-        if tile.rows > 1:
+        if tile.rows > 1 and not self.even[0]:
             with self.loop(whole, at.rows) as one:
                 self.one_tile(at, one.index, column, replace(tile, rows=1))
 
     def one_tile(self, at: _At, row: str, column: str, tile: DotTile) -> None:
         a = self.at("%a", self.add(self.mul(row, "%lda"), at.k))
-        b = self.at("%b", self.add(self.mul(column, "%ldb"), at.k))
+        b = self.at(self.b, self.add(self.mul(column, self.ldb), at.k))
         c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
         if self.finish is not None:
             stride, above = str(FINISH_COLUMNS), self.sub(row, at.row)
             c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
         self.call(dot_tile_function(self.module, tile), [
-            f"ptr {a}", "i64 %lda", f"ptr {b}", "i64 %ldb", f"ptr {c}", f"i64 {stride}", f"i64 {at.depth}",
+            f"ptr {a}", "i64 %lda", f"ptr {b}", f"i64 {self.ldb}", f"ptr {c}", f"i64 {stride}",
+            f"i64 {at.depth}",
             f"i1 {at.more}"])
 
 
