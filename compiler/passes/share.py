@@ -92,7 +92,6 @@ def _map_stmt(s: Stmt, on_dim: OnDim) -> Stmt:
                         for v in s.variables)
         return While(scalars, _map_body(s.test, on_dim), _map_expr(s.condition, on_dim),
                      _map_body(s.body, on_dim))
-    assert isinstance(s, Loop)
     carried = tuple(replace(a, value=_map_expr(a.value, on_dim)) for a in s.accumulators)
     return replace(s, body=_map_body(s.body, on_dim), accumulators=carried)
 
