@@ -8,7 +8,7 @@ from typing import Any
 from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.opdef import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 
 Sums = dict[Tensor, list[Tensor]]
@@ -93,7 +93,8 @@ def _propagate(op: Operation, outs: list[Tensor | None], sums: Sums) -> None:
                              f"made at {op.source[0]}:{op.source[1]})\n"
                              f"hint: tf.stop_gradient around it ends the search there")
         return
-    filled = [REGISTRY["zeros_like"](t) if g is None else g for g, t in zip(outs, op.outputs, strict=True)]
+    filled = outs if op.opdef.partial else [
+        REGISTRY["zeros_like"](t) if g is None else g for g, t in zip(outs, op.outputs, strict=True)]
     grads = rule(op, *filled)
     grads = grads if isinstance(grads, (tuple, list)) else (grads,)
     if len(grads) != len(op.operands):
@@ -102,3 +103,6 @@ def _propagate(op: Operation, outs: list[Tensor | None], sums: Sums) -> None:
     for t, g in zip(op.operands, grads, strict=True):
         if g is not None and t.dtype.is_floating:
             sums.setdefault(t, []).append(g)
+
+
+HOOKS["gradients"] = gradients

@@ -16,7 +16,7 @@ import numpy as np
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.ir.graph import Operation, Source
+from graphflow.compiler.ir.graph import Graph, Operation, Source
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -52,17 +52,31 @@ class Subject:
         lines = [repr(s.pins)]
         lines += [f"feed {self._head(t.op)} {t.index} {_type(t.type)} {_type(given)}"
                   for t, given in zip(s.feeds, s.feed_types, strict=True)]
-        names = self._names
-        for k, op in enumerate(self.needed):
-            attrs = [f"{name}={self._text(value)}" for name, value in op.attrs.items()]
-            lines.append(f"{self._head(op)}({' '.join([names[t] for t in op.operands])}) {' '.join(attrs)} "
-                         f"{[self._number[c] for c in op.control_inputs] or ''} "
-                         f"{' '.join([_type(t.type) for t in op.outputs])}")
-            for t in op.outputs:
-                names.setdefault(t, f"{k}:{t.index}")
-        lines.append(f"fetch {' '.join([names[t] for t in s.fetches])}")
+        lines += [self._operation(op, str(k)) for k, op in enumerate(self.needed)]
+        lines.append(f"fetch {' '.join([self._names[t] for t in s.fetches])}")
         lines.append(f"target {[self._number[op] for op in s.targets]}")
         return "\n".join(lines)
+
+    def _operation(self, op: Operation, label: str) -> str:
+        """An operation's line; its outputs are known by the label from now on."""
+        names = self._names
+        attrs = [f"{name}={self._text(value)}" for name, value in op.attrs.items()]
+        line = (f"{self._head(op)}({' '.join([names[t] for t in op.operands])}) {' '.join(attrs)} "
+                f"{[self._number[c] for c in op.control_inputs] or ''} "
+                f"{' '.join([_type(t.type) for t in op.outputs])}")
+        for t in op.outputs:
+            names.setdefault(t, f"{label}:{t.index}")
+        return line
+
+    def _graph(self, graph: Graph) -> str:
+        """A subgraph: its inputs, its operations and its outputs."""
+        label = f"g{len(self._names)}"
+        lines = []
+        for k, op in enumerate(graph.operations):
+            self._number.setdefault(op, len(self._number))
+            lines.append(self._operation(op, f"{label}.{k}"))
+        ends = [" ".join([self._names[t] for t in tensors]) for tensors in (graph.inputs, graph.outputs)]
+        return "{" + "\n".join([*lines, *ends]) + "}"
 
     def _head(self, op: Operation) -> str:
         """The record, the name, and the line as a number: lines are numbered as they come."""
@@ -111,4 +125,5 @@ _WRITERS: dict[type, Callable[[Subject, Any], str]] = {
     tuple: lambda s, value: f"({','.join(map(s._text, value))})",
     DType: lambda s, value: str(value.code), TensorType: lambda _, value: _type(value),
     Tensor: lambda s, value: s._names[value],
-    VariableHandle: Subject._variable, Literal: Subject._literal, Poly: Subject._poly}
+    VariableHandle: Subject._variable, Literal: Subject._literal, Poly: Subject._poly,
+    Graph: Subject._graph}

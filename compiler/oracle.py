@@ -11,7 +11,7 @@ from graphflow.compiler.errors import InvalidArgumentError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Atom, Poly, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.opdef import REGISTRY, Subgraph
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 
@@ -85,7 +85,15 @@ def concrete_attrs(op: Operation, values: Mapping[Tensor, Array],
     attrs = {k: v.array if isinstance(v, Literal) else v for k, v in op.attrs.items()}
     for key in op.opdef.dim_attrs:
         attrs[key] = _concrete(attrs[key], values, symbols)
+    for key in op.opdef.regions:
+        attrs[key] = _function(op.attrs[key], symbols)
     return attrs
+
+
+def _function(graph: Graph, symbols: Mapping[Atom, int]) -> Subgraph:
+    """A subgraph as a function of arrays."""
+    return Subgraph(lambda *arrays: run(graph.outputs, dict(zip(graph.inputs, arrays, strict=True)),
+                                        symbols=symbols), tuple(t.type for t in graph.outputs))
 
 
 def _concrete(value: Any, values: Mapping[Tensor, Array], symbols: Mapping[Atom, int]) -> Any:

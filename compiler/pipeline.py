@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph
-from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.rewrite import ancestors, everywhere
 from graphflow.compiler.ir.text import print_graph
 from graphflow.compiler.ir.verify import verify
 from graphflow.compiler.passes.check import Checker
@@ -16,7 +16,7 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
-from graphflow.compiler.passes.launch import Launch
+from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -27,12 +27,13 @@ from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
+from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, lower_dtypes, fold, sparse, simplify,
+    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
     split_reductions, cse)
 
 
@@ -53,7 +54,7 @@ def compile_signature(signature: Signature, target: Target,
     _keep(dumps, debug, "prune", graph)
     passed("prune")
     for run_pass in PIPELINE:
-        graph = run_pass(graph)
+        graph = everywhere(run_pass, graph)
         verify(graph, run_pass.__name__)
         if checker is not None:
             checker.check(graph, run_pass.__name__)
@@ -62,19 +63,19 @@ def compile_signature(signature: Signature, target: Target,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    launches = [_scheduled(launch, target) for launch in share(lower(grouping, target))]
+    steps = _scheduled(lower(grouping, target), target.vector_bits)
     passed("lower")
-    plan = plan_memory(grouping.graph, launches)
-    sequence = order(launches, plan)
-    if sequence != list(range(len(launches))):
-        launches = [launches[k] for k in sequence]
-        plan = plan_memory(grouping.graph, launches)
-    launches = without_self_copies(launches, plan)
+    plan = plan_memory(grouping.graph, steps)
+    if is_plain(steps):
+        sequence = order(plan.launches, plan)
+        if sequence != list(range(len(steps))):
+            plan = plan_memory(grouping.graph, [steps[k] for k in sequence])
+    without_self_copies(plan)
     passed("plan_memory")
     if debug >= 4:
-        nests = [str(launch.nest) for launch in launches]
+        nests = [str(launch.nest) for launch in plan.launches]
         dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, launches, plan, count_ops(signature), dumps)
+    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
     passed("emit")
     return program
 
@@ -86,8 +87,9 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(launch: Launch, target: Target) -> Launch:
-    return replace(launch, nest=schedule(launch.nest, target.vector_bits))
+def _scheduled(steps: Sequence[Step], vector_bits: int) -> list[Step]:
+    launches = share(launches_of(steps))
+    return with_launches(steps, (replace(x, nest=schedule(x.nest, vector_bits)) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

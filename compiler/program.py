@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,11 +17,16 @@ from graphflow.compiler.loops.nest import LoopNest
 
 @dataclass(frozen=True)
 class Symbol:
-    """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed."""
+    """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
+
+    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
+          when it was too low
+    """
 
     feed: int
     axis: int | None = None
     element: int | None = None
+    room: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,65 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One kernel launch, by its number among the calls."""
+
+    call: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """Copy all of a buffer to another."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """test; while the bool in buffer `flag` holds: body; test."""
+
+    test: tuple[Action, ...]
+    flag: int
+    body: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """`then` if the bool in buffer `flag` holds, else `otherwise`."""
+
+    flag: int
+    then: tuple[Action, ...]
+    otherwise: tuple[Action, ...]
+
+
+Action: TypeAlias = "Run | Move | Repeat | Branch"
+
+
+def moves(steps: Sequence[Action]) -> list[Move]:
+    """Every move within these steps, in order."""
+    return [s for s in _all(steps) if isinstance(s, Move)]
+
+
+def tested(steps: Sequence[Action]) -> list[Repeat | Branch]:
+    """Every step within these that looks at a flag, in order."""
+    return [s for s in _all(steps) if isinstance(s, (Repeat, Branch))]
+
+
+def _all(steps: Sequence[Action]) -> Iterator[Action]:
+    for s in steps:
+        yield s
+        if isinstance(s, Repeat):
+            yield from _all((*s.test, *s.body))
+        elif isinstance(s, Branch):
+            yield from _all((*s.then, *s.otherwise))
+
+
+@dataclass(frozen=True)
 class Program:
     """A compiled signature: LLVM IR and all that is needed to call it.
 
+    steps      the calls in the order in which they run, with moves, loops and branches between them
     symbols    every run-time integer, and where its value comes from
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
@@ -80,6 +142,7 @@ class Program:
     outputs: tuple[TensorType, ...]
     buffers: tuple[Buffer, ...]
     calls: tuple[Call, ...]
+    steps: tuple[Action, ...]
     copies: tuple[tuple[int, int], ...]
     constants: tuple[np.ndarray[Any, Any], ...]
     reads: tuple[VariableHandle, ...]

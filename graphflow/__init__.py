@@ -20,6 +20,7 @@ from graphflow import (
     initializers,
     logging,
     math,
+    nest,
     nn,
     random,
     train,
@@ -121,9 +122,11 @@ from graphflow.compiler.ir.shape import Dimension, TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
+from graphflow.control_flow import case, cond, while_loop
 from graphflow.differentiation import gradients
 from graphflow.embedding import IndexedSlices
 from graphflow.explain import Explanation, explain
+from graphflow.functional import foldl, foldr, map_fn, scan
 from graphflow.image import (
     batch_to_space,
     batch_to_space_nd,
@@ -269,6 +272,7 @@ from graphflow.scopes import (
     variable_scope,
 )
 from graphflow.session import InteractiveSession, Session, get_default_session
+from graphflow.tensor_array import TensorArray
 from graphflow.variables import (
     Variable,
     assign,
@@ -307,6 +311,7 @@ __all__ = [
     "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
     "arg_min", "argmax", "argmin", "as_dtype", "asin", "asinh", "assign", "assign_add", "assign_sub",
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
+    "TensorArray", "case", "cond", "foldl", "foldr", "map_fn", "nest", "scan", "while_loop",
     "broadcast_static_shape", "broadcast_to", "cast", "ceil", "ceiling", "clip_by_average_norm",
     "clip_by_global_norm", "clip_by_norm", "clip_by_value", "colocate_with", "compat", "complex_abs",
     "Comparison", "Explanation", "explain",

@@ -54,6 +54,7 @@ class Executable:
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, Plan] = {}
         self._variants: dict[Any, tuple[Program, Compiled]] = {}
+        self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
         self.compile_seconds = 0.0
@@ -101,6 +102,15 @@ class Executable:
                 plan = self._new_plan(arrays)
         return plan, arrays
 
+    def _more_room(self, room: Atom, rows: int, arrays: Sequence[Array]) -> list[Any]:
+        """Run again with room for more iterations of a loop; a run that fails has changed nothing."""
+        with self._engine.lock:
+            self._rooms[room] = max(rows, self._rooms.get(room, 0))
+            self._plans.clear()
+            self._runs.clear()
+            plan = self._new_plan(list(arrays))
+        return plan.run(arrays)
+
     def forget(self) -> None:
         """Drop all plans and programs."""
         for known in (self._runs, self._plans, self._variants):
@@ -122,6 +132,7 @@ class Executable:
             raise InvalidArgumentError(None, None, text)
         plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
                     self._engine.threads)
+        plan.more_room = self._more_room
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
@@ -142,7 +153,7 @@ class Executable:
         while True:
             program, native, pinned = self._variant(types, arrays, pins)
             pins |= pinned
-            values = {a: symbol_value(s, arrays) for a, s in program.symbols.items()}
+            values = {a: self._rooms.get(a) or symbol_value(s, arrays) for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
                 return program, native, values

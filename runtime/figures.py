@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.entry import time_slots, timed_module
+from graphflow.compiler.codegen.entry import timed_module
+from graphflow.compiler.codegen.frame import time_slots
 from graphflow.compiler.codegen.limits import tick_counter
 from graphflow.compiler.ir.dims import evaluate
 from graphflow.compiler.loops.traffic import traffic
@@ -106,7 +107,7 @@ def _times(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
     program = plan.program
     native = compile_ir(timed_module(program, tick_counter(machine_name())), program.entry)
     timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads)
-    slot, start = timed.new_slot(), time_slots(program.calls, len(program.copies))
+    slot, start = timed.new_slot(), time_slots(program.calls, program.steps, program.copies)
     assert len(slot.frame) == start, "the times come after all else in the frame"
     slot.frame = np.concatenate([slot.frame, np.zeros(2 * len(program.calls), np.int64)])
     timed.free.append(slot)

@@ -25,17 +25,21 @@ from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS, Loop
 from graphflow.compiler.placement import place
-from graphflow.compiler.program import Call, Program, Symbol
+from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
 from graphflow.runtime.memory import is_large, result_array
 from graphflow.runtime.threads import pool_addresses, usable_cores
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
 Array = np.ndarray[Any, Any]
+_ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
+FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
 _UNLOCK_ABOVE = 4 * LEAST_PART  # below, letting other threads in costs more than it gives
 
 
 def symbol_value(s: Symbol, feeds: Sequence[Array]) -> int:
+    if s.room:
+        return FIRST_ROOM
     feed = feeds[s.feed]
     return int(feed.shape[s.axis]) if s.axis is not None else int(feed.flat[s.element or 0])
 
@@ -74,6 +78,7 @@ class Plan:
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
+        self.more_room: Callable[[Atom, int, Sequence[Array]], list[Any]] | None = None
         self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
@@ -86,7 +91,10 @@ class Plan:
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)
         self._blocks = _Blocks(program, values, threads)
+        self._copied = [*program.copies, *((m.source, m.target) for m in moves(program.steps))]
+        self._flags = [t.flag for t in tested(program.steps)]
         self.work = sum(_work(c, values) for c in program.calls)
+        self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self._run_any
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
@@ -104,7 +112,7 @@ class Plan:
             slot.key[:] = self.next_key()
         outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
         if self.call(slot.frame, *arrays, *outputs) is not None:
-            raise self.error(slot)
+            return self.failed(slot, arrays)
         if slot.first_writes:
             for v in slot.first_writes:
                 self.store.mark_initialized(v)
@@ -130,7 +138,7 @@ class Plan:
                 self.bind(slot)
             output = empty(shape, dtype)
             if call(slot.frame, *arrays, output) is not None:
-                raise self.error(slot)
+                return self.failed(slot, arrays)
             free.append(slot)
             return [output]
 
@@ -138,7 +146,7 @@ class Plan:
 
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
-        frame = np.zeros(self._blocks.end + 3 * len(self.program.copies), np.int64)
+        frame = np.zeros(self._blocks.end + 3 * len(self._copied) + len(self._flags), np.int64)
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         if self._blocks.in_parts and flags.use_jit():
             frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
@@ -165,18 +173,23 @@ class Plan:
             elif b.role == "key":
                 addresses[k] = slot.key.ctypes.data
         slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
-        for k, (source, target) in enumerate(program.copies):
+        for k, (source, target) in enumerate(self._copied):
             at = self._blocks.end + 3 * k
             slot.frame[at:at + 3] = addresses[source], addresses[target], self.sizes[source]
+        if self._flags:
+            slot.frame[-len(self._flags):] = addresses[self._flags]
         slot.version = store.version
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
 
-    def error(self, slot: Slot) -> InvalidArgumentError:
-        """What the frame says went wrong."""
+    def failed(self, slot: Slot, arrays: Sequence[Array]) -> list[Any]:
+        """Raise what the frame says went wrong; or run again with more room, where that is all."""
         check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
         where = self.program.checks[check - 1]
+        room = next((a for a, s in self.program.symbols.items() if where in s.room), None)
+        if room is not None and self.more_room is not None:
+            return self.more_room(room, 2 * extent, arrays)
         found = where if extent < 0 else f"{where}: index {index} is not in [0, {extent})"
-        return InvalidArgumentError(None, None, found)
+        raise InvalidArgumentError(None, None, found)
 
 
 class _Blocks:
@@ -209,6 +222,7 @@ def _work(c: Call, values: Mapping[Atom, int]) -> int:
     product = 1
     for d in c.extents:
         product *= max(evaluate(d, values), 1)
+    product *= _ASSUMED_TRIPS if c.kind == "while" else 1
     return product // 2 if c.kind == "product" else product * max(c.work, 1)
 
 

@@ -154,5 +154,5 @@ def test_clear_errors_for_what_cannot_be_built():
     for make in (lambda: tf.concat([], 0), lambda: tf.stack([]), lambda: x[[0, 1]]):
         with pytest.raises(ValueError, match=r"at least one|gather"):
             make()
-    with pytest.raises(AttributeError, match="graphflow has no 'cond' yet"):
-        _ = tf.cond
+    with pytest.raises(AttributeError, match="graphflow has no 'while_scan' yet"):
+        _ = tf.while_scan

@@ -277,3 +277,17 @@ def test_an_index_that_fails_in_what_follows_a_product_is_reported():
         assert np.array_equal(sess.run(y, {x: eye, rows: [3, 2, 1, 0]}), eye + eye[::-1])
         with pytest.raises(tf.errors.InvalidArgumentError, match="7"):
             sess.run(y, {x: eye, rows: [3, 7, 1, 0]})
+
+
+def test_a_part_of_a_product_is_not_its_loop():
+    """Columns that another kernel copies do not make the product run over those alone, or past them."""
+    draw = np.random.RandomState(0)
+    a, b = draw.standard_normal((2, 4)).astype("f"), draw.standard_normal((4, 8)).astype("f")
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.float32, [None, 4])
+        y = tf.matmul(x, tf.constant(b))
+        fetches = [y[:, :4] + 1.0, y[:, 4:] * 2.0, y[:1] - 1.0]
+        c = a @ b
+        for found, wanted in zip(sess.run(fetches, {x: a}), (c[:, :4] + 1, c[:, 4:] * 2, c[:1] - 1),
+                                 strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5)

@@ -36,3 +36,25 @@ def test_a_users_graph_prints_with_its_lines():
 def test_bad_text(text, message):
     with pytest.raises(ValueError, match=message):
         parse_graph(text)
+
+
+LOOP = """graph(x: f32[n0,2], p: bool[]) -> %2, %3
+  %0 = constant(value=0) : i32[]
+  %1, %2 = while_loop(%0, x, count=2, history=False) : i32[], f32[n0,2]
+    cond(a0: i32[], a1: f32[n0,2]) -> %1
+      %0 = constant(value=3) : i32[]
+      %1 = less(a0, %0) : bool[]
+    body(a0: i32[], a1: f32[n0,2]) -> %1, %2
+      %0 = constant(value=1) : i32[]
+      %1 = add(a0, %0) : i32[]
+      %2 = tanh(a1) : f32[n0,2]
+  %3 = cond(p, x) : f32[n0,2]
+    then(a0: f32[n0,2]) -> %0
+      %0 = exp(a0) : f32[n0,2]
+    otherwise(a0: f32[n0,2]) -> a0"""
+
+
+def test_subgraphs_round_trip():
+    graph = parse_graph(LOOP)
+    assert print_graph(graph, sources=False) == LOOP
+    assert [t.op.kind for t in graph.operations[3].attrs["body"].inputs] == ["loop", "loop"]

@@ -6,6 +6,7 @@ the frame array first, then the feed and the output arrays. It gives None, or th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from graphflow.compiler.codegen.emitter import Module
@@ -17,8 +18,10 @@ from graphflow.compiler.codegen.frame import (
     RELEASE_LOCK,
     block_starts,
     range_slot,
+    slots_of,
+    time_slots,
 )
-from graphflow.compiler.program import Buffer, Call, Program
+from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Program, Repeat, Run, moves
 
 MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
 
@@ -43,36 +46,27 @@ def timed_module(program: Program, counter: str) -> str:
     The frame has two more slots per launch at its end (`time_slots` says where): to these the entry adds
     the counter's ticks that a launch takes, and 1.
     """
-    arguments = (program.entry, program.buffers, program.calls, len(program.copies))
+    arguments = (program.entry, program.buffers, program.calls, program.steps, program.copies)
     plain, timed = emit_entry(*arguments), emit_entry(*arguments, counter)
     return f"{program.ir.replace(plain, timed)}\ndeclare i64 @{counter}()\n"
 
 
-def time_slots(calls: Sequence[Call], copies: int) -> int:
-    """The first of the slots for times."""
-    return block_starts(calls)[-1] + 3 * copies
-
-
-def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copies: int,
-               counter: str = "") -> str:
+def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], steps: Sequence[Action],
+               copies: Sequence[tuple[int, int]], counter: str = "") -> str:
     """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
+    walk = _Steps(calls, starts, steps, copies, counter)
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
              "%frame_object = load ptr, ptr %args, align 8", *_data("frame", "%frame_object"),
              *_slot("release", RELEASE_LOCK, "i64"), "%heavy = icmp ne i64 %release, 0",
              f"%error = getelementptr i64, ptr %frame, i64 {ERROR_CHECK}", "store i64 0, ptr %error, align 8"]
-    pairs = _array_slots(buffers, calls, starts)
+    pairs = _array_slots(buffers, slots_of(calls, steps, copies))
     lines += _fill_each(pairs) if len(pairs) <= MOST_IN_LINE else _fill_by_table(len(pairs))
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
               "br label %work", "work:", "%state = phi ptr [null, %filled], [%saved, %unlock]"]
-    for k, c in enumerate(calls):
-        launch = _launch(k, c)
-        lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {starts[k]}",
-                  *(_timed(k, launch, time_slots(calls, copies) + 2 * k, counter) if counter else launch)]
-        if c.nest.checks:  # what failed must not reach a variable
-            lines += [f"%failed{k} = load i64, ptr %error, align 8", f"%go{k} = icmp eq i64 %failed{k}, 0",
-                      f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
-    for k in range(copies):
+    walk.emit(steps)
+    lines += walk.lines
+    for k in range(len(copies)):
         lines += _copy(k, starts[-1] + 3 * k)
     lines += ["br label %done", "done:", "br i1 %heavy, label %lock, label %end",
               "lock:", "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
@@ -80,6 +74,66 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], copi
               "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %frame_object",
               "call void @Py_IncRef(ptr %result)", "ret ptr %result", "}"]
     return "\n".join(lines)
+
+
+class _Steps:
+    """The text of what the program does in order; moves and flags have their slots in the same order."""
+
+    def __init__(self, calls: Sequence[Call], starts: Sequence[int], steps: Sequence[Action],
+                 copies: Sequence[tuple[int, int]], counter: str) -> None:
+        self.calls = calls
+        self.starts = starts
+        self.counter = counter
+        self.times = time_slots(calls, steps, copies)
+        first_move = starts[-1] + 3 * len(copies)
+        self.move_slots = itertools.count(first_move, 3)
+        self.flag_slots = itertools.count(first_move + 3 * len(moves(steps)))
+        self.lines: list[str] = []
+
+    def emit(self, steps: Sequence[Action]) -> None:
+        for s in steps:
+            if isinstance(s, Run):
+                self.run(s.call)
+            elif isinstance(s, Move):
+                slot = next(self.move_slots)
+                self.lines += _copy(slot, slot)
+            elif isinstance(s, Repeat):
+                self.repeat(s)
+            else:
+                self.branch(s)
+
+    def run(self, k: int) -> None:
+        call = self.calls[k]
+        launch = _launch(k, call)
+        self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}",
+                       *(_timed(k, launch, self.times + 2 * k, self.counter) if self.counter else launch)]
+        if call.nest.checks:  # what failed must not reach a variable
+            self.lines += [f"%failed{k} = load i64, ptr %error, align 8",
+                           f"%go{k} = icmp eq i64 %failed{k}, 0",
+                           f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
+
+    def repeat(self, s: Repeat) -> None:
+        slot = next(self.flag_slots)
+        self.lines += [f"br label %test{slot}", f"test{slot}:"]
+        self.emit(s.test)
+        self.flag(slot, f"body{slot}", f"end{slot}")
+        self.lines.append(f"body{slot}:")
+        self.emit(s.body)
+        self.lines += [f"br label %test{slot}", f"end{slot}:"]
+
+    def branch(self, s: Branch) -> None:
+        slot = next(self.flag_slots)
+        self.flag(slot, f"then{slot}", f"else{slot}")
+        for label, inner in (("then", s.then), ("else", s.otherwise)):
+            self.lines.append(f"{label}{slot}:")
+            self.emit(inner)
+            self.lines.append(f"br label %join{slot}")
+        self.lines.append(f"join{slot}:")
+
+    def flag(self, slot: int, then: str, otherwise: str) -> None:
+        self.lines += [*_slot(f"flag{slot}", slot, "ptr"), f"%byte{slot} = load i8, ptr %flag{slot}, align 1",
+                       f"%bit{slot} = icmp ne i8 %byte{slot}, 0",
+                       f"br i1 %bit{slot}, label %{then}, label %{otherwise}"]
 
 
 def _launch(k: int, c: Call) -> list[str]:
@@ -112,22 +166,21 @@ def _timed(k: int, launch: list[str], slot: int, counter: str) -> list[str]:
             f"store i64 %times{k}.sum, ptr %times{k}.slot, align 8"]
 
 
-def _array_slots(buffers: Sequence[Buffer], calls: Sequence[Call],
-                 starts: Sequence[int]) -> list[tuple[int, int]]:
+def _array_slots(buffers: Sequence[Buffer], uses: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """(argument, slot) for each slot that wants the address of a feed or an output."""
     feeds = sum(b.role == "feed" for b in buffers)
     found = []
-    for c, start in zip(calls, starts, strict=False):
-        for k, number in enumerate(c.buffers):
-            b = buffers[number]
-            if b.role in ("feed", "output"):
-                found.append((1 + b.index + (feeds if b.role == "output" else 0), start + k))
+    for slot, number in uses:
+        b = buffers[number]
+        if b.role in ("feed", "output"):
+            found.append((1 + b.index + (feeds if b.role == "output" else 0), slot))
     return found
 
 
-def slot_table(buffers: Sequence[Buffer], calls: Sequence[Call]) -> str:
+def slot_table(buffers: Sequence[Buffer], calls: Sequence[Call], steps: Sequence[Action],
+               copies: Sequence[tuple[int, int]]) -> str:
     """The pairs of argument and slot as a constant, for programs with many; LLVM is slow on long blocks."""
-    pairs = _array_slots(buffers, calls, block_starts(calls))
+    pairs = _array_slots(buffers, slots_of(calls, steps, copies))
     if len(pairs) <= MOST_IN_LINE:
         return ""
     rows = ", ".join(f"[2 x i64] [i64 {k}, i64 {slot}]" for k, slot in pairs)

@@ -4,15 +4,16 @@ It starts with fixed slots: three for an error (1 + the check that failed, the i
 addresses of two library routines, whether to release the interpreter lock, and the thread pool with the
 function that runs a kernel's parts in it. Then comes a block for each launch: the addresses of its
 buffers, its run-time integers, the number of its first check, and for a parallel kernel the iterations of its
-outermost loop and of one part. The caller fills in all of it once, but for the addresses of feeds and
-outputs, which the entry puts into the blocks at each call.
+outermost loop and of one part. Then from, to and bytes of each copy made at the end, the same for each move,
+and the address of each flag that is tested. The caller fills in all of it once, but for the addresses of
+feeds and outputs, which the entry puts where they belong at each call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphflow.compiler.program import Call
+from graphflow.compiler.program import Action, Call, moves, tested
 
 ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR = range(8)
 FIRST_BLOCK = 8
@@ -25,6 +26,24 @@ def block_starts(calls: Sequence[Call]) -> list[int]:
     for c in calls:
         starts.append(starts[-1] + block_size(c))
     return starts
+
+
+def slots_of(calls: Sequence[Call], steps: Sequence[Action],
+             copies: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(slot, buffer) wherever the frame holds the address of a buffer."""
+    starts = block_starts(calls)
+    found = [(start + k, number) for c, start in zip(calls, starts, strict=False)
+             for k, number in enumerate(c.buffers)]
+    pairs = [*copies, *((m.source, m.target) for m in moves(steps))]
+    for k, pair in enumerate(pairs):
+        found += zip((starts[-1] + 3 * k, starts[-1] + 3 * k + 1), pair, strict=True)
+    first = starts[-1] + 3 * len(pairs)
+    return [*found, *((first + k, t.flag) for k, t in enumerate(tested(steps)))]
+
+
+def time_slots(calls: Sequence[Call], steps: Sequence[Action], copies: Sequence[tuple[int, int]]) -> int:
+    """The first slot after all others: an entry that takes times has two per launch there."""
+    return block_starts(calls)[-1] + 3 * (len(copies) + len(moves(steps))) + len(tested(steps))
 
 
 def range_slot(c: Call) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
-from graphflow.compiler.codegen.frame import GEMM_F32, GEMM_F64
+from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
@@ -24,6 +24,7 @@ from graphflow.compiler.loops.nest import (
     Product,
     Stmt,
     Store,
+    While,
     reduction_start,
     statements,
 )
@@ -78,6 +79,8 @@ class _KernelEmitter(MemoryOps):
                 self.store(stmt)
             elif isinstance(stmt, Product):
                 self.product(stmt)
+            elif isinstance(stmt, While):
+                self.repeat(stmt)
             elif stmt.vector and self.nest.width > 1:
                 self.vector_loop(stmt)
             else:
@@ -191,6 +194,35 @@ class _KernelEmitter(MemoryOps):
         self.open(done)
         return [Value(em.raw(f"phi {n.type} [{b.ref}, %{entry}], [{n.ref}, %{latch}]"), n.dtype, n.lanes)
                 for b, n in zip(before, new, strict=True)]
+
+    def repeat(self, s: While) -> None:
+        """Variables as phis; the test is at the top."""
+        em = self.em
+        starts = [self.expression(v.start) for v in s.variables]
+        head, inside, done, before = self.label("test"), self.label("while"), self.label("done"), self.block
+        em.lines.append(f"br label %{head}")
+        self.open(head)
+        phis = [Value(em.fresh(), v.dtype) for v in starts]
+        at, saved = len(em.lines), dict(self.values)
+        temps = [E.temp(v.name, v.start.dtype) for v in s.variables]
+        saved.update(zip(temps, phis, strict=True))
+        self.values.update(zip(temps, phis, strict=True))
+        self.body(s.test)
+        go = self.both(self.expression(s.condition), self.no_error() if self.nest.checks else None)
+        em.lines.append(f"br {go}, label %{inside}, label %{done}")
+        self.open(inside)
+        self.body(s.body)
+        following = [self.expression(v.following) for v in s.variables]
+        em.lines[at:at] = [f"{p.ref} = phi {p.type} [{a.ref}, %{before}], [{b.ref}, %{self.block}]"
+                           for p, a, b in zip(phis, starts, following, strict=True)]
+        em.lines.append(f"br label %{head}")
+        self.open(done)
+        self.values = saved
+
+    def no_error(self) -> Value:
+        """Whether all indices were in range so far: a loop ends at the first that is not."""
+        at = self.em.raw(f"getelementptr i64, ptr %frame, i64 {ERROR_CHECK}")
+        return self.em.instruction(f"icmp eq i64 {self.em.raw(f'load i64, ptr {at}, align 8')}, 0", bool_, 1)
 
     # Accumulators
 

@@ -154,6 +154,7 @@ class Graph:
         self._scope = ""
         self._controls: list[list[Operation] | None] = []
         self._devices: list[str] = []
+        self._regions = 0
         self._lock = threading.RLock()
 
     # Building
@@ -309,7 +310,7 @@ class Graph:
 
     @property
     def has_controls(self) -> bool:
-        return any(self._controls)
+        return any(self._controls) or self._regions > 0
 
     def _current_controls(self, op: Operation) -> tuple[Operation, ...]:
         found: dict[Operation, None] = {}
@@ -319,6 +320,15 @@ class Graph:
             else:
                 found.update((c, None) for c in scope)
         return tuple(c for c in found if c.id < op.id)
+
+    @contextmanager
+    def region(self) -> Iterator[None]:
+        """Operations made inside are for a subgraph: each use of a variable there is a read of its own."""
+        self._regions += 1
+        try:
+            yield
+        finally:
+            self._regions -= 1
 
     @contextmanager
     def device(self, name: Any) -> Iterator[None]:

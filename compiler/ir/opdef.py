@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,17 @@ REQUIRED: Any = object()
 
 InferRule = Callable[[Operation], "TensorType | Sequence[TensorType]"]
 GradRule = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """An attribute that is a graph, as eager mode has it: a function (*arrays) -> list of arrays."""
+
+    run: Callable[..., list[Any]]
+    types: tuple[TensorType, ...]
+
+    def __call__(self, *arrays: Any) -> list[Any]:
+        return self.run(*arrays)
 
 
 class OpDef:
@@ -39,18 +51,21 @@ class OpDef:
     mixed    operands may differ in dtype (else a Python number takes the dtype of the other operands)
     fails    a run may find fault with its operands: it runs though nothing uses its value
     effect   "" pure | "random" | "input" | "read" | "write" | "group"
+    regions  attributes that are graphs; `numpy` is given a Subgraph for each
+    partial  `grad` takes None for an output that nothing depends on, in place of zeros
     tf_name  TF1's type name, also the default name of operations
     """
 
     __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "late", "numpy", "samples",
-                 "attrs", "dim_attrs", "symbolic", "mixed", "fails", "effect", "tf_name", "doc", "home")
+                 "attrs", "dim_attrs", "symbolic", "mixed", "fails", "effect", "regions", "partial",
+                 "tf_name", "doc", "home")
 
     def __init__(self, name: str, params: str, *, infer: InferRule, grad: GradRule | None = None,
                  lower: Any = None, expand: Callable[..., Any] | None = None,
                  late: bool = False, numpy: Callable[..., Any] | None = None, samples: Sequence[Any] = (),
                  attrs: Mapping[str, Any] | None = None, dim_attrs: Sequence[str] = (),
-                 symbolic: Any = False, mixed: bool = False, fails: bool = False,
-                 effect: str = "", tf_name: str = "",
+                 symbolic: Any = False, mixed: bool = False, fails: bool = False, effect: str = "",
+                 tf_name: str = "", regions: Sequence[str] = (), partial: bool = False,
                  doc: str = "") -> None:
         self.name = name
         self.variadic = params.startswith("*")
@@ -68,6 +83,8 @@ class OpDef:
         self.mixed = mixed
         self.fails = fails
         self.effect = effect
+        self.regions = tuple(regions)
+        self.partial = partial
         self.tf_name = tf_name or "".join(w.capitalize() for w in name.split("_"))
         self.doc = doc
         self.home = user_line()[0]

@@ -47,6 +47,20 @@ def rebuild(graph: Graph, rule: Rule) -> Graph:
     return new
 
 
+def everywhere(run_pass: Callable[[Graph], Graph], graph: Graph) -> Graph:
+    """A pass on a graph and on the subgraphs of its operations, innermost first."""
+    if not any(op.opdef.regions for op in graph.operations):
+        return run_pass(graph)
+
+    def rule(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        if not op.opdef.regions:
+            return None
+        inner = {key: everywhere(run_pass, op.attrs[key]) for key in op.opdef.regions}
+        return new.append_copy(op, operands, op.attrs | inner, tuple(t.type for t in op.outputs)).outputs
+
+    return run_pass(rebuild(graph, rule))
+
+
 def connect(new: Graph, old: Graph, mapping: dict[Tensor, Tensor]) -> None:
     """Carry inputs, outputs and updates over to the new graph."""
     new.inputs = [mapping[t] for t in old.inputs]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, single_atom, substitute
+
+Dims: TypeAlias = "tuple[Dim | None, ...] | None"
 
 
 class DimRules:
@@ -13,6 +17,12 @@ class DimRules:
         if isinstance(a, int) and isinstance(b, int) and a != b:
             raise ValueError
         return a if isinstance(a, int) or b is None else b
+
+    def common(self, a: Dims, b: Dims) -> Dims:
+        """The dims of a result that is one of two; unknown where they differ."""
+        if a is None or b is None or len(a) != len(b):
+            return None
+        return tuple(p if p == q else None for p, q in zip(a, b, strict=True))
 
     def broadcast(self, a: Dim | None, b: Dim | None) -> Dim | None:
         """The dim of an elementwise result under numpy's rule; raises ValueError when the two clash."""
@@ -55,6 +65,11 @@ class CompileRules(DimRules):
         if isinstance(a, int) and isinstance(b, int):
             raise ValueError
         return self._assume(a, b)
+
+    def common(self, a: Dims, b: Dims) -> Dims:
+        """ValueError where the two cannot be of one shape."""
+        assert a is not None and b is not None
+        return tuple(self.equal(p, q) for p, q in zip(a, b, strict=True))
 
     def broadcast(self, a: Dim | None, b: Dim | None) -> Dim | None:
         if a == 1 or b == 1:

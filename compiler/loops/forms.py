@@ -16,7 +16,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.loops.expr import Expr, Index, cost, temp
+from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
 
 
@@ -175,6 +175,22 @@ class Join(Form):
 
     def __init__(self, parts: Callable[[Operation], list[Part]]) -> None:
         self.parts = parts
+
+
+class Row(Form):
+    """out = x, but row `at(op, i)` is the third operand, or with `add` has it added; operands x, i, row.
+
+    The kernel writes that row alone where the result takes the memory of x.
+    """
+
+    def __init__(self, at: Callable[[Operation, Expr, Dim], Expr], add: bool) -> None:
+        self.at = at
+        self.add = add
+
+    def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
+        here = self.at(op, load(1, ()), op.out.type.known_dims[0])
+        old, new = load(0, at), load(2, at[1:])
+        return select(eq(index(at[0]), here), old + new if self.add else new, old)
 
 
 def broadcast_index(operand: TensorType, at: Index) -> Index:

@@ -9,7 +9,17 @@ import numpy as np
 
 from graphflow.compiler.ir.dims import Atom, single_atom
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
-from graphflow.compiler.loops.nest import PART, Let, Loop, LoopNest, Product, Stmt, Store, reduction_start
+from graphflow.compiler.loops.nest import (
+    PART,
+    Let,
+    Loop,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    While,
+    reduction_start,
+)
 
 Array = np.ndarray[Any, Any]
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -33,6 +43,8 @@ def run_body(body: tuple[Stmt, ...], env: Env) -> None:
             _store(stmt, env)
         elif isinstance(stmt, Product):
             _product(stmt, env)
+        elif isinstance(stmt, While):
+            _repeat(stmt, env)
         elif stmt.ordered or any(isinstance(s, (Loop, Product)) for s in stmt.body):
             _one_by_one(stmt, env)
         else:
@@ -66,6 +78,15 @@ def _product(p: Product, env: Env) -> None:
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:
     start = evaluate_dim(offset, env)
     return env.buffers[buffer][start:start + rows * cols].reshape(rows, cols)
+
+
+def _repeat(s: While, env: Env) -> None:
+    env.temps.update({v.name: evaluate(v.start, env) for v in s.variables})
+    run_body(s.test, env)
+    while evaluate(s.condition, env) and not env.faults:
+        run_body(s.body, env)
+        env.temps.update({v.name: evaluate(v.following, env) for v in s.variables})
+        run_body(s.test, env)
 
 
 def _one_by_one(loop: Loop, env: Env) -> None:

@@ -1,7 +1,7 @@
 """LoopNest: one kernel as a small tree of statements.
 
     stmt := Let(name, expr) | Store(buffer, offset, expr)
-          | Loop(axis, extent, body, accumulators) | Product(...)
+          | Loop(axis, extent, body, accumulators) | While(...) | Product(...)
 
 Buffers and run-time integers are parameters, named by position, so that two kernels of equal structure print
 alike and are compiled once.
@@ -68,6 +68,25 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Variable:
+    """A scalar that a While changes: what it is at first, and after each iteration."""
+
+    name: str
+    start: Expr
+    following: Expr
+
+
+@dataclass(frozen=True)
+class While:
+    """test; while condition: body; variables take their following values; test."""
+
+    variables: tuple[Variable, ...]
+    test: tuple[Stmt, ...]
+    condition: Expr
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
 class Product:
     """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
 
@@ -101,7 +120,7 @@ class Product:
         return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
 
 
-Stmt: TypeAlias = "Let | Store | Loop | Product"
+Stmt: TypeAlias = "Let | Store | Loop | While | Product"
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,8 @@ def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
         yield stmt
         if isinstance(stmt, (Loop, Product)):
             yield from statements(stmt.body)
+        elif isinstance(stmt, While):
+            yield from statements((*stmt.test, *stmt.body))
 
 
 def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
@@ -176,6 +197,9 @@ def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
             yield stmt.value
         elif isinstance(stmt, Loop):
             yield from (a.value for a in stmt.accumulators)
+        elif isinstance(stmt, While):
+            yield from (e for v in stmt.variables for e in (v.start, v.following))
+            yield stmt.condition
 
 
 def work_each(body: tuple[Stmt, ...]) -> int:
@@ -239,6 +263,13 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
                 yield from _lines(stmt.body, pad + "  ")
             else:
                 yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"
+        elif isinstance(stmt, While):
+            starts = ", ".join(f"{v.name} = {text(v.start)}" for v in stmt.variables)
+            yield f"{pad}from {starts}:"
+            yield from _lines(stmt.test, pad + "  ")
+            yield f"{pad}while {text(stmt.condition)}:"
+            yield from _lines(stmt.body, pad + "  ")
+            yield f"{pad}  {', '.join(f'{v.name} = {text(v.following)}' for v in stmt.variables)}"
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
             kind = "vector " if stmt.vector else "ordered " if stmt.ordered else ""

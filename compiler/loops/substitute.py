@@ -8,7 +8,7 @@ from dataclasses import replace
 from graphflow.compiler.ir.dims import Atom, Dim, substitute
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Let, Loop, Stmt, Store
+from graphflow.compiler.loops.nest import Let, Loop, Product, Stmt, Store
 
 
 def substitute_stmt(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
@@ -22,6 +22,7 @@ def substitute_stmt(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
         return replace(stmt, body=tuple(substitute_stmt(s, values) for s in stmt.body),
                        accumulators=tuple(replace(a, value=substitute_expr(a.value, values))
                                           for a in stmt.accumulators))
+    assert isinstance(stmt, Product), "a While stands outside of loops"
     return replace(stmt, a_offset=substitute(stmt.a_offset, values),
                    b_offset=substitute(stmt.b_offset, values),
                    out_offset=substitute(stmt.out_offset, values),

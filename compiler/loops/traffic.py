@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, single_atom, substitute
 from graphflow.compiler.loops.expr import SCALAR, Expr, cost, walk
-from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store
+from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, While
 
 Loops = tuple[Loop, ...]
 
@@ -28,7 +28,7 @@ def traffic(nest: LoopNest, sizes: Sequence[int], values: Mapping[Atom, int]) ->
     """The traffic of a kernel on buffers of these numbers of elements, at these run-time integers.
 
     An access moves with the loops whose index is in its offset, an offset computed in the kernel with all of
-    them; of a buffer no more is counted than it has. A loop whose length the kernel computes counts once.
+    them; of a buffer no more is counted than it has. A loop whose length the kernel finds out counts once.
     """
     counter = _Counter(nest, values)
     counter.body(nest.body, ())
@@ -58,6 +58,10 @@ class _Counter:
                 self.body(s.body, inside)
             elif isinstance(s, Product):
                 self.product(s, loops)
+            elif isinstance(s, While):
+                for e in (s.condition, *(e for v in s.variables for e in (v.start, v.following))):
+                    self.value(e, loops, 0)
+                self.body((*s.test, *s.body), loops)
             else:
                 adds = isinstance(s, Store) and s.add
                 self.value(s.value, loops, int(adds))

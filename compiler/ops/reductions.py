@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,13 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.forms import Reduction
 from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import abs_, sign, square
-from graphflow.compiler.ops.logic import equal, is_finite, is_nan, where_v2, zero_unless
+from graphflow.compiler.ops.logic import equal, is_finite, is_nan, where_v2, zero_unless, zero_where
 from graphflow.compiler.ops.mathematics import exp, log
 from graphflow.compiler.ops.rules import (
     axes_of,
     check_kind,
     equal_dims,
+    like_first,
     normal_axis,
     reduced,
     require_within,
@@ -49,6 +51,7 @@ def _samples(**options: Any) -> tuple[Sample, ...]:
 _FLOATS = (*_samples(), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False))
 _EXTREMES = (*_samples(empty=False), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False),
              *shapes([(0, 4)], dtype=int32, axis=0, smooth=False))
+_SOME_ZEROS = np.array([[2, 0, 3, 1], [0, 0, 1, 4], [1, 2, 3, 5], [0, 0, 0, 2]], np.float32)
 _WITH_NAN = Sample((np.array([[1, np.nan], [np.inf, 3]], np.float32),), {"axis": 1}, smooth=False)
 
 
@@ -144,19 +147,60 @@ def _extreme_grad(op: Operation, g: Tensor) -> Tensor:
 
 
 def _prod_grad(op: Operation, g: Tensor) -> Tensor:
-    """The product of the others: out / x, or, for the only factor that is 0, the product without it."""
-    zero = equal(op.input, literal(0, g.dtype))
-    factors = where_v2(zero, literal(1, g.dtype), op.input)
-    others = spread_back(op, g * reduce_prod(factors, axis=op.axis, keepdims=op.keepdims)) / factors
-    zeros = spread_back(op, reduce_sum(cast(zero, dtype=g.dtype), axis=op.axis, keepdims=op.keepdims))
-    alone = equal(zeros, cast(zero, dtype=g.dtype))  # no zero but this element itself
-    return zero_unless(alone, others)
+    others: Tensor = prod_others(op.input, axis=op.axis)
+    return spread_back(op, g) * others
 
 
+def _without_zeros(x: Tensor, axis: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where x is 0; x with 1 there; the product of that and the number of zeros over `axis`, kept as 1."""
+    zero = equal(x, literal(0, x.dtype))
+    factors = where_v2(zero, literal(1, x.dtype), x)
+    return (zero, factors, reduce_prod(factors, axis=axis, keepdims=True),
+            reduce_sum(cast(zero, dtype=x.dtype), axis=axis, keepdims=True))
+
+
+def _others(op: Operation) -> Tensor:
+    """The product divided by the factor; where that is the only 0, the product of the rest."""
+    zero, factors, product, zeros = _without_zeros(op.input, op.axis)
+    return zero_unless(equal(zeros, cast(zero, dtype=zeros.dtype)), product / factors)
+
+
+def _others_grad(op: Operation, g: Tensor) -> Tensor:
+    """The sum over i != k of g_i * (the product without i and k), which is 0 where a zero is left."""
+    zero, factors, product, zeros = _without_zeros(op.input, op.axis)
+    each = g / factors
+    at_others = reduce_sum(zero_where(zero, each), axis=op.axis, keepdims=True)
+    at_zeros = reduce_sum(zero_unless(zero, g), axis=op.axis, keepdims=True)
+    none, one, two = (equal(zeros, literal(k, zeros.dtype)) for k in range(3))
+    of_factor = where_v2(none, at_others - each, zero_unless(one, at_zeros)) * (product / factors)
+    of_zero = where_v2(one, at_others, zero_unless(two, at_zeros - g)) * product
+    result: Tensor = where_v2(zero, of_zero, of_factor)
+    return result
+
+
+def _others_numpy(x: Any, axis: Any) -> Any:
+    chosen = range(x.ndim) if axis is None else np.atleast_1d(np.array(axis, int)) % max(x.ndim, 1)
+    axes = tuple(int(k) for k in chosen)
+    rest = tuple(k for k in range(x.ndim) if k not in axes)
+    count = math.prod(x.shape[k] for k in axes)
+    rows = x.transpose(*rest, *axes).reshape(*(x.shape[k] for k in rest), count)
+    without = np.where(np.eye(count, dtype=bool), 1, rows[..., None, :]).prod(-1, dtype=x.dtype)
+    shape = tuple(x.shape[k] for k in (*rest, *axes))
+    return without.reshape(shape).transpose(np.argsort((*rest, *axes)))
+
+
+prod_others: OpDef = OpDef(
+    "prod_others", "input", infer=like_first("float"), attrs={"axis": None}, dim_attrs=("axis",),
+    expand=_others, numpy=_others_numpy, grad=_others_grad,
+    doc="For each element the product of all others over the axes; its gradient is exact at zeros, "
+        "the gradient of that is not.",
+    samples=(*shapes([(5,)], [(2, 3)], [()], [(0,)], low=0.5), *shapes([(2, 3, 4)], axis=(0, -1), low=0.5),
+             *shapes([(0, 3)], axis=0),
+             *(Sample((_SOME_ZEROS,), {"axis": k}, smooth=False) for k in (0, 1))))
 reduce_sum: OpDef = _reduction("reduce_sum", "add", np.sum, spread_back, "Sum", symbolic=True)
 reduce_prod = _reduction("reduce_prod", "mul", np.prod, _prod_grad, "Prod", symbolic=True, samples=(
     *_samples(low=0.5), *shapes([(3, 4)], dtype=int32, axis=1, smooth=False),
-    Sample((np.array([[2, 0, 3], [0, 0, 1], [1, 2, 3]], np.float32),), {"axis": 1}, smooth=False)))
+    Sample((_SOME_ZEROS,), {"axis": 1})))
 reduce_max = _reduction("reduce_max", "max", _max_numpy, _extreme_grad, "Max",
                         samples=(*_EXTREMES, _WITH_NAN))
 reduce_min = _reduction("reduce_min", "min", _min_numpy, _extreme_grad, "Min",

@@ -17,6 +17,7 @@ from graphflow.compiler.program import Symbol
 
 Array = np.ndarray[Any, Any]
 _MOST_BYTES = 1 << 26  # larger inputs are not worth checking at each pass
+_ROOM = 1000  # iterations that a loop without a limit may run
 _TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 
@@ -34,6 +35,8 @@ class Checker:
         for a, s in symbols.items():
             if s.element is not None:
                 self.values[a] = 2
+            elif s.room:
+                self.values[a] = _ROOM
         self.inputs = [self._array(t, rng) for t in graph.inputs]
         for a, s in symbols.items():
             if s.element is not None:
@@ -50,7 +53,7 @@ class Checker:
             return None
         try:
             return self._results(graph)
-        except (GraphflowError, ValueError):
+        except (GraphflowError, ValueError, IndexError):
             return None
 
     def _results(self, graph: Graph) -> list[Array]:

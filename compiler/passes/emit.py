@@ -18,7 +18,7 @@ from graphflow.compiler.program import Buffer, Call, Program
 ENTRY = "program"
 
 
-def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryPlan, ops: int,
+def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
          dumps: Sequence[tuple[str, str]]) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
@@ -30,21 +30,21 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
     texts: list[str] = []
     checks: list[str] = []
     calls: list[Call] = []
-    for launch, buffers in zip(launches, plan.arguments, strict=True):
+    for launch, buffers in zip(plan.launches, plan.arguments, strict=True):
         nest = launch.nest
         if nest not in names:
             names[nest] = f"k{len(names)}"
             texts.append(emit_kernel(nest, names[nest], module))
         calls.append(_call(launch, names[nest], buffers, len(checks)))
         checks += nest.checks
-    entry = emit_entry(ENTRY, plan.buffers, calls, len(plan.copies))
-    table = slot_table(plan.buffers, calls)
+    entry = emit_entry(ENTRY, plan.buffers, calls, plan.steps, plan.copies)
+    table = slot_table(plan.buffers, calls, plan.steps, plan.copies)
     inputs = graph.inputs
     return Program(
         ir=emit_module(module, texts, f"{table}\n{entry}".lstrip()), entry=ENTRY,
         feeds=tuple(t.type for t in inputs if t.op.kind == "feed"),
         outputs=tuple(t.type for t in graph.outputs),
-        buffers=tuple(plan.buffers), calls=tuple(calls), copies=tuple(plan.copies),
+        buffers=tuple(plan.buffers), calls=tuple(calls), steps=plan.steps, copies=tuple(plan.copies),
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
@@ -54,8 +54,9 @@ def emit(pruned: Pruned, graph: Graph, launches: Sequence[Launch], plan: MemoryP
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:
     nest = launch.nest
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
+    extents = () if launch.kind == "while" else deepest_extents(nest.body)  # of a while known as it runs
     return Call(function, nest, buffers, launch.symbols, check, names, len(launch.members), launch.kind,
-                deepest_extents(nest.body), work_each(nest.body), location(launch.members[-1]))
+                extents, work_each(nest.body), location(launch.members[-1]))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

@@ -14,6 +14,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.ops.symbolic import symbolic_value
 
 _GROWTH_ALLOWED = 4096  # bytes: a large fill stays an op, which a kernel computes for nothing
@@ -29,7 +30,9 @@ def fold(graph: Graph) -> Graph:
 
 
 def _fold_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    if op.opdef.effect or len(op.outputs) != 1 or op.opdef is constant or not op.out.type.is_static:
+    if op.opdef.effect or op.opdef.regions or len(op.outputs) != 1 or op.opdef in (constant, blank):
+        return None
+    if not op.out.type.is_static:
         return None
     if op.opdef.symbolic and not all(t.op.opdef is constant for t in operands):
         return _known_shape(op)

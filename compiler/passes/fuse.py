@@ -22,10 +22,12 @@ from graphflow.compiler.loops.forms import (
     Join,
     Part,
     Reduction,
+    Row,
     Scatter,
     Serial,
 )
 from graphflow.compiler.ops.core import constant, identity, program_input
+from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import (
     MOST_REPEATED,
     MOST_SIBLINGS,
@@ -38,6 +40,9 @@ from graphflow.compiler.passes.group import (
     current,
     merge,
 )
+
+GIVEN = (program_input, constant, blank)  # what no kernel makes
+_ALONE = {Scatter: "scatter", Row: "row", Serial: "serial"}
 
 
 def fuse(graph: Graph) -> Grouping:
@@ -64,7 +69,7 @@ def separate_results(graph: Graph) -> Graph:
 
     def own(t: Tensor) -> Tensor:
         form = t.op.opdef.lower
-        if t in taken or t.op.opdef in (program_input, constant) or form.alias:
+        if t in taken or t.op.opdef in GIVEN or (form is not None and form.alias):
             new.origin = t.op.source
             result: Tensor = identity(t, name=f"{t.op.name}/copy")
             t = result
@@ -72,7 +77,7 @@ def separate_results(graph: Graph) -> Graph:
         return t
 
     with new.as_default():
-        new.updates = {v: own(t) for v, t in new.updates.items()}
+        new.updates = {v: own(identity(t) if t.op.opdef.regions else t) for v, t in new.updates.items()}
         new.outputs = [own(t) for t in new.outputs]
     return new
 
@@ -100,28 +105,33 @@ class _Fuser:
 
     def run(self) -> Grouping:
         for op in reversed(self.graph.operations):
-            if op.opdef in (program_input, constant):
+            if op.opdef in GIVEN:
                 continue
-            requests = [r.resolved() for r in self.wants.pop(op.out, [])]
-            if requests or op.out in self.buffer_rank:
-                self._place(op, requests)
+            asked = {t: [r.resolved() for r in self.wants.pop(t, [])] for t in op.outputs}
+            if any(asked.values()) or any(t in self.buffer_rank for t in op.outputs):
+                self._place(op, asked)
         updates = set(self.graph.updates.values())  # last among equals: they may overwrite what others read
         groups = sorted((g for g in reversed(self.groups) if g.merged is None),
                         key=lambda g: (-g.rank, not updates.isdisjoint(g.members)))
         return Grouping(self.graph, groups, self.stored, self.aliases, self.parts)
 
-    def _place(self, op: Operation, requests: list[Request]) -> None:
+    def _place(self, op: Operation, asked: dict[Tensor, list[Request]]) -> None:
         form = op.opdef.lower
+        if op.opdef.regions:
+            self._place_alone(op, "region", asked)
+            return
+        requests = asked[op.out]
         assert isinstance(form, Form), f"op {op.opdef.name!r} has neither lower nor expand"
         if isinstance(form, Join):
             self._place_parts(op, form, requests)
             return
         if form.cheap and self._inline_or_alias(op, form, requests):
             return
+        kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
         if isinstance(form, Contraction):
             self._place_product(op, form, requests)
-        elif isinstance(form, (Scatter, Serial)):
-            self._place_alone(op, form, requests)
+        elif kind is not None:
+            self._place_alone(op, kind, asked)
         else:
             self._place_loop(op, form, requests)
 
@@ -157,15 +167,14 @@ class _Fuser:
         for t in op.operands:
             self._need_memory(t, readers, self.buffer_rank.get(op.out, -1))
 
-    def _place_alone(self, op: Operation, form: Form, requests: list[Request]) -> None:
-        """A matrix product, a scatter or a record's own kernel reads and writes memory."""
-        t = op.out
-        kinds = {Contraction: "product", Scatter: "scatter", Serial: "serial"}
-        group = Group(self._rank_above(t, requests), kind=kinds[type(form)])
-        group.members[t] = ()
+    def _place_alone(self, op: Operation, kind: str, asked: dict[Tensor, list[Request]]) -> None:
+        """What reads and writes memory by itself: a matrix product, a row's store, a loop and the like."""
+        group = Group(max(self._rank_above(t, requests) for t, requests in asked.items()), kind=kind)
+        group.members.update(dict.fromkeys(op.outputs, ()))
         self.groups.append(group)
-        self.stored.add(t)
-        self._comes_from(group, t, requests)
+        self.stored.update(op.outputs)
+        for t, requests in asked.items():
+            self._comes_from(group, t, requests)
         for operand in op.operands:
             self._need_memory(operand, [group])
 
@@ -176,7 +185,7 @@ class _Fuser:
         if group is not None and group.takes_product(self._asked(group, requests), op):
             self._enter(group, op, form, self._asked(group, requests), requests)
         else:
-            self._place_alone(op, form, requests)
+            self._place_alone(op, "product", {op.out: requests})
 
     def _place_loop(self, op: Operation, form: Form, requests: list[Request]) -> None:
         requests = self._merge_consumers(op.out, requests)

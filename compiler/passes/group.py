@@ -79,9 +79,10 @@ class Group:
         return None
 
     def takes_product(self, at: Index, op: Operation) -> bool:
-        """Whether a matrix product may run these loops: all, with its own indices in order."""
-        return (op.out.dtype in (float32, float64) and not flags.use_blas() and self.kind == "loop"
-                and self.inner is None and self.blocks is None and [a for a in at if a != 0] == self.axes)
+        """Whether a matrix product may run these loops: all, over all its elements, in their order."""
+        return (covers(self, at, op.out) and op.out.dtype in (float32, float64) and not flags.use_blas()
+                and self.kind == "loop" and self.inner is None and self.blocks is None
+                and [a for a in at if a != 0] == self.axes)
 
     def spans(self, at: Index) -> bool:
         """Whether an index uses every axis."""
@@ -132,6 +133,12 @@ class Grouping:
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
     parts: dict[Tensor, Part]
+
+    def memory_of(self, t: Tensor) -> Tensor:
+        """The tensor whose memory holds the elements of t."""
+        while t in self.aliases:
+            t = self.aliases[t]
+        return t
 
 
 def current(group: Group) -> Group:

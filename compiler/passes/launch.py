@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Param, Stmt, Store, expressions, statements
+from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
 from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import Grouping
 
 
@@ -26,13 +30,63 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Launch:
-    """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for."""
+    """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for.
+
+    starts  (old, new) pairs: the memory of `new` holds `old` when the kernel starts
+    """
 
     nest: LoopNest
     arguments: tuple[Tensor | Scratch, ...]
     members: tuple[Tensor, ...]
     kind: str
     symbols: tuple[Dim, ...]
+    starts: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    @property
+    def written(self) -> list[Tensor | Scratch]:
+        """What the kernel writes."""
+        return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A subgraph's part of the program: its inputs and outputs, in memory, and its steps."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A loop or conditional that runs blocks; operands are named by the tensors whose memory they share."""
+
+    op: Operation
+    operands: tuple[Tensor, ...]
+    blocks: tuple[Block, ...]
+
+
+Step: TypeAlias = "Launch | Region"
+
+
+def launches_of(steps: Sequence[Step]) -> list[Launch]:
+    """Every launch of these steps and of the blocks in them, in order."""
+    found: list[Launch] = []
+    for step in steps:
+        inner = [] if isinstance(step, Launch) else [s for b in step.blocks for s in b.steps]
+        found += [step] if isinstance(step, Launch) else launches_of(inner)
+    return found
+
+
+def is_plain(steps: Sequence[Step]) -> bool:
+    """Whether the steps are launches that find all they need in their own buffers: they may change places."""
+    return all(isinstance(step, Launch) and not step.starts for step in steps)
+
+
+def with_launches(steps: Sequence[Step], new: Iterator[Launch]) -> list[Step]:
+    """The steps with other launches, in the same order."""
+    return [next(new) if isinstance(step, Launch) else replace(step, blocks=tuple(
+        replace(b, steps=tuple(with_launches(b.steps, new))) for b in step.blocks)) for step in steps]
 
 
 @dataclass
@@ -44,8 +98,7 @@ class Memory:
     written: set[str] = field(default_factory=set)
 
     def name(self, t: Tensor | Scratch, write: bool = False) -> str:
-        while isinstance(t, Tensor) and t in self.grouping.aliases:
-            t = self.grouping.aliases[t]
+        t = self.grouping.memory_of(t) if isinstance(t, Tensor) else t
         found = self.names.setdefault(t, f"p{len(self.names)}")
         if write:
             self.written.add(found)
@@ -58,6 +111,8 @@ class Memory:
             if array.size == 1 or (array.size and _all_same(array)):
                 value = E.const(array.ravel()[0], t.dtype)
                 return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
+        if t.op.opdef is blank:
+            return E.const(0, t.dtype)
         return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
 
     def place(self, t: Tensor, at: Index) -> tuple[str, Dim]:
@@ -67,9 +122,11 @@ class Memory:
             return self.name(t, write=True), linear(at, t.type.known_dims)
         return self.name(part.whole, write=True), linear(part.index(at), part.whole.type.known_dims)
 
-    def launch(self, body: list[Stmt], members: tuple[Tensor, ...], kind: str) -> Launch:
+    def launch(self, body: list[Stmt], members: tuple[Tensor, ...], kind: str,
+               starts: tuple[tuple[Tensor, Tensor], ...] = ()) -> Launch:
         nest = finish_nest(self, body)
-        return Launch(nest, tuple(self.names), members, kind, tuple(Poly({(a,): 1}) for a in nest.symbols))
+        symbols = tuple(Poly({(a,): 1}) for a in nest.symbols)
+        return Launch(nest, tuple(self.names), members, kind, symbols, starts)
 
 
 def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
@@ -105,7 +162,7 @@ def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
             found.append(stmt.extent)
         elif isinstance(stmt, Store):
             found.append(stmt.offset)
-        elif not isinstance(stmt, Let):
+        elif isinstance(stmt, Product):
             found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
     for root in set(expressions(body)):
         found += [d for n in E.walk(root) for d in dims_of(n)]

@@ -12,6 +12,7 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
+from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
@@ -28,21 +29,24 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
+from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
+from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
 from graphflow.compiler.passes.lower_special import (
     fused_product,
     lower_product,
+    lower_row,
     lower_scatter,
     lower_serial,
     nested,
 )
+from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 from graphflow.compiler.target import ANY, Target
 
 
-def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
-    """One launch per group, in order.
+def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
+    """One launch per group, in order; a loop's or conditional's subgraphs are fused and lowered here too.
 
     Example:  group over i < n: %1 = mul(x, 2.0) ; %2 = add(%1, 1.0), %2 stored
     -->       kernel(p0: f32, p1: out f32, n)
@@ -51,18 +55,48 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Launch]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"scatter": lower_scatter, "serial": lower_serial}
-    launches = []
+    special = {"scatter": lower_scatter, "row": lower_row, "serial": lower_serial}
+    steps: list[Step] = []
     for group in grouping.groups:
-        if group.kind == "product" and len(group.members) == 1:
-            launches.append(lower_product(grouping, group, target))
+        if group.kind == "region":
+            steps.append(_lower_region(grouping, group, target))
+        elif group.kind == "product" and len(group.members) == 1:
+            steps.append(lower_product(grouping, group, target))
         elif group.kind == "product":
-            launches.append(_LoopBuilder(grouping, group).build_product(target))
+            steps.append(_LoopBuilder(grouping, group).build_product(target))
         elif group.kind in special:
-            launches.append(special[group.kind](grouping, group))
+            steps.append(special[group.kind](grouping, group))
         else:
-            launches.append(_LoopBuilder(grouping, group).build())
-    return launches
+            steps.append(_LoopBuilder(grouping, group).build())
+    return steps
+
+
+def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
+    kernel = lower_while(grouping, group)
+    if kernel is not None:
+        return kernel
+    op = next(iter(group.members)).op
+    blocks = []
+    for graph in subgraphs(op):
+        inner = fuse(graph)
+        steps = _rows_first(lower(inner, target))
+        blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
+    return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
+
+
+def _rows_first(steps: list[Step]) -> list[Step]:
+    """Stores of rows as early as what they read is there: a loop's variable can change once it is saved."""
+    order: list[Step] = []
+    made_at: dict[object, int] = {}
+    for step in steps:
+        at = len(order)
+        if isinstance(step, Launch) and step.kind == "row":
+            reads = [t for t in (*step.arguments, *(old for old, _ in step.starts)) if t not in step.written]
+            at = max((made_at.get(t, -1) + 1 for t in reads), default=0)
+        order.insert(at, step)
+        made = step.written if isinstance(step, Launch) else step.op.outputs
+        made_at = {t: k + (k >= at) for t, k in made_at.items()} | dict.fromkeys(made, at)
+    return order
 
 
 class _LoopBuilder:

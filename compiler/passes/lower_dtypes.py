@@ -39,6 +39,8 @@ def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Ten
 
 def _computes(op: Operation) -> bool:
     """Whether an operation does arithmetic. A composite may: its inner sums must not be rounded."""
+    if op.opdef.regions:
+        return False
     if op.opdef.lower is None:
         return len(op.outputs) == 1
     return not (op.opdef.lower.cheap or isinstance(op.opdef.lower, Join))

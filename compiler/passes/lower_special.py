@@ -18,7 +18,7 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
-from graphflow.compiler.ir.dtypes import DType, float32, float64
+from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -241,6 +241,21 @@ class _Workspace:
 
     def scratch(self, dtype: DType, size: Dim) -> str:
         return self.memory.name(Scratch(dtype, size), write=True)
+
+
+def lower_row(grouping: Grouping, group: Group) -> Launch:
+    """Write one row, or add to it, in memory that holds the other rows."""
+    (t,) = group.members
+    op, memory = t.op, Memory(grouping)
+    form, dims = op.opdef.lower, t.type.known_dims
+    at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[1:]))
+    row = Let("row", form.at(op, memory.load(op.index, ()), dims[0]))
+    offset = linear((E.as_offset(E.temp("row", int64)), *at), dims)
+    store = Store(memory.name(t, write=True), offset, memory.load(op.row, at), add=form.add)
+    body: list[Stmt] = [row, *nested([store], at)]
+    if not isinstance(dims[0], int):  # an index out of range is taken for 0, which an empty tensor has not
+        body = nested(body, (axis("some", minimum(dims[0], 1)),))
+    return memory.launch(body, (t,), "row", ((grouping.memory_of(op.x), t),))
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:

@@ -2,77 +2,177 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from graphflow.compiler.ir.dims import Dim, atoms_of, product
+from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, loads, statements
+from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
-from graphflow.compiler.passes.launch import Launch, Scratch
-from graphflow.compiler.program import Buffer
+from graphflow.compiler.ops.rows import blank
+from graphflow.compiler.passes.fuse import GIVEN
+from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
+from graphflow.compiler.passes.timeline import Timeline, copied
+from graphflow.compiler.program import Action, Branch, Buffer, Move, Repeat, Run
 
 
 @dataclass
 class MemoryPlan:
-    """buffers; the buffers of each launch's parameters; and (arena, state) pairs to copy at the end."""
+    """What lives where, and what the program does, step by step.
+
+    arguments  the buffers of each launch's parameters
+    copies     (arena, state) pairs to copy at the end
+    """
 
     buffers: list[Buffer]
     arguments: list[tuple[int, ...]]
     copies: list[tuple[int, int]]
     constants: list[Tensor]
+    launches: list[Launch] = field(default_factory=list)
+    steps: tuple[Action, ...] = ()
 
 
-def plan_memory(graph: Graph, launches: Sequence[Launch]) -> MemoryPlan:
-    """Give every tensor in memory a buffer; arena buffers know the first and last launch that touch them.
+def plan_memory(graph: Graph, steps: Sequence[Step]) -> MemoryPlan:
+    """Give every tensor in memory a buffer; arena buffers know the first and last moment of their use.
 
     A variable's new value is written straight to its memory when nothing reads the old value afterwards; else
-    to the arena, and copied once all kernels are done.
+    to the arena, and copied once all kernels are done. So it is with the variables of a loop, from iteration
+    to iteration.
 
     Example:  launch 0 writes a; launch 1 reads a, writes output 0
     -->       a: arena [0, 1]; output 0: the caller's array
     """
-    plan = _Planner(graph, launches)
-    return plan.run()
+    plan = _Planner(graph, Timeline(steps, [*graph.outputs, *graph.updates.values()]))
+    return plan.run(steps)
 
 
 class _Planner:
-    def __init__(self, graph: Graph, launches: Sequence[Launch]) -> None:
+    def __init__(self, graph: Graph, timeline: Timeline) -> None:
         self.graph = graph
-        self.launches = launches
+        self.time = timeline
+        self.moments = iter(range(timeline.end))
         self.plan = MemoryPlan([], [], [], [])
         self.where: dict[Tensor | Scratch, int] = {}
         self.outputs = {t: k for k, t in enumerate(graph.outputs)}
         self.updates = {t: v for v, t in graph.updates.items()}
-        checked = [k for k, launch in enumerate(launches) if launch.nest.checks]
-        self.last_check = max(checked, default=-1)
         self.states = {i.op.attrs["variable"]: i for i in graph.inputs if i.op.kind == "state"}
-        self.users: dict[Tensor | Scratch, list[int]] = {}
-        for k, launch in enumerate(launches):
-            for a in launch.arguments:
-                self.users.setdefault(a, []).append(k)
+        self.in_place = {t for t in self.updates if self._may_overwrite(t)}
+        self.touched: list[set[int]] = [set()]  # per loop around the present step: the buffers it uses
 
-    def run(self) -> MemoryPlan:
+    def run(self, steps: Sequence[Step]) -> MemoryPlan:
         for k, t in enumerate(self.graph.inputs):
             self.where[t] = self._add(self._input_buffer(k, t))
-        in_place = {t for t in self.updates if self._may_overwrite(t)}
-        for k, launch in enumerate(self.launches):
-            numbers = []
-            for a in launch.arguments:
-                if a not in self.where:
-                    self.where[a] = self._add(_named(self._buffer(a, k, in_place), a, launch))
-                number = self.where[a]
-                self.plan.buffers[number] = replace(self.plan.buffers[number], last=k)
-                numbers.append(number)
-            self.plan.arguments.append(tuple(numbers))
+        self.plan.steps = self._run(steps)
         for t, v in self.updates.items():
-            if t not in in_place:
+            if t not in self.in_place:
                 self._copy_at_end(t, v)
+        self.plan.buffers = [replace(b, first=self.time.launch(b.first, -1), last=self.time.launch(b.last, 0))
+                             for b in self.plan.buffers]
         return self.plan
+
+    # Steps
+
+    def _run(self, steps: Sequence[Step]) -> tuple[Action, ...]:
+        return tuple(a for step in steps
+                     for a in (self._launch(step) if isinstance(step, Launch) else self._region(step)))
+
+    def _launch(self, launch: Launch) -> list[Action]:
+        now = next(self.moments)
+        actions: list[Action] = []
+        for old, new in launch.starts:
+            if new not in self.where and new not in self.outputs and self._may_take(launch, old, now):
+                self.where[new] = self._touch(old, now)
+            actions += self._move(old, new, now)
+        self.plan.arguments.append(tuple(self._touch(a, now, launch) for a in launch.arguments))
+        self.plan.launches.append(launch)
+        return [*actions, Run(len(self.plan.launches) - 1)]
+
+    def _may_take(self, launch: Launch, old: Tensor, now: int) -> bool:
+        """Whether a launch may write to the memory of a tensor that it starts from."""
+        if old.op.opdef in GIVEN or not self.time.ends_at(old, now) or old in launch.arguments:
+            return False
+        alone = sum(t is old for t, _ in launch.starts) == 1
+        return alone and self.plan.buffers[self._touch(old, now)].role == "arena"
+
+    def _move(self, old: Tensor, new: Tensor, now: int) -> list[Action]:
+        """What gives the memory of `new` the elements of `old`."""
+        if old.op.opdef is blank:
+            self._touch(new, now)
+            return []
+        source, target = self._touch(old, now), self._touch(new, now)
+        return [] if source == target else [Move(source, target)]
+
+    def _region(self, region: Region) -> list[Action]:
+        start = next(self.moments)
+        return self._loop(region, start) if region.op.opdef is while_loop else self._choice(region, start)
+
+    def _loop(self, region: Region, start: int) -> list[Action]:
+        """Initial values go to the loop's memory; the body's results go there too, at once or by a move."""
+        count, (test, body) = region.op.count, region.blocks
+        results = region.op.outputs
+        actions = [a for old, new in zip(region.operands, results, strict=False)
+                   for a in self._move(old, new, start)]
+        self.touched.append(set())
+        homes = [self._touch(t, start) for t in (*results, *region.operands[count:])]
+        for block in (test, body):
+            self.where.update(zip(block.inputs, homes, strict=True))
+        for k in range(count):
+            for t in self.time.written_in_place(body.outputs[k], body.inputs[k]):
+                self.where[t] = homes[k]
+        test_actions = self._run(test.steps)
+        flag = self._touch(test.outputs[0], next(self.moments))
+        body_actions = list(self._run(body.steps))
+        now = next(self.moments)
+        for t, result in zip(body.outputs, results, strict=True):
+            body_actions += self._move(t, result, now)
+        end = next(self.moments)
+        self._keep_through(start, end)
+        for t in results:
+            self._touch(t, end)
+        return [*actions, Repeat(test_actions, flag, tuple(body_actions))]
+
+    def _keep_through(self, start: int, end: int) -> None:
+        """What was there before a loop, and is used in it, stays until its end."""
+        touched = self.touched.pop()
+        self.touched[-1] |= touched
+        for k in touched:
+            b = self.plan.buffers[k]
+            if b.first <= start:
+                self.plan.buffers[k] = replace(b, last=max(b.last, end))
+
+    def _choice(self, region: Region, start: int) -> list[Action]:
+        """Each branch writes its results straight to those of the whole."""
+        results = region.op.outputs
+        flag = self._touch(region.operands[0], start)
+        homes = [self._touch(t, start) for t in results]
+        captured = [self._touch(t, start) for t in region.operands[1:]]
+        branches = []
+        for block in region.blocks:
+            self.where.update(zip(block.inputs, captured, strict=True))
+            self.where.update(zip(block.outputs, homes, strict=True))
+            branches.append(self._run(block.steps))
+            next(self.moments)
+        end = next(self.moments)
+        for t in (*region.operands, *results):
+            self._touch(t, end)
+        return [Branch(flag, branches[0], branches[1])]
+
+    # Buffers
+
+    def _touch(self, a: Tensor | Scratch, now: int, launch: Launch | None = None) -> int:
+        """The buffer of a tensor, made now if need be, which is in use at this moment."""
+        if a not in self.where:
+            home = self.time.shares.get(a) if isinstance(a, Tensor) else None
+            self.where[a] = self._touch(home, now) if home is not None else self._add(
+                _named(self._buffer(a, now), a, launch))
+        number = self.where[a]
+        b = self.plan.buffers[number]
+        self.plan.buffers[number] = replace(b, last=max(now, b.last))
+        self.touched[-1].add(number)
+        return number
 
     def _add(self, buffer: Buffer) -> int:
         self.plan.buffers.append(buffer)
@@ -83,107 +183,52 @@ class _Planner:
         role = {"feed": "feed", "state": "state", "rng": "key"}[op.kind]
         return Buffer(role, t.dtype, t.type.size, k, op.attrs["variable"])
 
-    def _buffer(self, t: Tensor | Scratch, launch: int, in_place: set[Tensor]) -> Buffer:
+    def _buffer(self, t: Tensor | Scratch, now: int) -> Buffer:
         if isinstance(t, Scratch):
-            return Buffer("arena", t.dtype, t.size, first=launch)
+            return Buffer("arena", t.dtype, t.size, first=now)
         size: Dim = product(t.type.known_dims)
         if t in self.outputs:
             return Buffer("output", t.dtype, size, self.outputs[t])
         if t.op.opdef is constant:
             self.plan.constants.append(t)
             return Buffer("constant", t.dtype, size, len(self.plan.constants) - 1)
-        if t in in_place:
+        if t in self.in_place:
             return Buffer("state", t.dtype, size, variable=self.updates[t])
-        return Buffer("arena", t.dtype, size, first=launch)
+        return Buffer("arena", t.dtype, size, first=now)
 
     def _copy_at_end(self, t: Tensor, v: object) -> None:
         source = self.where[t]
-        self.plan.buffers[source] = replace(self.plan.buffers[source], last=len(self.launches))
+        self.plan.buffers[source] = replace(self.plan.buffers[source], last=self.time.end)
         target = self._add(Buffer("state", t.dtype, t.type.size, variable=self.updates[t]))
         self.plan.copies.append((source, target))
 
     def _may_overwrite(self, t: Tensor) -> bool:
         """Whether the kernel that makes `t` reads the variable last, each element before it is written."""
-        old = self.states.get(self.updates[t])
-        if old is None:
-            return self.users[t][0] > self.last_check
-        writer, readers = self.users[t][0], self.users.get(old, [])
-        if writer <= self.last_check:
+        writer = self.time.uses[t][0]
+        if writer <= self.time.last_check:
             return False  # a run that fails leaves the variables as they were
-        if any(k > writer for k in readers):
-            return False
-        return writer not in readers or self._reads_before_writing(self.launches[writer], old, t)
-
-    def _reads_before_writing(self, launch: Launch, old: Tensor, new: Tensor) -> bool:
-        if launch.kind not in ("map", "reduce", "product", "scatter"):
-            return False
-        names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
-        safely = only_copied if launch.kind == "scatter" else overwrites_safely
-        return safely(launch.nest, names[old], names[new])
+        old = self.states.get(self.updates[t])
+        return old is None or self.time.may_replace(old, t)
 
 
-def without_self_copies(launches: Sequence[Launch], plan: MemoryPlan) -> list[Launch]:
+def without_self_copies(plan: MemoryPlan) -> None:
     """Drop the loops that copy a variable's old value to the new one, where both have the same memory."""
-    result = []
-    for launch, numbers in zip(launches, plan.arguments, strict=True):
-        where = {p.name: plan.buffers[b].variable for p, b in zip(launch.nest.params, numbers, strict=True)}
+    for k, (launch, numbers) in enumerate(zip(plan.launches, plan.arguments, strict=True)):
+        where = {p.name: plan.buffers[b].variable or b
+                 for p, b in zip(launch.nest.params, numbers, strict=True)}
         kept = tuple(s for s in launch.nest.body if not _copies_itself(s, where))
-        result.append(launch if len(kept) == len(launch.nest.body)
-                      else replace(launch, nest=replace(launch.nest, body=kept)))
-    return result
+        if len(kept) < len(launch.nest.body):
+            plan.launches[k] = replace(launch, nest=replace(launch.nest, body=kept))
 
 
-def _copies_itself(s: Stmt, where: dict[str, VariableHandle | None]) -> bool:
-    pair = _copied(s)
-    return pair is not None and where[pair[0]] is not None and where[pair[0]] is where[pair[1]]
+def _copies_itself(s: Stmt, where: Mapping[str, object]) -> bool:
+    pair = copied(s)
+    return pair is not None and where[pair[0]] is where[pair[1]]
 
 
-def _copied(s: Stmt) -> tuple[str, str] | None:
-    """From which buffer to which a loop copies, if that is all it does."""
-    if not isinstance(s, Loop) or len(s.body) != 1 or not isinstance(s.body[0], Store):
-        return None
-    store = s.body[0]
-    plain = store.value.op == "load" and not store.value.args and not store.add
-    return (store.value.attr[0], store.buffer) if plain and store.value.attr[1] == store.offset else None
-
-
-def only_copied(nest: LoopNest, old: str, new: str) -> bool:
-    """Whether a kernel reads `old` for nothing but to copy it to `new` first."""
-    return bool(nest.body) and _copied(nest.body[0]) == (old, new) and _count_loads(nest.body, old) == 1
-
-
-def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch) -> Buffer:
+def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch | None) -> Buffer:
     if isinstance(of, Tensor):
         return replace(buffer, name=of.op.name, source=location(of))
+    assert launch is not None
     last = launch.members[-1]
     return replace(buffer, name=f"scratch of {last.op.name}", source=location(last))
-
-
-@functools.lru_cache(maxsize=1024)  # updates of many variables are one nest
-def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
-    """Whether a kernel may be given the same memory for `old` and `new`.
-
-    It may if each element is read only where and before it is written, in the same loop body.
-    """
-    inside = list(statements(nest.body))
-    if any(isinstance(s, Product) and (old in (s.a, s.b) or new == s.out) for s in inside):
-        return False
-    stores = [s for s in inside if isinstance(s, Store) and s.buffer == new]
-    offsets = {s.offset for s in stores}
-    if len(stores) != 1 or any(n.attr[1] not in offsets for n in loads(nest.body) if n.attr[0] == old):
-        return False
-    if not _stored_once(nest.body, stores[0]):
-        return False
-    bodies = [nest.body, *(s.body for s in inside if isinstance(s, (Loop, Product)))]
-    body = next(b for b in bodies if stores[0] in b)
-    return _count_loads(body[:body.index(stores[0])], old) == _count_loads(nest.body, old)
-
-
-def _stored_once(body: tuple[Stmt, ...], store: Store) -> bool:
-    """Whether each loop around a store moves it: else elements are written, and read, again and again."""
-    return all(store not in statements(loop.body) or loop.axis in atoms_of(store.offset)
-               for loop in statements(body) if isinstance(loop, Loop))
-
-
-def _count_loads(body: tuple[Stmt, ...], buffer: str) -> int:
-    return sum(n.attr[0] == buffer for n in loads(body))

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphflow.compiler.errors import InvalidArgumentError, ShapeError, UnsupportedError
+from graphflow.compiler.errors import GraphError, InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
 from graphflow.compiler.ir.dtypes import uint32
 from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.regions import variables_written
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops.core import program_input, variable
+from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
+from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
 
 
@@ -82,7 +85,7 @@ def prune(signature: Signature) -> Pruned:
     required: dict[tuple[Dim, Dim], str] = {}
     needed = ancestors(signature.fetches, signature.feeds, signature.targets)
     while True:
-        builder = _Pruner(signature, needed, pins | assumed)
+        builder = Pruner(signature, needed, pins | assumed)
         try:
             rules = builder.run()
         except ShapeError:
@@ -106,7 +109,7 @@ def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
     return {a for pair in pairs for d in pair for a in atoms_of(d)}
 
 
-class _Pruner:
+class Pruner:
     """One walk over the needed operations under a set of assumptions on dims."""
 
     def __init__(self, signature: Signature, needed: list[Operation], assumed: dict[Atom, Dim]) -> None:
@@ -123,31 +126,49 @@ class _Pruner:
         self.random_key: Tensor | None = None
         self.own_bit: dict[Operation, int] = {}
         self.before: dict[Operation, int] = {}  # an operation's own write and those before it, as a bit set
+        self.outer: dict[Tensor, Tensor] = {}  # an input of a subgraph -> the tensor that it always is
+        self.limits: dict[Tensor, Dim] = {}    # a count of iterations -> what it cannot exceed
+        self.wanted: set[Tensor] = set(signature.fetches)
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
             for k, t in enumerate(self.signature.feeds):
                 self._add_feed(k, t)
-            self._find_writes_before()
-            for op in self.needed:
-                self.graph.origin = op.source
-                self.rules.where = op.location
-                outputs = self._convert(op)
-                for old, new in zip(op.outputs, outputs, strict=True):
-                    self.mapping.setdefault(old, new)  # a fed output keeps its feed
-        self.graph.origin = None
+            self.convert_all()
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
-        self.graph.kept = self._unused_checks()
+        self.graph.kept = self.unused_checks()
         return self.rules
 
-    def _unused_checks(self) -> list[Tensor]:
+    def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""
         checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
         if not checks:
             return []
         used = set(live_operations(self.graph))
         return [t for t in checks if t.op not in used]
+
+    def convert_all(self) -> None:
+        """Walk over the operations, within `self.graph.as_default()`."""
+        self._find_writes_before()
+        self.wanted.update(t for op in self.needed for t in (*op.operands, *op.dim_deps))
+        for op in self.needed:
+            self.graph.origin = op.source
+            self.rules.where = op.location
+            outputs = self._convert(op)
+            for old, new in zip(op.outputs, outputs, strict=True):
+                if new is not None:
+                    self.mapping.setdefault(old, new)  # a fed output keeps its feed
+        self.graph.origin = None
+
+    def child(self, graph: Graph) -> Pruner:
+        """A walk over a subgraph, under the same assumptions."""
+        ops = [op for op in ancestors(graph.outputs) if op.opdef.effect != "input"]
+        new = Pruner(self.signature, ops, self.assumed)
+        new.rules, new.graph = self.rules, Graph(self.rules)
+        new.symbols, new.feed_of, new.outer = self.symbols, self.feed_of, self.outer
+        new.limits, new.wanted = self.limits, set(graph.outputs)
+        return new
 
     def _input(self, kind: str, label: str, type: TensorType,
                variable: VariableHandle | None = None) -> Tensor:
@@ -169,7 +190,7 @@ class _Pruner:
             self.state[t.op.variable] = new  # every read sees what is fed for the variable
 
     def _find_writes_before(self) -> None:
-        writes = [op for op in self.needed if op.opdef.effect == "write"]
+        writes = [op for op in self.needed if variables_written([op])]
         if not writes:
             return
         self.own_bit = {op: 1 << k for k, op in enumerate(writes)}
@@ -180,7 +201,8 @@ class _Pruner:
                 mask |= before.get(other, 0)
             before[op] = mask
 
-    def _convert(self, op: Operation) -> Sequence[Tensor]:
+    def _convert(self, op: Operation) -> Sequence[Tensor | None]:
+        """What stands for the outputs; None for those of a region that nothing asks for."""
         effect = op.opdef.effect
         if all(t in self.mapping for t in op.outputs) and op.outputs:
             return [self.mapping[t] for t in op.outputs]
@@ -188,32 +210,56 @@ class _Pruner:
             return [self._read(op)]
         if effect == "group":
             return ()
+        if op.opdef.regions:
+            return prune_region(self, op)
+        if effect == "input" and op.attrs.get("kind") == "loop":
+            raise GraphError(f"{op.location} exists only inside a loop, as does all that is made from it\n"
+                             f"hint: return from the loop's body what is to be fetched")
         if effect == "input":
             raise InvalidArgumentError(
                 None, op, f"you must feed a value for placeholder {op.name + ':0'!r} ({op.out.type}), "
                           f"made at {op.source[0]}:{op.source[1]}\n"
                           f"hint: pass it in feed_dict={{placeholder: value}}")
         operands = tuple(self.mapping[t] for t in op.operands)
+        if any(map(is_open, operands)):
+            operands = self._given_shape(op, operands)
         attrs = self._resolve_attrs(op)
+        if op.opdef is tensor_array and attrs["element"] is None:
+            return Graph(self.rules).append_copy(op, (), attrs).outputs  # until something is written to it
         scratch = Operation(self.graph, op.opdef, operands, attrs, op.name, op.source)
         if effect == "write":
             return [self._write(op, scratch)]
         if effect == "random":
             assert op.opdef.expand is not None
             scratch.outputs = op.outputs
-            return [op.opdef.expand(scratch, self._key())]
+            return [op.opdef.expand(scratch, self.key())]
         return self.graph.append_copy(op, operands, attrs).outputs
 
-    def _state(self, v: VariableHandle) -> Tensor:
+    def _given_shape(self, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The operands of a row's store, with the array shaped by the row."""
+        if op.opdef is not row_store or is_open(operands[2]):
+            raise InvalidArgumentError(
+                None, op, f"{op.location} uses a TensorArray before anything is written to it\n"
+                          f"hint: element_shape= tells the shape of its tensors")
+        return (self.shaped_array(operands[0], operands[2].type.known_dims), *operands[1:])
+
+    def shaped_array(self, t: Tensor, element: Sequence[Dim], size: Dim | None = None) -> Tensor:
+        attrs = dict(t.op.attrs, element=tuple(element), size=t.op.size if size is None else size)
+        return self.graph.append_copy(t.op, (), attrs).out
+
+    def state_of(self, v: VariableHandle) -> Tensor:
         if v not in self.state:
             self.state[v] = self._input("state", v.name, v.type, v)
         return self.state[v]
 
     def _read(self, op: Operation) -> Tensor:
         """The value before the run, or after the last write that this read depends on."""
-        v = op.variable
+        return self.value_before(op, op.variable)
+
+    def value_before(self, op: Operation, v: VariableHandle) -> Tensor:
+        """The value of a variable that an operation sees."""
         earlier = [t for bit, t in self.written.get(v, ()) if bit & self.before.get(op, 0)]
-        return earlier[-1] if earlier else self._state(v)
+        return earlier[-1] if earlier else self.state_of(v)
 
     def _write(self, op: Operation, scratch: Operation) -> Tensor:
         v: VariableHandle = op.variable
@@ -225,6 +271,21 @@ class _Pruner:
         writes.append((self.own_bit[op], value))
         return value
 
+    def new_room(self) -> Poly:
+        """A number of rows that the run guesses."""
+        room = sym(f"room{len(self.symbols)}")
+        (a,) = atoms_of(room)
+        self.symbols[a] = Symbol(-1)
+        return room
+
+    def fill_room(self, room: Poly, checks: tuple[str, ...]) -> None:
+        """Note what fails when the guess was too low."""
+        (a,) = atoms_of(room)
+        self.symbols[a] = Symbol(-1, room=checks)
+
+    def note_write(self, op: Operation, v: VariableHandle, value: Tensor) -> None:
+        self.written.setdefault(v, []).append((self.own_bit[op], value))
+
     def _check_update(self, op: Operation, v: VariableHandle, value: Tensor) -> None:
         try:
             if len(value.type.known_dims) != len(v.type.known_dims):
@@ -235,7 +296,7 @@ class _Pruner:
             raise ShapeError(f"{op.name!r} (made at {op.source[0]}:{op.source[1]}) gives {value.type} "
                              f"to variable {v.name!r}, which is {v.type}") from None
 
-    def _key(self) -> Tensor:
+    def key(self) -> Tensor:
         if self.random_key is None:
             self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
         return self.random_key
@@ -257,7 +318,7 @@ class _Pruner:
             found = symbolic_value(self.mapping[value])
             if found is None:
                 raise _computed_shape(op, value)
-            return tuple(self._decided(op, d) for d in found.ravel())
+            return tuple(self.decided(op, d) for d in found.ravel())
         if isinstance(value, Poly):
             atoms = {a: self._atom_value(op, a) for a in atoms_of(value) if a.kind in ("dim", "elem")}
             return substitute(value, atoms)
@@ -272,9 +333,9 @@ class _Pruner:
         found = symbolic_value(new)
         if found is None:
             raise _computed_shape(op, t)
-        return self._decided(op, found.ravel()[k])
+        return self.decided(op, found.ravel()[k])
 
-    def _decided(self, op: Operation, dim: Any) -> Dim:
+    def decided(self, op: Operation, dim: Any) -> Dim:
         """A dim in which elements of integer feeds have become symbols of the program."""
         if not isinstance(dim, Poly):
             return int(dim)
@@ -282,6 +343,9 @@ class _Pruner:
         for a in atoms_of(dim):
             if a.kind == "elem":
                 t, k = a.payload
+                if t in self.outer:
+                    values[a] = self._outside(op, t, k)
+                    continue
                 if t not in self.feed_of:
                     raise _computed_shape(op, t)
                 new = integer(f"{t.op.name}[{k}]")
@@ -290,16 +354,23 @@ class _Pruner:
                 values[a] = substitute(new, self.assumed)
         return substitute(dim, values)
 
+    def _outside(self, op: Operation, t: Tensor, k: int) -> Dim:
+        """An element of what a subgraph captures, by the graph around it."""
+        found = symbolic_value(self.outer[t])
+        if found is None:
+            raise _computed_shape(op, t)
+        return self.decided(op, found.ravel()[k])
+
 
 class _Later:
     """A variable's value before the run, made an input of the program only if it is used."""
 
-    def __init__(self, pruner: _Pruner, variable: VariableHandle) -> None:
+    def __init__(self, pruner: Pruner, variable: VariableHandle) -> None:
         self._pruner = pruner
         self._variable = variable
 
     def _as_tensor(self) -> Tensor:
-        return self._pruner._state(self._variable)
+        return self._pruner.state_of(self._variable)
 
     def __add__(self, other: Tensor) -> Tensor:
         return self._as_tensor() + other

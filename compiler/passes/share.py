@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, substitute, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store
+from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, While
 from graphflow.compiler.passes.launch import Launch
 
 OnDim = Callable[[str, Dim], Dim]  # a buffer's name ("" for an index) and an offset in it -> another offset
@@ -22,9 +22,9 @@ def share(launches: Sequence[Launch]) -> list[Launch]:
     Example:  kernel(p0, p1): for i < 4: p1[i] = p0[i+4] ; kernel(p0, p1): for i < 4: p1[i] = p0[i+8]
     -->       kernel(p0, p1, s): for i < 4: p1[i] = p0[i+s], called with s = 4 and s = 8
     """
-    opened = [_open(launch.nest) for launch in launches]
+    opened = {k: _open(launch.nest) for k, launch in enumerate(launches) if launch.kind != "while"}
     alike: dict[LoopNest, list[int]] = {}
-    for k, o in enumerate(opened):
+    for k, o in opened.items():
         alike.setdefault(o.nest, []).append(k)
     result = list(launches)
     for nest, numbers in alike.items():
@@ -86,7 +86,12 @@ def _map_stmt(s: Stmt, on_dim: OnDim) -> Stmt:
         return replace(s, offset=on_dim(s.buffer, s.offset), value=_map_expr(s.value, on_dim))
     if isinstance(s, Product):
         return replace(s, out_offset=on_dim(s.out, s.out_offset), a_offset=on_dim(s.a, s.a_offset),
-                       b_offset=on_dim(s.b, s.b_offset))
+                       b_offset=on_dim(s.b, s.b_offset), body=_map_body(s.body, on_dim))
+    if isinstance(s, While):
+        scalars = tuple(replace(v, start=_map_expr(v.start, on_dim), following=_map_expr(v.following, on_dim))
+                        for v in s.variables)
+        return While(scalars, _map_body(s.test, on_dim), _map_expr(s.condition, on_dim),
+                     _map_body(s.body, on_dim))
     carried = tuple(replace(a, value=_map_expr(a.value, on_dim)) for a in s.accumulators)
     return replace(s, body=_map_body(s.body, on_dim), accumulators=carried)
 

@@ -11,7 +11,8 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.core import constant, program_input
+from graphflow.compiler.ops.rows import only_row, row_add, row_at
 
 MOST_TERMS = 24  # of one sum: a kernel that reads hundreds of buffers is slow to compile
 Rule = Callable[[Operation, "tuple[Tensor, ...]"], "Tensor | None"]
@@ -137,6 +138,39 @@ def _one_term(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     return operands[0] if len(operands) == 1 and _keeps_type(op, operands[0]) else None
 
 
+def _whole_slice(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """x[:] -> x"""
+    return operands[0] if _keeps_type(op, operands[0]) and all(s == 1 for s in op.strides) else None
+
+
+def _gathered_row(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """gather(x, i) -> row_at(x, i) for a scalar i along axis 0"""
+    x, index = operands
+    if index.type.rank != 0 or op.axis not in (0, -(x.type.rank or 0)):
+        return None
+    result: Tensor = row_at(x, index, name=op.name)
+    return result
+
+
+def _scattered_row(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """scatter_sum(x, i) -> only_row(x, i) for a scalar i along axis 0"""
+    x, index = operands
+    if index.type.rank != 0 or op.axis != 0:
+        return None
+    result: Tensor = only_row(x, index, size=op.size, name=op.name)
+    return result
+
+
+def _add_to_row(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """s + only_row(x, i) -> row_add(s, i, x), where s is a loop's variable: it can be done in place"""
+    for s, g in (operands, operands[::-1]):
+        parts = g.op.operands if g.op.opdef.name == "add_n" else (g,)
+        if s.op.opdef is program_input and s.op.kind == "loop" and _keeps_type(op, s) and \
+                all(p.op.opdef is only_row for p in parts):
+            for p in parts:
+                s = row_add(s, p.op.index, p.op.row, checked=p.op.checked, name=p.op.name)
+            return s
+    return None
 def _grouped(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     """add_n(a, b, ... z) -> add_n(add_n(a, ...), ..., add_n(..., z)) where there are too many for a kernel"""
     if len(operands) <= MOST_TERMS:
@@ -149,6 +183,8 @@ def _grouped(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "identity": (_drop,),
+    "strided_slice": (_whole_slice,),
+    "gather": (_gathered_row,), "scatter_sum": (_scattered_row,), "add": (_add_to_row,),
     "mul": (_neutral(1, left=True),),
     "sub": (_neutral(0),),
     "div": (_neutral(1),), "truediv": (_neutral(1),), "realdiv": (_neutral(1),),
