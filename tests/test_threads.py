@@ -350,6 +350,7 @@ def test_threads_that_come_first_together_get_one_pool(monkeypatch):
 @pytest.mark.skipif(_thread_setting() is None, reason="numpy's BLAS has no threads that we know")
 def test_matrix_products_obey_the_session_and_numpy_stays_as_it_was(monkeypatch):
     monkeypatch.setattr(plan, "usable_cores", lambda: 2)
+    monkeypatch.setenv("GRAPHFLOW_GEMM", "blas")
     get_threads, set_threads = _thread_setting()
     before = get_threads()
     set_threads(2)
