@@ -7,12 +7,13 @@ Memory of a pool, each line written by few:
 
     line 0  generation (i32), sleepers (i32), workers (i64), stop (i64), spins (i64)
     line 1  state (i32), busy (i32), and the job: function, frame, block, count, chunk, chunks
-    line 2  the next chunk
+    line 2  the chunks taken from the front, and (in the low half) from the back
     line 3  a mutex and a condition variable, where there is no futex
 
-`generation` changes with each job. `state` is one word, so that a worker enters in one atomic step and
-only while the job is open: 16 bits count the workers inside, 15 the seats left; the top one says that the
-caller sleeps.
+The caller takes chunks from the front and the workers from the back, so that a core finds in its cache what
+it touched when the job ran before. `generation` changes with each job. `state` is one word, so that a worker
+enters in one atomic step and only while the job is open: 16 bits count the workers inside, 15 the seats left;
+the top one says that the caller sleeps.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ wake:
   call void @wake(ptr %pool, ptr %generation, i32 %missing)
   br label %work
 work:
-  call void @chunks(ptr %pool)
+  call void @chunks(ptr %pool, i64 4294967296)
   %before = atomicrmw and ptr %state, i32 65535 acquire
   %inside = and i32 %before, 65535
   %done = icmp eq i32 %inside, 0
@@ -160,7 +161,7 @@ define internal void @piece(ptr %function, ptr %frame, ptr %block, i64 %count, i
 """
 
 _CHUNKS = """
-define internal void @chunks(ptr %pool) nounwind {
+define internal void @chunks(ptr %pool, i64 %step) nounwind {
 entry:
   %function.at = $function
   %function = load ptr, ptr %function.at, align 8
@@ -175,12 +176,19 @@ entry:
   %chunks.at = $chunks
   %chunks = load i64, ptr %chunks.at, align 8
   %next = $next
+  %last = sub i64 %chunks, 1
+  %from_back = icmp eq i64 %step, 1
   br label %claim
 claim:
-  %k = atomicrmw add ptr %next, i64 1 monotonic
-  %left = icmp slt i64 %k, %chunks
+  %taken = atomicrmw add ptr %next, i64 %step monotonic
+  %front = lshr i64 %taken, 32
+  %back = and i64 %taken, 4294967295
+  %both = add i64 %front, %back
+  %left = icmp slt i64 %both, %chunks
   br i1 %left, label %run, label %end
 run:
+  %behind = sub i64 %last, %back
+  %k = select i1 %from_back, i64 %behind, i64 %front
   call void @piece(ptr %function, ptr %frame, ptr %block, i64 %count, i64 %chunk, i64 %k)
   br label %claim
 end:
@@ -240,7 +248,7 @@ enter:
   %in = extractvalue { i32, i1 } %pair, 1
   br i1 %in, label %work, label %look
 work:
-  call void @chunks(ptr %pool)
+  call void @chunks(ptr %pool, i64 1)
   %before = atomicrmw sub ptr %state, i32 1 release
   %awaited = icmp eq i32 %before, -2147483647
   br i1 %awaited, label %wake, label %linger
