@@ -223,7 +223,7 @@ def _work(c: Call, values: Mapping[Atom, int]) -> int:
     for d in c.extents:
         product *= max(evaluate(d, values), 1)
     product *= _ASSUMED_TRIPS if c.kind == "while" else 1
-    return product // 2 if c.kind == "product" else product * max(c.work, 1)
+    return product * 5 // 4 if c.kind == "product" else product * max(c.work, 1)
 
 
 def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]:

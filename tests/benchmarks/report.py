@@ -32,7 +32,8 @@ COLUMNS = ("workload", "framework", "step", "p10, p90", "ours is", "cold", "warm
 LEGEND = """\
 p10, p90    of the samples, from the median
 ours is     how many times faster than the framework of the row; in our row, than the fastest peer
-cold, warm  building and the first call, with caches on disk empty and filled; importing is not in it
+cold, warm  from importing the framework (after numpy) to the first result, with caches on disk empty and
+            filled; in a group, later workloads find modules and threads there
 memory      the peak of the process; workloads of a group share one
 GB/s        of bytes that must move, inputs read and results written once; share is of the machine's limit
 error       the largest against float64, relative to the largest value"""

@@ -65,11 +65,11 @@ class Row:
             return
         self.import_s.append(line["import"])
         if "samples" not in line:
-            self.first_cold_s.append(line["first"])
+            self.first_cold_s.append(line["import"] + line["first"])
             self.digests.append(line["digest"])
             self.error = max(self.error or 0.0, line["error"])
             return
-        self.first_warm_s.append(line["first"])
+        self.first_warm_s.append(line["import"] + line["first"])
         self.steps_s.append(line["samples"])
         self.memory.append(line["memory"])
         self.bytes, self.flops = line["bytes"], line["flops"]
@@ -187,7 +187,7 @@ def _environment(settings: Settings, cache: Path) -> dict[str, str]:
     return {
         **os.environ, **dict.fromkeys(THREAD_COUNTS, count),
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "",
         "GRAPHFLOW_CACHE": str(cache / "graphflow"),
         "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
