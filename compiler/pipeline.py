@@ -27,6 +27,7 @@ from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
+from graphflow.compiler.passes.stream import stream
 from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
@@ -63,7 +64,7 @@ def compile_signature(signature: Signature, target: Target,
     pruned.take_late_assumptions(graph)
     grouping = fuse(graph)
     passed("fuse")
-    steps = _scheduled(lower(grouping, target), target.vector_bits)
+    steps = _scheduled(lower(grouping, target), target)
     passed("lower")
     plan = plan_memory(grouping.graph, steps)
     if is_plain(steps):
@@ -87,9 +88,9 @@ def count_ops(signature: Signature) -> int:
                for op in needed)
 
 
-def _scheduled(steps: Sequence[Step], vector_bits: int) -> list[Step]:
-    launches = share(launches_of(steps))
-    return with_launches(steps, (replace(x, nest=schedule(x.nest, vector_bits)) for x in launches))
+def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
+    launches = [stream(x, target) for x in share(launches_of(steps))]
+    return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

@@ -3,9 +3,11 @@
 import gc
 
 import numpy as np
+import pytest
 
 import graphflow as tf
 from graphflow.runtime import memory
+from graphflow.runtime.cpu import host_target
 
 SHAPE = (600, 500)
 
@@ -42,3 +44,20 @@ def test_runs_do_not_share_results():
         assert [float(r.min()) for r in results] == [float(r.max()) for r in results] == [1, 2, 3, 4]
         results[0][:] = 9
         assert float(sess.run(y, {x: np.zeros(SHAPE, np.float32)}).max()) == 1
+
+
+@pytest.mark.parametrize("shape", [(1 << 24,), (1 << 14, 1 << 10), ((1 << 14) + 1, 1025), (1000,)], ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_no_cache_holds_is_written_past_it(shape, threads):
+    values = np.random.RandomState(0).standard_normal(shape).astype(np.float32)
+    config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+    with tf.Graph().as_default(), tf.Session(config=config) as sess:
+        x = tf.placeholder(tf.float32, shape)
+        run = sess.engine.prepare([-x, tf.reduce_max(x * 2.0)], [], [x], whole=True)
+        negative, most = run(values)
+        (program,) = run.programs
+    np.testing.assert_array_equal(negative, -values)
+    assert most == values.max() * 2
+    streamed = any(p.streamed for c in program.calls for p in c.nest.params)
+    assert streamed == (values.nbytes >= 2 * host_target().l3)
+    assert (", !nontemporal" in program.ir) == streamed

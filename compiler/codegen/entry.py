@@ -29,7 +29,8 @@ MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop o
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
 attributes #1 = { nounwind alwaysinline "prefer-vector-width"="512" }
 !0 = !{!"branch_weights", i32 1, i32 10000}
-!1 = !{!"branch_weights", i32 10000, i32 1}'''
+!1 = !{!"branch_weights", i32 10000, i32 1}
+!2 = !{i32 1}'''
 
 
 def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:

@@ -57,6 +57,8 @@ class _KernelEmitter(MemoryOps):
         if self.nest.parallel:
             self._number_of_part(len(arguments))
         self.body(self.nest.body)
+        if self.streamed:  # before others are told that this part is done
+            self.em.lines.append("fence seq_cst")
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if self.nest.parallel else "")
         return "\n".join([f"define internal void @{self.name}({signature}) #0 {{", "entry:",
                           *self.em.lines, "ret void", "}"])

@@ -14,11 +14,14 @@ from graphflow.compiler.ir.dims import (
     atoms_of,
     coefficient,
     is_nonnegative,
+    substitute,
+    terms_of,
 )
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import LoopNest, Store
 
+LINE = 64  # bytes of a cache line, and of the widest vector
 _TRUNCATING = {"floordiv": "udiv", "mod": "urem"}       # where both sides are known not to be negative
 _FLOORING = {"floordiv": "floordiv", "mod": "floormod"}  # the host's meaning; 0 for a divisor of 0
 
@@ -35,6 +38,7 @@ class MemoryOps:
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
         self.values: dict[Expr, Value] = {}
         self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
+        self.streamed = {p.name for p in nest.params if p.streamed}
         self._labels = 0
 
     def label(self, prefix: str) -> str:
@@ -225,7 +229,19 @@ class MemoryOps:
             loaded = self.load_vector(address, value.dtype, self.mask)
             before = self.from_memory(loaded, value.dtype, value.lanes)
             value = self.em.call("add", [before, value], value.dtype)
-        self.store_vector(value, address)
+        if self.mask is None and self.past_cache(s):
+            stored = self.to_memory(value)
+            self.em.lines.append(f"store {stored}, ptr {address}, align {LINE}, !nontemporal !2")
+        else:
+            self.store_vector(value, address)
+
+    def past_cache(self, s: Store) -> bool:
+        """Whether a store is of whole cache lines, for a buffer that is not to stay in the cache."""
+        size = s.value.dtype.size
+        along = {a: 0 for a in (self.vector_axis,) if a is not None}  # it moves by whole vectors
+        steps = [coef * size for _, coef in terms_of(substitute(s.offset, along))]
+        return (s.buffer in self.streamed and self.nest.width * size % LINE == 0
+                and all(step % LINE == 0 for step in steps))
 
     def store_one(self, s: Store, value: Value) -> None:
         address = self.address(s.buffer, value.dtype, self.dim(s.offset))

@@ -125,11 +125,12 @@ Stmt: TypeAlias = "Let | Store | Loop | While | Product"
 
 @dataclass(frozen=True)
 class Param:
-    """A buffer that a kernel is given."""
+    """A buffer that a kernel is given; `streamed` where it is written past the cache."""
 
     name: str
     dtype: DType
     written: bool
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
