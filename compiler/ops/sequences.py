@@ -10,7 +10,17 @@ import numpy as np
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import as_dtype, float32, float64, int32, int64
+from graphflow.compiler.ir.dtypes import (
+    as_dtype,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+)
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -138,7 +148,11 @@ def _one_hot_type(op: Operation) -> TensorType:
 
 def _one_hot_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
     k = _one_hot_axis(op)
-    hit = E.eq(E.cast(load(0, (*at[:k], *at[k + 1:])), int64), E.index(at[k]))
+    depth = op.out.type.known_dims[k]
+    narrow = op.indices.dtype in (int8, int16, int32, uint8, uint16) and isinstance(depth, int) and \
+        depth <= int32.max
+    number = int32 if narrow else int64  # twice as many fit a vector
+    hit = E.eq(E.cast(load(0, (*at[:k], *at[k + 1:])), number), E.index(at[k], number))
     return E.select(hit, E.const(op.on_value, op.dtype), E.const(op.off_value, op.dtype))
 
 
