@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_ON, _OFF = ("1", "on", "true", "yes"), ("0", "off", "false", "no")
+
 
 def debug_level() -> int:
     """`GRAPHFLOW_DEBUG`: 1 times, 2 + kernels, 3 + graph after each pass, 4 + loop nests, 5 + native code."""
@@ -20,7 +22,7 @@ def check_passes() -> bool:
 
 def use_jit() -> bool:
     """`GRAPHFLOW_JIT=0` runs the loop nests in plain Python instead of native code."""
-    return _is_on("GRAPHFLOW_JIT", True)
+    return _one_of("GRAPHFLOW_JIT", ("", "numba", *_ON, *_OFF)) not in _OFF
 
 
 def use_numba() -> bool:
@@ -35,9 +37,16 @@ def cache_folder() -> str:
 
 def use_blas() -> bool:
     """`GRAPHFLOW_GEMM=blas` computes matrix products by numpy's OpenBLAS instead of generated code."""
-    return os.environ.get("GRAPHFLOW_GEMM", "").lower() == "blas"
+    return _one_of("GRAPHFLOW_GEMM", ("", "blas")) == "blas"
 
 
 def _is_on(name: str, default: bool) -> bool:
+    text = _one_of(name, ("", *_ON, *_OFF))
+    return text in _ON if text else default
+
+
+def _one_of(name: str, known: tuple[str, ...]) -> str:
     text = os.environ.get(name, "").lower()
-    return default if not text else text not in ("0", "off", "false", "no")
+    if text not in known:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {text!r}")
+    return text

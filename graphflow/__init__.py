@@ -249,6 +249,7 @@ from graphflow.math import (
     truediv,
     where,
 )
+from graphflow.missing import missing_names
 from graphflow.ordering import (
     argsort,
     confusion_matrix,
@@ -350,10 +351,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Names of TensorFlow 1 that this version lacks say so."""
-    raise AttributeError(f"graphflow has no {name!r} yet: README.md lists what there is; an op of your own "
-                         f"is one record, see graphflow.extend")
-
-
+__getattr__ = missing_names("graphflow")
 compat.v1 = sys.modules[__name__]

@@ -18,6 +18,7 @@ from graphflow.compiler.ops.symbolic import dims_attr
 from graphflow.compiler.ops.windows import windows
 from graphflow.layouts import apply, channels_first, paddings, per_axis, sizes
 from graphflow.math import cast
+from graphflow.missing import missing_names
 from graphflow.renamed import either
 
 __all__ = ["ResizeMethod", "extract_image_patches", "extract_patches", "resize", "resize_bilinear",
@@ -231,3 +232,5 @@ def batch_to_space(input: Any, crops: Any, block_size: Any, name: str | None = N
     """`batch_to_space_nd` of images in blocks of block_size x block_size."""
     block = [block_size, block_size] if block_shape is None else block_shape
     return batch_to_space_nd(input, block, crops, name or "BatchToSpace")
+
+__getattr__ = missing_names("graphflow.image")

@@ -29,7 +29,10 @@ def per_axis(function: str, what: str, value: Any, rank: int, first: bool = Fals
     """A number for each spatial axis, from one for all, one for each, or one for each axis of the tensor."""
     if value is None:
         return (1,) * rank
-    numbers = tuple(int(v) for v in value) if isinstance(value, Iterable) else (int(value),)
+    given = tuple(value) if isinstance(value, Iterable) else (value,)
+    if any(int(v) != v for v in given):
+        raise ShapeError(f"{function}: {what} {list(given)} must hold whole numbers")
+    numbers = tuple(map(int, given))
     if len(numbers) == 1:
         return numbers * rank
     if len(numbers) == rank:

@@ -10,6 +10,7 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bfloat16, bool_, float32, float64, int32, int64
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import core, elementwise, gamma, linalg, logic, mathematics, reductions
+from graphflow.missing import missing_names
 from graphflow.renamed import either, is_int, plain_axis
 
 # Arithmetic: functions (x, y, name=None) that broadcast
@@ -344,3 +345,5 @@ def _product(dims: Sequence[Any]) -> Any:
     for d in dims:
         total = d * total
     return total
+
+__getattr__ = missing_names("graphflow.math")

@@ -24,6 +24,7 @@ from graphflow.math import (
     softplus,
     tanh,
 )
+from graphflow.missing import missing_names
 from graphflow.normalization import *  # noqa: F403
 from graphflow.ordering import top_k
 from graphflow.pooling import *  # noqa: F403
@@ -256,3 +257,5 @@ def in_top_k(predictions: Any, targets: Any, k: Any, name: str | None = None) ->
     """Whether the target class is among the k largest predictions of its row, equals of the k-th too."""
     result: Tensor = records.in_top_k(predictions, targets, k=k, name=name)
     return result
+
+__getattr__ = missing_names("graphflow.nn")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import os
 import threading
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ class _Blocks:
     """Blocks of whole pages that nobody uses, by size; when they are too many the longest unused goes."""
 
     def __init__(self) -> None:
-        self._free: dict[int, list[Array]] = {}
+        self._free: OrderedDict[int, list[Array]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.RLock()  # a collection may end a lease while the lock is held
 
@@ -57,20 +59,21 @@ class _Blocks:
         if size > MOST_FREE:
             return
         with self._lock:
-            blocks = self._free.pop(size, [])
-            blocks.append(block)
-            self._free[size] = blocks  # now the last of the dict
+            self._free.setdefault(size, []).append(block)
+            self._free.move_to_end(size)
             self._bytes += size
             while self._bytes > MOST_FREE:
-                oldest = next(iter(self._free))
-                if not self._free[oldest]:
-                    del self._free[oldest]
-                    continue
-                self._free[oldest].pop()
-                self._bytes -= oldest
+                oldest, blocks = next(iter(self._free.items()))
+                if blocks:
+                    blocks.pop()
+                    self._bytes -= oldest
+                else:
+                    self._free.pop(oldest, None)
 
 
 _blocks = _Blocks()
+if hasattr(os, "register_at_fork"):  # another thread may hold the lock at that moment
+    os.register_at_fork(after_in_child=lambda: setattr(_blocks, "_lock", threading.RLock()))
 
 
 def is_large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -119,7 +119,7 @@ def test_the_command_measures_graphflow_alone(tmp_path):
         assert row.first_cold_s[0] > row.steps_s[0][0] and row.memory[0] > 1 << 20
         assert row.workload in done.stdout
     machine = json.loads((tmp_path / "benchmarks.json").read_text())["machine"]
-    assert machine["cores"] and (tmp_path / "benchmarks.png").exists() == ("chart:" in done.stdout)
+    assert machine["cores"] and (tmp_path / "benchmarks.png").exists() == ("\nchart:" in done.stdout)
 
 
 def test_the_command_refuses_what_it_does_not_know():

@@ -67,11 +67,12 @@ def _product(p: Product, env: Env) -> None:
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
         return
+    moving = False
     for index, extent, shape in ((p.row, m, (-1, 1)), (p.column, n, (1, -1))):
         found = single_atom(index)
         if found is not None:
-            env.atoms[found] = np.arange(extent).reshape(shape)
-    env.temps["sum"] = a @ b
+            env.atoms[found], moving = np.arange(extent).reshape(shape), True
+    env.temps["sum"] = a @ b if moving else (a @ b).item()
     run_body(p.body, env)
 
 

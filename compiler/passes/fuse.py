@@ -370,7 +370,7 @@ def _has_computed_part(index: Index) -> bool:
 def _fits_reduction(group: Group, form: Reduction, op: Operation, at: Index) -> bool:
     """Whether the axes of the group that `at` leaves out are those that the reduction runs over."""
     left = [a for a in group.axes if a not in at]
-    if group.blocks is not None and next(i for i in at if i != 0) != group.blocks[0]:
+    if group.blocks is not None and next((i for i in at if i != 0), None) != group.blocks[0]:
         return False  # blocks are of the outermost axis
     extents = _reduced_extents(form, op)
     if group.inner is None:

@@ -82,6 +82,7 @@ class Group:
         """Whether a matrix product may run these loops: all, over all its elements, in their order."""
         return (covers(self, at, op.out) and op.out.dtype in (float32, float64) and not flags.use_blas()
                 and self.kind == "loop" and self.inner is None and self.blocks is None
+                and 0 not in op.out.type.known_dims
                 and [a for a in at if a != 0] == self.axes)
 
     def spans(self, at: Index) -> bool:

@@ -44,6 +44,9 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     (t,) = group.members
     memory = Memory(grouping)
     dims = t.type.known_dims
+    if 0 in dims:
+        memory.name(t, write=True)
+        return memory.launch([], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     body: list[Stmt]
     if _is_one_matrix(t.op):

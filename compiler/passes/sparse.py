@@ -34,6 +34,11 @@ class Rows:
     size: Dim
     distinct: bool = False
 
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """The shape of the tensor."""
+        return (self.size, *self.values.type.known_dims[1:])
+
 
 Operand = Rows | Tensor
 Rule = Callable[[Operation, "list[Operand]"], "Operand | None"]
@@ -68,7 +73,7 @@ def sparse(graph: Graph) -> Graph:
             result = r(op, given)
             if isinstance(result, Tensor):
                 return result
-            if result is not None:
+            if result is not None and result.dims == op.out.type.known_dims:
                 known[op.out] = result
                 return _whole(op, result) if r is _added else None
         return None
@@ -155,8 +160,8 @@ def _at_rows(op: Operation, t: Tensor, rows: Rows) -> Tensor | None:
 def _added(op: Operation, given: list[Operand]) -> Operand | None:
     """rows + rows, and rows - rows"""
     parts = [x for x in given if isinstance(x, Rows)]
-    if len(parts) < len(given) or op.out.type.known_dims[:1] != (parts[0].size,):
-        return None
+    if len(parts) < len(given) or any(p.dims != op.out.type.known_dims for p in parts):
+        return None  # an operand is broadcast
     values = [p.values for p in parts]
     if op.opdef.name == "sub":
         values[1] = -values[1]
@@ -189,6 +194,8 @@ def _into_variable(op: Operation, given: list[Operand]) -> Operand | None:
         return None
     if op.opdef.name == "sub" and base is not given[0]:
         return None
+    if base.type != op.out.type or rows.dims != op.out.type.known_dims:
+        return None  # an operand is broadcast
     values = -rows.values if op.opdef.name == "sub" else rows.values
     result: Tensor = add_rows(values, rows.ids, base)
     return result

@@ -109,6 +109,8 @@ class Timeline:
         if launch.kind not in ("map", "reduce", "product", "scatter"):
             return False
         names = {a: p.name for a, p in zip(launch.arguments, launch.nest.params, strict=True)}
+        if new not in names or old not in names:
+            return False  # the launch makes an initial value that shares the memory of `new`
         safely = only_copied if launch.kind == "scatter" else overwrites_safely
         return safely(launch.nest, names[old], names[new])
 

@@ -1,5 +1,7 @@
 """tf.train: optimizers, learning rates and averages."""
 
+
+from graphflow.missing import missing_names
 from graphflow.train.averages import ExponentialMovingAverage
 from graphflow.train.optimizer import Optimizer
 from graphflow.train.optimizers import (
@@ -33,3 +35,5 @@ __all__ = [
     "inverse_time_decay", "natural_exp_decay", "piecewise_constant", "piecewise_constant_decay",
     "polynomial_decay",
 ]
+
+__getattr__ = missing_names("graphflow.train")

@@ -36,11 +36,12 @@ class Builder(MemoryOps):
         self.width = width
         self.scalar = scalar_type(dtype)
         self.vector = llvm_type(dtype, width)
+        self.reserved: list[str] = []
 
     def function(self, name: str, params: Sequence[str], attributes: str = "#0") -> str:
         """The whole function; its lines are the body."""
         return "\n".join([f"define internal void @{name}({', '.join(params)}) {attributes} {{", "entry:",
-                          *self.em.lines, "ret void", "}"])
+                          *self.reserved, *self.em.lines, "ret void", "}"])
 
     def emit(self, line: str) -> None:
         self.em.lines.append(line)
@@ -168,7 +169,7 @@ class Builder(MemoryOps):
 
     def reserve(self, name: str, elements: int) -> None:
         """Memory on the stack, from the function's start on."""
-        self.em.lines.insert(0, f"{name} = alloca {self.scalar}, i64 {elements}, align 64")
+        self.reserved.append(f"{name} = alloca {self.scalar}, i64 {elements}, align 64")
 
     def prefetch(self, address: str) -> None:
         name = "llvm.prefetch.p0"
