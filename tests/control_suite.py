@@ -7,6 +7,15 @@ import pytest
 import graphflow as tf
 
 
+@pytest.fixture(params=["native", "interpreted"], autouse=True)
+def way(request, monkeypatch):
+    """Each test by native code and by the interpreter of loop nests, with every pass checked."""
+    if request.param == "interpreted":
+        monkeypatch.setenv("GRAPHFLOW_JIT", "0")
+    monkeypatch.setenv("GRAPHFLOW_CHECK", "1")
+    return request.param
+
+
 def run(fetches, feeds=None):
     """Compiled values, compared with the oracle's."""
     sess = tf.Session()

@@ -20,6 +20,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
 from graphflow.compiler.target import Target
+from graphflow.runtime.objects import optimize, target_machine
 
 Array = np.ndarray[Any, Any]
 MACHINE = Target(512, threads=1)
@@ -89,7 +90,7 @@ class Runner:
     def _compile(self) -> None:
         machine = target_machine()
         module = llvm.parse_assembly(self.ir)
-        optimise(module, machine)
+        optimize(module, machine)
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         numbers = [ctypes.c_int64] * 2 if self.parallel else []
@@ -124,27 +125,3 @@ def aligned(elements: int, dtype: DType) -> Array:
     raw = np.full(elements + 64, np.nan, dtype.numpy)
     skip = -(raw.ctypes.data // dtype.size) % (64 // dtype.size)
     return raw[skip:skip + elements]
-
-
-def target_machine() -> Any:
-    """A new one each time: an engine takes hold of its own."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3)
-
-
-def optimise(module: Any, machine: Any) -> None:
-    """The passes that the runtime uses."""
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = tuning.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, tuning)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.run(module, builder)
-    functions = llvm.create_new_function_pass_manager()
-    for add in ("add_sroa_pass", "add_instruction_combine_pass", "add_simplify_cfg_pass"):
-        getattr(functions, add)()
-    for f in module.functions:
-        if not f.is_declaration:
-            functions.run(f, builder)

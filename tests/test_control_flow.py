@@ -6,27 +6,14 @@ import collections
 
 import numpy as np
 import pytest
-from control_suite import check_slope, run
+from control_suite import check_slope, run, way  # noqa: F401
+from fresh import graph  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler import oracle
 from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
 
 Pair = collections.namedtuple("Pair", "a b")
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
-
-
-@pytest.fixture(params=["native", "interpreted"], autouse=True)
-def way(request, monkeypatch):
-    if request.param == "interpreted":
-        monkeypatch.setenv("GRAPHFLOW_JIT", "0")
-    monkeypatch.setenv("GRAPHFLOW_CHECK", "1")
-    return request.param
 
 
 # while_loop: values
@@ -382,7 +369,7 @@ def test_an_index_out_of_range_in_a_loop():
         tf.Session().run(y, {x: [1, 2, 3]})
 
 
-def test_programs_with_loops_are_kept_on_disk(tmp_path, monkeypatch, way):
+def test_programs_with_loops_are_kept_on_disk(tmp_path, monkeypatch, way):  # noqa: F811
     """The second session finds the program, with its steps and the room that it guessed."""
     from graphflow.compiler import pipeline
 

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from control_suite import check_slope, run
+from control_suite import check_slope, run, way  # noqa: F401
+from fresh import graph  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler.errors import DTypeError, ShapeError, UnsupportedError
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as g:
-        yield g
-
-
-@pytest.fixture(params=["native", "interpreted"], autouse=True)
-def way(request, monkeypatch):
-    if request.param == "interpreted":
-        monkeypatch.setenv("GRAPHFLOW_JIT", "0")
-    monkeypatch.setenv("GRAPHFLOW_CHECK", "1")
-    return request.param
-
 
 # map_fn, scan, foldl, foldr
 

@@ -319,6 +319,8 @@ class _Fuser:
     def _join(self, group: Group, op: Operation, form: Form, at: Index) -> None:
         group.members[op.out] = at
         group.needs[op.out] = []
+        if isinstance(form, BlockSum):
+            group.blocks = at[0], op.length
         work = form.work(op)
         group.work += work
         group.repeated += work if group.repeats(at) else 0

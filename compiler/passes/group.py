@@ -10,7 +10,7 @@ from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index
-from graphflow.compiler.loops.forms import BlockSum, Part, Reduction
+from graphflow.compiler.loops.forms import Part, Reduction
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
@@ -29,6 +29,7 @@ class Group:
     needs    member -> the members that its expression uses
     reads    tensors that must be in memory for it
     sources  what it reads of other kernels, as far as those are known
+    blocks   the axis that is cut into blocks, and their length, where there are block sums
     merged   the group it has become part of, with that group's indices for its own axes
     """
 
@@ -43,6 +44,7 @@ class Group:
     kind: str = "loop"
     reads: list[Tensor] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    blocks: tuple[Dim, int] | None = None
     merged: tuple[Group, dict[Atom, Dim]] | None = None
 
     @property
@@ -69,14 +71,6 @@ class Group:
         used = {single_atom(d) for d in order} & {a for d in at for a in atoms_of(d)}
         inside = max((k for k, d in enumerate(order) if single_atom(d) in used), default=-1)
         return any(single_atom(d) not in used for d in order[:inside])
-
-    @property
-    def blocks(self) -> tuple[Dim, int] | None:
-        """The axis that is cut into blocks, and their length, where there are block sums."""
-        for t, at in self.members.items():
-            if isinstance(t.op.opdef.lower, BlockSum):
-                return at[0], t.op.length
-        return None
 
     def takes_product(self, at: Index, op: Operation) -> bool:
         """Whether a matrix product may run these loops: all, over all its elements, in their order."""
@@ -158,6 +152,7 @@ def merge(low: Group, high: Group, axes: dict[Atom, Dim]) -> list[Tensor]:
     for t, at in low.members.items():
         high.members[t] = tuple(substitute(d, axes) for d in at)
     high.needs.update(low.needs)
+    high.blocks = high.blocks or _moved(low.blocks, axes)
     high.work += low.work
     high.repeated += low.repeated
     for s in inside:
@@ -208,11 +203,14 @@ def _is_ready(low: Group, high: Group, axes: dict[Atom, Dim]) -> bool:
     return True
 
 
+def _moved(blocks: tuple[Dim, int] | None, axes: dict[Atom, Dim]) -> tuple[Dim, int] | None:
+    """Blocks of one group in terms of another's axes."""
+    return blocks and (substitute(blocks[0], axes), blocks[1])
+
+
 def _blocks_fit(low: Group, high: Group, axes: dict[Atom, Dim]) -> bool:
     """Whether the axis of block sums, if there are any, stays the outermost, and for all the same."""
-    cut = {high.blocks} if high.blocks else set()
-    if low.blocks:
-        cut.add((substitute(low.blocks[0], axes), low.blocks[1]))
+    cut = {b for b in (high.blocks, _moved(low.blocks, axes)) if b is not None}
     if not cut:
         return True
     inner = [substitute(a, axes) for a in low.inner or []] + (high.inner or [])
