@@ -76,7 +76,7 @@ class Runner:
         atoms = tuple(next(iter(sym(s).terms))[0] for s in self.symbols)
         width = case.target.vector_bits // (8 * d.size)
         nest = LoopNest(tuple(params), atoms, (self.product,), (), width, self.product.parts > 1)
-        module = Module()
+        module = Module(case.target.vector_bits)
         kernel = emit_kernel(nest, "k0", module)
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if nest.parallel else "")
         arguments = signature

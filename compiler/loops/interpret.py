@@ -106,6 +106,9 @@ def _node_value(node: E.Expr, args: list[Any], env: Env) -> Any:
         return cast_array(args[0], node.dtype)
     if node.op == "bitcast":
         return np.asarray(args[0]).view(node.dtype.numpy)
+    if node.op == "lookup":
+        table = node.attr.value
+        return table[np.asarray(args[0]) & (table.size - 1)]
     return np.asarray(E.SCALAR[node.op].numpy(*map(np.asarray, args))).astype(node.dtype.numpy, copy=False)
 
 

@@ -13,6 +13,7 @@ from graphflow.compiler.loops.maths.floats import (
     Pair,
     at_most,
     fast_two_sum,
+    horner,
     magnitude,
     multiply,
     root,
@@ -63,11 +64,14 @@ def _short_erfc(x: Expr) -> Expr:
 
 
 def erf(f: Format, x: Expr) -> Expr:
-    """An odd polynomial up to 1; beyond, a polynomial about 2 (f32) or 1 - erfc (f64)."""
+    """float32: erf(c + u) = erf(c) + u p(u), c the nearest of 16; float64: odd up to 1, 1 - erfc beyond."""
     a = magnitude(x)
-    near = fma(x, f.polynomial("ERF", x * x), x)
-    far = 1.0 - _short_erfc(a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
-    return select(a < 1.0, near, signed(far, x))
+    if f.wide:
+        return select(a < 1.0, fma(x, f.polynomial("ERF", x * x), x), signed(1.0 - _short_erfc(a), x))
+    a = at_most(a, 3.97)
+    centre, base, *slopes = f.lookups("ERF", f.bits(a + 4.025) >> 19)
+    u = a - centre
+    return signed(fma(u, horner(slopes, u), select(E.eq(centre, 0.0), a, base)), x)
 
 
 def erfinv(f: Format, x: Expr) -> Expr:

@@ -1,6 +1,7 @@
 """exp and what is made of it: exp2, expm1, tanh, sigmoid, sinh, cosh.
 
-exp(x) = 2^n exp(r), n = rint(x / log 2), |r| <= log(2)/2, and exp(r) = 1 + r + r^2 q(r).
+exp(x) = 2^n exp(r), exp(r) = 1 + r + r^2 q(r), n being x / log 2 rounded: to a multiple of 1/16 (1/8 in
+float64) by `split_exp`, with the power of its fraction from a table; to an integer by `reduce`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from graphflow.compiler.loops.maths.floats import (
     at_most,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     signed,
@@ -47,23 +49,24 @@ def exp_pair(f: Format, r: Expr) -> Pair:
     return fast_two_sum(h, l + curve(f, r))
 
 
-def is_small(f: Format, x: Expr) -> Expr:
-    """Whether exp(x) is a normal number."""
-    return magnitude(x) <= f.pick(87.0, 708.0)
-
-
 def times_power(f: Format, x: Expr, n: Expr) -> Expr:
     """x 2^n, n of `round`, where x and the result are normal."""
     return f.of_bits(f.bits(x) + (n << f.fraction))
 
 
-def exp(f: Format, x: Expr, near: bool = False) -> Expr:
-    if near:
-        word, r = reduce(f, x)
-        return times_power(f, 1.0 + fma(r * r, f.polynomial("EXP", r), r), word)
-    word, r = reduce(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
-    a, b = f.powers_of_two(word)
-    return (1.0 + fma(r * r, f.polynomial("EXP", r), r)) * a * b
+def split_exp(f: Format, x: Expr) -> tuple[Expr, Pair]:
+    """(n, (h, l)), exp(x) = 2^floor(n) (h + l), h from 1 to 2 and l below h/20."""
+    high, low = f.table("LN2")
+    shifted = fma(x, f.table("LOG2_E")[0], f.rounder / f.entries)
+    n = shifted - f.rounder / f.entries
+    r = fma(n, -low, fma(n, -high, x))
+    power, rest = f.lookups("POWER", f.bits(shifted))
+    return n, (power, fma(power, fma(r * r, f.polynomial("EXP_STEP", r), r), rest))
+
+
+def exp(f: Format, x: Expr) -> Expr:
+    n, (h, l) = split_exp(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
+    return ldexp(h + l, n)
 
 
 def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:

@@ -90,9 +90,16 @@ def is_normal(f: Format, x: Expr) -> Expr:
 
 
 def log(f: Format, x: Expr, near: bool = False) -> Expr:
-    m, k = split(f, x)[:2] if near else split_any(f, x)
-    h, l = log_pair(f, k, m - 1.0)
-    return h + l if near else positive_only(f, x, h + l)
+    """float32: k log 2 - log(c) + log(1 + r), c one of 16, r = m c - 1; it needs no special values."""
+    if f.wide:
+        m, k = split(f, x)[:2] if near else split_any(f, x)
+        h, l = log_pair(f, k, m - 1.0)
+        return h + l if near else positive_only(f, x, h + l)
+    k, m = E.call("exponent", x), E.call("mantissa", x)
+    inverse, base, rest = f.lookups("LOG_TABLE", f.bits(m) >> (f.fraction - 4))
+    r = fma(m, inverse, -1.0)
+    high, low = f.table("LN2_SHORT")
+    return fma(k, high, base) + (r + fma(r * r, f.polynomial("LOG_REST", r), fma(k, low, rest)))
 
 
 def log2(f: Format, x: Expr, near: bool = False) -> Expr:
