@@ -128,6 +128,9 @@ class Emitter:
 
     def call(self, fn: str, args: list[Value], dtype: DType) -> Value:
         lanes = max(a.lanes for a in args)
+        if fn == "div" and expand_math("quotient", dtype) and args[1].lanes < lanes and args[1].ref.startswith("%"):
+            one = self.splat_number(1, dtype, 1)  # one division, outside of the loop, for that of each lane
+            return self.call("quotient", [*args, self.call(fn, [one, args[1]], dtype)], dtype)
         args = [self.widen(a, lanes) for a in args]
         if fn == "cast":
             return emit_cast(self, args[0], dtype)

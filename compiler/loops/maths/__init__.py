@@ -37,7 +37,7 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
     exponential.sinh, exponential.cosh,
     logarithm.log, logarithm.log1p, logarithm.log2, logarithm.softplus, logarithm.asinh, logarithm.acosh,
     logarithm.atanh,
-    power.pow, power.rsqrt, power.cbrt,
+    power.pow, power.rsqrt, power.cbrt, power.quotient,
     error_function.erf, error_function.erfc, error_function.erfinv, error_function.ndtri,
     gamma.lgamma, gamma.digamma,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, trigonometry.asin, trigonometry.acos,
@@ -56,6 +56,7 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
     (exponential.exp2_is_small, (exponential.exp2,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
+    (power.is_middling, (power.quotient,), _BOTH),
 )
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
