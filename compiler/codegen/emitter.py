@@ -99,7 +99,7 @@ class Emitter:
         """A scalar copied to every lane."""
         if v.lanes == lanes:
             return v
-        if not v.ref.startswith("%"):
+        if v.is_literal:
             return Value(f"splat ({scalar_type(v.dtype)} {v.ref})", v.dtype, lanes)
         t = llvm_type(v.dtype, lanes)
         one = self.raw(f"insertelement {t} poison, {v}, i64 0")
@@ -128,9 +128,8 @@ class Emitter:
 
     def call(self, fn: str, args: list[Value], dtype: DType) -> Value:
         lanes = max(a.lanes for a in args)
-        if fn == "div" and expand_math("quotient", dtype) and args[1].lanes < lanes and args[1].ref.startswith("%"):
-            one = self.splat_number(1, dtype, 1)  # one division, outside of the loop, for that of each lane
-            return self.call("quotient", [*args, self.call(fn, [one, args[1]], dtype)], dtype)
+        if fn == "div" and expand_math("quotient", dtype) and self._is_shared(args[1], lanes):
+            return self._quotients(*args)
         args = [self.widen(a, lanes) for a in args]
         if fn == "cast":
             return emit_cast(self, args[0], dtype)
@@ -144,6 +143,16 @@ class Emitter:
             t = llvm_type(dtype, lanes)
             return self.instruction(f"call {t} @{name}({', '.join(str(a) for a in args)})", dtype, lanes)
         return EMIT[fn](self, args, dtype)
+
+    @staticmethod
+    def _is_shared(v: Value, lanes: int) -> bool:
+        """Whether many lanes take one number that is not known here."""
+        return v.lanes < lanes and not v.is_literal
+
+    def _quotients(self, numbers: Value, divisor: Value) -> Value:
+        """Many by one: a single division, which LLVM moves out of the loop."""
+        inverse = self.call("div", [self.splat_number(1, divisor.dtype, 1), divisor], divisor.dtype)
+        return self.call("quotient", [numbers, divisor, inverse], divisor.dtype)
 
 
 _DIRECT = frozenset({"add", "sub", "mul", "div", "neg", "abs", "floordiv", "floormod", "min", "max", "fma",

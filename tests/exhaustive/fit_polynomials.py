@@ -1,4 +1,4 @@
-"""Compute the polynomials, tables and split constants of compiler/loops/maths and print them as its coefficients.py.
+"""Compute the numbers of compiler/loops/maths and print them as its coefficients.py.
 
     python tests/exhaustive/fit_polynomials.py > compiler/loops/maths/coefficients.py
 
@@ -19,7 +19,7 @@ mp.dps = 60
 Fn = Callable[[mpf], mpf]
 ERF_SHIFT = 0.025  # erf is less than 1/4 in the first of its intervals alone
 
-HEADER = '''"""Minimax polynomials, lowest power first; tables by columns; split constants, leading part first.
+HEADER = '''"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -164,8 +164,6 @@ def fits() -> list[Fit]:
                 lambda r: r * r / mp.log1p(r))
             add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
                 lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
-            add("EXP_SHORT", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
-                lambda r: r * r / mp.exp(r), 25)
             add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
                 third, lambda v: v * v / mp.log1p(v) * ln2)
         else:

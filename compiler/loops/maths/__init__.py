@@ -54,7 +54,6 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (logarithm.is_normal, (logarithm.log,), (F64,)),
     (logarithm.is_normal, (logarithm.log2,), _BOTH),
     (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
-    (exponential.exp2_is_small, (exponential.exp2,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
 )

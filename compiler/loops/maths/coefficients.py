@@ -1,4 +1,4 @@
-"""Minimax polynomials, lowest power first; tables by columns; split constants, leading part first.
+"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -201,11 +201,6 @@ LOG_REST_32 = _numbers("-0x1.000000p-1 0x1.555836p-2 -0x1.00133ep-2 0x1.826182p-
 TANH_32 = _numbers("""
     -0x1.55553cp-2 0x1.110be4p-3 -0x1.b96238p-5 0x1.600988p-6
     -0x1.045f56p-7 0x1.2d9d62p-9 -0x1.77c49ep-12""")
-
-# (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-27.7
-EXP_SHORT_32 = _numbers("""
-    0x1.fffffcp-2 0x1.55548ap-3 0x1.555916p-5 0x1.123fc6p-7
-    0x1.6a1a60p-10""")
 
 # (log2(1 + v) - v / log(2)) / v^2 on [-0.33333, 0.33333]; error 2^-28.1
 LOG2_32 = _numbers("""

@@ -16,6 +16,7 @@ from graphflow.compiler.loops.maths.floats import (
     at_least,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     root,
@@ -127,10 +128,8 @@ def log1p(f: Format, x: Expr, near: bool = False) -> Expr:
 
 def softplus(f: Format, x: Expr) -> Expr:
     """max(x, 0) + log1p(exp(-|x|))."""
-    word, r = exponential.reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
-    h, l = exponential.exp_pair(f, r)
-    a, b = f.powers_of_two(word)
-    h, l = log1p_pair(f, (h * a * b, l * a * b))
+    n, (h, l) = exponential.exp_pair(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
+    h, l = log1p_pair(f, (ldexp(h, n), ldexp(l, n)))
     s, e = two_sum(select(x > 0.0, x, 0.0), h)
     return select(x > f.pick(40.0, 80.0), x, s + (e + l))
 

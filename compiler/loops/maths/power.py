@@ -66,8 +66,8 @@ def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
     limit = 1100.0
     e = select(magnitude(p) < limit, e, 0.0)
     p = at_most(at_least(p, -limit), limit)
-    n, word = f.round(p)
-    return exponential.exp2_of_pair(f, word, fast_two_sum(p - n, e))
+    n, _ = f.round(p)
+    return exponential.exp2_of_pair(f, n, fast_two_sum(p - n, e))
 
 
 def pow(f: Format, x: Expr, y: Expr) -> Expr:
