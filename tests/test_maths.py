@@ -31,7 +31,17 @@ ODD = ("cbrt", "tanh", "sinh", "asinh", "atanh", "erf", "erfinv", "sin", "tan", 
 
 
 def arity(name: str) -> int:
-    return 2 if name in (*BINARY, "ldexp") else 1
+    return 3 if name == "quotient" else 2 if name in (*BINARY, "ldexp") else 1
+
+
+def operands(name: str, dtype: DType, x: Array) -> Array:
+    """A row for each argument, as the function wants them."""
+    x = x.astype(dtype.numpy)
+    y = np.random.default_rng(16).permutation(x)
+    if name == "ldexp":
+        y = np.clip(np.nan_to_num(y), -250, 250)
+    with np.errstate(all="ignore"):
+        return np.stack([x, y, 1 / y][:arity(name)])
 
 
 def native(name: str, dtype: DType, vector_bits: int = 0) -> Native:
@@ -131,7 +141,7 @@ def test_the_near_path_agrees_with_the_far_one(name: str, dtype: DType) -> None:
     rng = np.random.default_rng(12)
     x = np.concatenate([special_values(dtype.numpy), rng.normal(size=200), np.exp(rng.uniform(-80, 80, 200))])
     fn = native(name, dtype, 128)
-    inputs = np.stack([x, rng.permutation(x)][:arity(name)]).astype(dtype.numpy)
+    inputs = operands(name, dtype, x)
     alone = fn(*np.repeat(inputs, fn.lanes, axis=1))[::fn.lanes]
     others = np.full((*inputs.shape, fn.lanes), np.nan, dtype.numpy)
     others[..., 0] = inputs
@@ -152,9 +162,7 @@ def test_registers_of_any_width_give_the_same_bits(bits: int) -> None:
     rng = np.random.default_rng(13)
     for name, dtype in MATHS:
         x = np.concatenate([special_values(dtype.numpy), rng.normal(size=500), rng.uniform(-90, 90, 500)])
-        inputs = np.stack([x, rng.permutation(x)][:arity(name)]).astype(dtype.numpy)
-        if name == "ldexp":
-            inputs[1] = np.clip(np.nan_to_num(inputs[1]), -250, 250)
+        inputs = operands(name, dtype, x)
         got, want = (native(name, dtype, width)(*inputs) for width in (bits, 128))
         np.testing.assert_array_equal(got, want, name)
 
@@ -180,6 +188,22 @@ def test_lookups_take_the_low_bits(dtype: DType, bits: int) -> None:
     word = uint64 if dtype is float64 else uint32
     fn = Native(lambda x: E.lookup(table.tolist(), E.bitcast(x, word), dtype), dtype, vector_bits=bits)
     np.testing.assert_array_equal(fn(x), table[x.view(word.numpy) & (size - 1)])
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_quotients_are_the_division_s(dtype: DType) -> None:
+    """Of like numbers, of any, and of those at the ends of what needs no division."""
+    rng, edge = np.random.default_rng(17), 30 if dtype is float32 else 100
+    x, y = rng.uniform(1, 2, (2, 1 << 16))
+    scale = rng.integers(-3 * edge, 3 * edge, (2, 1 << 16))
+    any_x, any_y = np.ldexp(x, scale[0]), np.ldexp(y, scale[1] // 3) * rng.choice([-1.0, 1.0], x.size)
+    special = np.meshgrid(special_values(dtype.numpy), special_values(dtype.numpy))
+    for a, b in (x, y), (any_x, any_y), (np.ldexp(x, -3 * edge), np.ldexp(y, edge)), special:
+        a, b = a.ravel().astype(dtype.numpy), b.ravel().astype(dtype.numpy)
+        with np.errstate(all="ignore"):
+            got, want = native("quotient", dtype)(a, b, 1 / b), a / b
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -132,7 +132,7 @@ def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Expr]:
     """For x >= 0: (h, l), w and n with exp(x)/2 = (h + l) 2^n and exp(-x)/2 = w 2^n."""
     n, p = exp_pair(f, at_most(x, f.pick(89.45, 710.6)))
     whole = E.call("floor", n)
-    return p, ldexp(1.0 / p[0], -2.0 * whole), whole - 1.0
+    return p, ldexp(1.0 / p[0], at_least(-2.0 * whole, 4.0 - 2.0 * f.bias)), whole - 1.0
 
 
 def sinh(f: Format, x: Expr) -> Expr:
