@@ -22,6 +22,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     mathematics,
     nn,
     normalization,
+    phases,
     pooling,
     random,
     reductions,
