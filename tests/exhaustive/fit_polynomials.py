@@ -164,8 +164,8 @@ def fits() -> list[Fit]:
                 lambda r: r * r / mp.log1p(r))
             add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
                 lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
-            add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
-                third, lambda v: v * v / mp.log1p(v) * ln2)
+            add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
+                -one / 32, one / 16, lambda r: r * r / mp.log1p(r) * ln2)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)
@@ -341,7 +341,8 @@ def tables() -> dict[str, tuple[str, list[float]]]:
     return {"POWER_32": ("2^(k/16) in two parts", powers(32)),
             "POWER_64": ("2^(k/8) in two parts", powers(64)),
             "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
-                             "parts, log 2 more below 1", logarithms()),
+                             "parts, log 2 more below 1", logarithms(mp.mpf(1))),
+            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2))),
             "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors())}
 
 
@@ -351,14 +352,14 @@ def powers(bits: int) -> list[float]:
     return [row[column] for column in (0, 1) for row in rows]
 
 
-def logarithms() -> list[float]:
+def logarithms(unit: mpf) -> list[float]:
     inverses, rows = [], []
     for k in range(16):
         low = mpf(1) + mpf(k) / 16 if k < 8 else (mpf(1) + mpf(k) / 16) / 2
         middle = low + (mpf(1) / 32 if k < 8 else mpf(1) / 64)
         inverses.append(1.0 if k in (0, 15) else float(mp.ceil(32 / middle) / 32))
-        short, rest = parts(mp.log(2), 32, 2, 15) if k >= 8 else (0.0, 0.0)
-        high, low = parts(-mp.log(inverses[-1]), 32, 2, 15)
+        short, rest = parts(mp.log(2) / unit, 32, 2, 15) if k >= 8 else (0.0, 0.0)
+        high, low = parts(-mp.log(inverses[-1]) / unit, 32, 2, 15)
         rows.append((high + short, float(np.float32(low + rest))))
     return inverses + [row[column] for column in (0, 1) for row in rows]
 
