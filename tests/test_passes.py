@@ -17,6 +17,7 @@ from graphflow.compiler.passes.emit import describe_buffers
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
@@ -61,6 +62,39 @@ GRAPH_PASSES = [
   %5 = pow(%3, %4) : f32[n0,5]""", """graph(x: f32[n0,4], w: f32[5,4]) -> %1
   %0 = matmul(x, w, transpose_a=False, transpose_b=True) : f32[n0,5]
   %1 = square(%0) : f32[n0,5]"""),
+    (layout, """graph(y: f32[n0,5,6,4], z: f32[n0,5,6,4], b: f32[4]) -> %9, %10
+  %0 = transpose(y, perm=(0, 3, 1, 2)) : f32[n0,4,5,6]
+  %1 = reshape(b, shape=(4, 1, 1)) : f32[4,1,1]
+  %2 = add(%0, %1) : f32[n0,4,5,6]
+  %3 = relu(%2) : f32[n0,4,5,6]
+  %4 = transpose(z, perm=(0, 3, 1, 2)) : f32[n0,4,5,6]
+  %5 = concat(%3, %4, axis=1) : f32[n0,8,5,6]
+  %6 = reduce_max(%5, axis=(1,), keepdims=True) : f32[n0,1,5,6]
+  %7 = sub(%5, %6) : f32[n0,8,5,6]
+  %8 = tile(%7, multiples=(1, 1, 2, 3)) : f32[n0,8,10,18]
+  %9 = transpose(%8, perm=(0, 2, 3, 1)) : f32[n0,10,18,8]
+  %10 = reduce_sum(%8, axis=(2, 3), keepdims=False) : f32[n0,8]""",
+     """graph(y: f32[n0,5,6,4], z: f32[n0,5,6,4], b: f32[4]) -> %7, %8
+  %0 = reshape(b, shape=(4, 1, 1)) : f32[4,1,1]
+  %1 = reshape(%0, shape=(4,)) : f32[4]
+  %2 = add(y, %1) : f32[n0,5,6,4]
+  %3 = relu(%2) : f32[n0,5,6,4]
+  %4 = concat(%3, z, axis=3) : f32[n0,5,6,8]
+  %5 = reduce_max(%4, axis=(3,), keepdims=True) : f32[n0,5,6,1]
+  %6 = sub(%4, %5) : f32[n0,5,6,8]
+  %7 = tile(%6, multiples=(1, 2, 3, 1)) : f32[n0,10,18,8]
+  %8 = reduce_sum(%7, axis=(1, 2), keepdims=False) : f32[n0,8]"""),
+    (layout, """graph(x: f32[6,4], y: f32[6,4], z: f32[4,6]) -> %2, %4
+  %0 = add(x, y) : f32[6,4]
+  %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
+  %2 = mul(%1, z) : f32[4,6]
+  %3 = transpose(x, perm=(1, 0)) : f32[4,6]
+  %4 = reduce_sum(%3, axis=(0,), keepdims=False) : f32[6]""",
+     """graph(x: f32[6,4], y: f32[6,4], z: f32[4,6]) -> %2, %3
+  %0 = add(x, y) : f32[6,4]
+  %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
+  %2 = mul(%1, z) : f32[4,6]
+  %3 = reduce_sum(x, axis=(1,), keepdims=False) : f32[6]"""),
     (cse, """graph(x: f32[n0]) -> %2
   %0 = exp(x) : f32[n0]
   %1 = exp(x) : f32[n0]
