@@ -115,10 +115,9 @@ def _training_grad(parts: _BatchNorm, g: Tensor, g_mean: Tensor, g_variance: Ten
     op, n, (_, mean, variance) = parts.op, parts.count(), parts.op.outputs
     inverse = rsqrt(variance * (parts.count(less=1) / n) + parts.epsilon)
     centred = parts.x - parts.spread(mean)
-    normal = centred * parts.spread(inverse)
-    g_scale, g_offset = parts.total(g * normal), parts.total(g)
+    g_scale, g_offset = parts.total(g * centred) * inverse, parts.total(g)
     gx = parts.spread(op.scale * inverse) * (
-        g - parts.spread(g_offset / n) - normal * parts.spread(g_scale / n))
+        g - parts.spread(g_offset / n) - centred * parts.spread(inverse * g_scale / n))
     if _is_used(g_mean):
         gx = gx + parts.spread(g_mean / n)
     if _is_used(g_variance):
