@@ -176,6 +176,7 @@ def test_the_pass_keeps_values_and_never_adds_work(layers):
 
 @pytest.mark.parametrize("layers", [
     ["conv", "bias", "activate", "max_pool", "conv", "batch_norm", "residual", "avg_pool", "squeeze"],
+    ["max_pool", "activate", "scale"],
     ["conv", "normalise", "scale", "pad", "strided", "join", "cut", "flip", "depthwise", "activate"]])
 def test_only_the_edges_of_a_network_are_transposed(layers):
     with Graph().as_default():

@@ -156,7 +156,7 @@ class _Orders:
         return _same(t.type.rank or 0) if order is None else _result_order(t.op, order)
 
     def change(self, t: Tensor, perm: Perm, op: Operation | None) -> tuple[tuple[Dim, ...], Perm]:
-        """From what is stored of t to an op needs of `transpose(t, perm)`: dims, their permutation."""
+        """How t, as stored, becomes the `transpose(t, perm)` that an op needs: dims, their permutation."""
         rank, stored = len(perm), self.stored(t)
         wide = _widened(stored, rank)
         wanted = _then(perm, self.of[op]) if op in self.of and rank == len(self.of[op]) else perm
@@ -193,7 +193,7 @@ class _Orders:
         return found
 
     def _ends(self, t: Tensor) -> list[tuple[Operation, Perm]]:
-        """The flexible ops that make t and take it, with what they take; none where its order is no matter.
+        """The flexible ops that make t and take it, with what they take; none if its order is no matter.
 
         Of what is made in a given order, those that take a transpose.
         """
@@ -220,8 +220,8 @@ class _Orders:
         for op, axes in region.items():
             for t in op.operands:
                 source, perm = _source(t)
-                if source.op not in self.of and len(perm) == len(axes):
-                    yield _then(_inverse(axes), _inverse(perm))
+                if len(perm) == len(axes) and (source.op not in self.of or _drops_axes(source.op)):
+                    yield _then(_inverse(axes), _then(_inverse(perm), self.stored(source)))
             if not _drops_axes(op):
                 for use in self.uses.get(op.out, ()):
                     if use.op not in self.of:
