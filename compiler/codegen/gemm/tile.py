@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
+from graphflow.compiler.codegen.gemm.terms import Operand, Terms, corrected, load_units, multiply_add
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dtypes import DType
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
@@ -18,13 +18,16 @@ FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 class Tile:
     """One micro-kernel.
 
+    a, b     the operands: where they are packed, in units
     by_rows  element (i, k) of A lies at i*as + k, else at k*as + i, as in packed panels
     masked   only the first `columns` columns of B and C exist
     single   all of k comes at once: C holds nothing to add to
     finish   what becomes of the sums, if they are not to be stored to C
     """
 
-    dtype: DType
+    terms: Terms
+    a: Operand
+    b: Operand
     rows: int
     vecs: int
     width: int
@@ -37,7 +40,8 @@ class Tile:
     def name(self) -> str:
         kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
         finish = f".{self.finish.key}" if self.finish else ""
-        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
+        read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
+        return f"gf.tile.{self.terms.code}{read}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
 
 
 def tile_function(module: Module, tile: Tile) -> str:
@@ -54,7 +58,7 @@ def tile_function(module: Module, tile: Tile) -> str:
 
 class _TileBuilder(FinishingBuilder):
     def __init__(self, module: Module, tile: Tile) -> None:
-        super().__init__(module, tile.dtype, tile.width, tile.finish)
+        super().__init__(module, tile.terms.sum, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
 
@@ -78,18 +82,23 @@ class _TileBuilder(FinishingBuilder):
                 for j in range(self.tile.vecs)]
 
     def accumulate(self) -> list[Value]:
-        tile = self.tile
-        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i) for i in range(tile.rows)]
+        tile, a = self.tile, self.tile.a.dtype
+        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i, a) for i in range(tile.rows)]
         with self.loop("0", "%k", starts=self.zeros(tile.rows * tile.vecs)) as loop:
-            b = self.at("%b", self.mul(loop.index, "%bs"))
-            vectors = [self.fetch(self.at(b, j * tile.width), tile.width, self.masks[j])
-                       for j in range(tile.vecs)]
+            vectors = self.row_of_b(loop.index)
             along = loop.index if tile.by_rows else self.mul(loop.index, "%as")
             for i, start in enumerate(starts):
-                one = self.em.widen(self.fetch(self.at(start, along)), tile.width)
+                one = self.em.widen(load_units(self, tile.a, self.at(start, along, a)), tile.width)
                 for j, v in enumerate(vectors):
-                    loop.next.append(self.fma(one, v, loop.now[i * tile.vecs + j]))
-        return loop.after
+                    loop.next.append(multiply_add(self, tile.terms, one, v, loop.now[i * tile.vecs + j]))
+        return corrected(self, loop.after, self.row_of_b("%k") if tile.terms.is_moved else [])
+
+    def row_of_b(self, k: str) -> list[Value]:
+        """Units k; after the last one, what moving A has added to the sums."""
+        tile, dtype = self.tile, self.tile.b.dtype
+        row = self.at("%b", self.mul(k, "%bs"), dtype)
+        return [load_units(self, tile.b, self.at(row, j * tile.width, dtype), tile.width, self.masks[j])
+                for j in range(tile.vecs)]
 
     def on_top(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> list[Value]:
         """The sums, on top of what C holds if there is something."""
@@ -97,7 +106,7 @@ class _TileBuilder(FinishingBuilder):
         if tile.single:
             return sums
         return self.replaced("%more", sums, lambda: [
-            self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
+            self.em.call("add", [self.fetch(address, tile.width, mask), s], self.dtype)
             for (address, mask), s in zip(places, sums, strict=True)])
 
     def store_all(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> None:
