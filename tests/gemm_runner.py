@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,24 @@ from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import Dim, axis, sym
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, float32, int8, int32, uint8
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
 from graphflow.compiler.target import Target
+from graphflow.runtime.cpu import host_target
 from graphflow.runtime.objects import optimize, target_machine
 
 Array = np.ndarray[Any, Any]
 MACHINE = Target(512, threads=1)
+NARROW = ((bfloat16, bfloat16, float32), (float16, float16, float32), (int8, int8, int32),
+          (uint8, int8, int32), (int8, uint8, int32), (uint8, uint8, int32))  # operands and sums
+
+
+def machine(dots: bool, threads: int = 1) -> Target:
+    """One with or without dot products of narrow operands; without where this CPU has none."""
+    host = host_target()
+    return replace(MACHINE, threads=threads, dots_bf16=dots and host.dots_bf16,
+                   dots_int8=dots and host.dots_int8)
 
 
 @dataclass(frozen=True)
@@ -54,9 +64,10 @@ class Case:
     def product(self) -> tuple[Product, tuple[Any, ...]]:
         symbols = {name: sym(name) for name in "mnk" if getattr(self, name) is None}
         m, n, k = (symbols.get(name, getattr(self, name)) for name in "mnk")
-        extents = Extents(self.terms, known(m), known(n), known(k), self.transpose_a, self.transpose_b)
+        turned = self.transpose_a and m != 1  # as lowering has it
+        extents = Extents(self.terms, known(m), known(n), known(k), turned, self.transpose_b)
         blocking = self.blocking or choose(extents, self.target)
-        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, self.transpose_a, self.transpose_b, self.dtype,
+        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, turned, self.transpose_b, self.dtype,
                        blocking, "p3", row_index(m), column_index(n), self.body), tuple(symbols)
 
     def compile(self) -> Runner:

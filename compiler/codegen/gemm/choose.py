@@ -10,11 +10,13 @@ from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
+GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 16             # below, nothing pays for packing B
+FEW_ROWS = 16             # up to that, nothing pays for packing B
+LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
         return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k, group)
-    pack_b = e.transpose_b or not (few or (e.terms.b is e.terms.sum and _at_most(e.bytes_of_b, target.l2)))
-    if few and not pack_b:
+    if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
         return _few_rows(e, width, target)
+    pack_b = e.transpose_b or e.terms.b is not e.terms.sum or not _at_most(e.bytes_of_b, target.l2)
     rows, vecs = _tile(e, width, target)
-    depth = _block(e.k, DEPTH[e.size] * group, 8)
+    depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
     pack_a = e.terms.a is not e.terms.sum or not (
         _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
@@ -102,8 +104,8 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False,
-                    _parts(e, target, False, False))
+    return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels,
+                    e.terms.a is not e.terms.sum, False, _parts(e, target, False, False))
 
 
 def _parts(e: Extents, target: Target, pack_a: bool, pack_b: bool) -> tuple[int, int]:
