@@ -20,6 +20,7 @@ from graphflow.compiler.ir.dims import Dim, axis, sym
 from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, float32, int8, int32, uint8
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 from graphflow.runtime.cpu import host_target
 from graphflow.runtime.objects import optimize, target_machine
@@ -39,7 +40,7 @@ def machine(dots: bool, threads: int = 1) -> Target:
 
 @dataclass(frozen=True)
 class Case:
-    """What to compile. Sizes of None are run-time integers.
+    """What to compile. Sizes of None are run-time integers; with a view, a is what it looks at.
 
     The kernel's buffers are p0 = a, p1 = b, p2 = out, p3 = scratch, and for the body those in `more`.
     `operands` are the dtypes of a and b, if not that of the sums.
@@ -55,6 +56,7 @@ class Case:
     blocking: Blocking | Dots | None = None
     body: tuple[Stmt, ...] = ()
     more: tuple[tuple[str, DType], ...] = ()
+    view: View | None = None
     operands: tuple[DType, DType] | None = None
 
     @property
@@ -65,10 +67,10 @@ class Case:
         symbols = {name: sym(name) for name in "mnk" if getattr(self, name) is None}
         m, n, k = (symbols.get(name, getattr(self, name)) for name in "mnk")
         turned = self.transpose_a and m != 1  # as lowering has it
-        extents = Extents(self.terms, known(m), known(n), known(k), turned, self.transpose_b)
+        extents = Extents(self.terms, known(m), known(n), known(k), turned, self.transpose_b, self.view)
         blocking = self.blocking or choose(extents, self.target)
-        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, turned, self.transpose_b, self.dtype,
-                       blocking, "p3", row_index(m), column_index(n), self.body), tuple(symbols)
+        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, turned, self.transpose_b, self.dtype, blocking,
+                       "p3", row_index(m), column_index(n), self.body, self.view), tuple(symbols)
 
     def compile(self) -> Runner:
         return Runner(self)

@@ -32,7 +32,7 @@ def lower_dtypes(graph: Graph) -> Graph:
 def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     if op.opdef in (program_input, constant, cast) or not _computes(op):
         return None
-    if isinstance(op.opdef.lower, Contraction):
+    if "output_type" in op.attrs and isinstance(op.opdef.lower, Contraction):
         return _with_sums(graph, op, operands)
     if not any(t.dtype in _HALF for t in (*operands, *op.outputs)):
         return None
