@@ -132,6 +132,18 @@ def test_subnormal_numbers_count_as_zero_in_pairs_of_bfloat16():
     assert np.all(case.compile()(a, b) == np.float32(2.0 ** -126))
 
 
+def test_pairs_of_bfloat16_are_added_as_float32_multiply_adds_are_the_second_first():
+    if not cpu.host_target().dots_bf16:
+        pytest.skip("this CPU multiplies no pairs of bfloat16")
+    case = Case(float32, 20, 40, 37, target=machine(True), operands=(bfloat16, bfloat16))
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(bfloat16.numpy).astype(np.float64) for s in ((20, 37), (37, 40)))
+    total = np.zeros((20, 40), np.float32)
+    for k in (j for i in range(0, 37, 2) for j in (i + 1, i) if j < 37):
+        total = (total + np.outer(a[:, k], b[k])).astype(np.float32)  # exact in float64 up to here
+    assert np.array_equal(case.compile()(a.astype(bfloat16.numpy), b.astype(bfloat16.numpy)), total)
+
+
 # Through a session
 
 def run(shapes, dtypes, output_type=None, **flags):
