@@ -17,6 +17,7 @@ from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -35,8 +36,8 @@ from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    sink_joins, split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
+    simplify, sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,

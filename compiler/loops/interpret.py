@@ -248,7 +248,8 @@ def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], 
     a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):
-        return np.asarray(np.matmul(a, b), op.out.dtype.numpy)
+        sums, out = op.out.dtype.sums.numpy, op.out.dtype.numpy
+        return np.asarray(np.matmul(a.astype(sums), b.astype(sums)), out)
 
 
 def _offsets(side: Side, env: Env) -> Array:

@@ -35,6 +35,7 @@ from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.jam import jam
 
 _LIGHT = 60  # work of an iteration
+_SELDOM = 0.1
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
@@ -185,23 +186,29 @@ def _vectorize_rest(loop: Loop, width: int) -> Loop:
 
 
 def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
-    """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals."""
+    """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals.
+
+    Accesses that move with fewer loops than others hardly count: they are made less often.
+    """
     total = 0.1
-    for d, is_store, is_sum in _accesses(_loops_over(loop, a)):
+    accesses = _accesses(_loops_over(loop, a))
+    most = max((_loops_in(d) for d, *_ in accesses), default=0)
+    for d, is_store, is_sum in accesses:
         stride = coefficient(d, a)
         depends = any(x.kind == "value" for x in atoms_of(d))
         if is_sum and (stride != 1 or (depends and _value_varies(loop, d, a))):
             return 0.0
         if is_store and (stride is None or stride == 0):
             return 0.0  # lanes would write to one element
-        if stride == 1:
-            total += 2
-        elif stride == 0:
-            total += 0.2
-        else:
-            total -= 1
+        gain = 2 if stride == 1 else 0.2 if stride == 0 else -1
+        total += gain if _loops_in(d) == most else _SELDOM * gain
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
     return max(total, 0.01) * lanes
+
+
+def _loops_in(d: Dim) -> int:
+    """How many loops, or values computed in them, an offset moves with."""
+    return sum(a.kind in ("axis", "value") for a in atoms_of(d))
 
 
 def _value_varies(loop: Loop, d: Dim, a: Atom) -> bool:
