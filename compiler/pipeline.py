@@ -78,7 +78,7 @@ def compile_signature(signature: Signature, target: Target,
     if debug >= 4:
         nests = [str(launch.nest) for launch in plan.launches]
         dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
+    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps)
     passed("emit")
     return program
 

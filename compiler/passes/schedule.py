@@ -47,10 +47,10 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
     lanes = vector_lanes(body, vector_bits)
     if lanes > 1:
-        body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
-    width = lanes * registers_at_once(body, lanes)
+        body = tuple(_with_registers(_vectorize_tree(s, lanes), lanes) if isinstance(s, Loop) else s
+                     for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    return replace(nest, body=body, width=width, parallel=is_parallel(body))
+    return replace(nest, body=body, width=lanes, parallel=is_parallel(body))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
@@ -97,25 +97,32 @@ def _is_index_arithmetic(n: Expr) -> bool:
     return n.op in ("const", "index", "checked_index") or (n.op == "cast" and n.args[0].op == "index")
 
 
-def registers_at_once(body: tuple[Stmt, ...], lanes: int) -> int:
-    """How many vectors an iteration takes: several where one alone would wait for the one before.
+def _with_registers(loop: Loop, lanes: int) -> Loop:
+    """The loop, with the number of registers of each vector loop."""
+    if loop.vector:
+        return replace(loop, registers=registers_at_once(loop, lanes))
+    return replace(loop, body=tuple(_with_registers(s, lanes) if isinstance(s, Loop) else s
+                                    for s in loop.body))
+
+
+def registers_at_once(loop: Loop, lanes: int) -> int:
+    """How many registers an iteration fills: several where one alone would wait for the one before.
 
     Sums of light expressions are bound by the latency of an addition, light maps by the loop itself.
     """
-    loops = [s for s in statements(body) if isinstance(s, Loop)]
-    shortest = min((s.extent for s in loops if s.vector and isinstance(s.extent, int)), default=1 << 30)
-    if work_each(body) > _LIGHT or not any(s.vector for s in loops) or _is_irregular(loops):
+    loops = [s for s in statements((loop,)) if isinstance(s, Loop)]
+    if work_each((loop,)) > _LIGHT or _is_irregular(loop):
         return 1
     most = 4 if any(s.accumulators for s in loops) else 2
-    while most > 1 and shortest < 2 * most * lanes:
+    while most > 1 and isinstance(loop.extent, int) and loop.extent < 2 * most * lanes:
         most //= 2
     return most
 
 
-def _is_irregular(loops: list[Loop]) -> bool:
+def _is_irregular(loop: Loop) -> bool:
     """Whether a vector loop gathers or scatters."""
-    return any(coefficient(d, s.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
-               for s in loops if s.vector for d in positions((s,)))
+    return any(coefficient(d, loop.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
+               for d in positions((loop,)))
 
 
 # Collapsing
