@@ -95,6 +95,14 @@ GRAPH_PASSES = [
   %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
   %2 = mul(%1, z) : f32[4,6]
   %3 = reduce_sum(x, axis=(1,), keepdims=False) : f32[6]"""),
+    (layout, """graph(x: f32[6,4], w: f32[6,5]) -> %2
+  %0 = transpose(x, perm=(1, 0)) : f32[4,6]
+  %1 = relu(%0) : f32[4,6]
+  %2 = matmul(%1, w, transpose_a=False, transpose_b=False) : f32[4,5]""",
+     """graph(x: f32[6,4], w: f32[6,5]) -> %2
+  %0 = relu(x) : f32[6,4]
+  %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
+  %2 = matmul(%1, w, transpose_a=False, transpose_b=False) : f32[4,5]"""),
     (cse, """graph(x: f32[n0]) -> %2
   %0 = exp(x) : f32[n0]
   %1 = exp(x) : f32[n0]

@@ -16,7 +16,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import connect, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.loops.forms import EACH, Reduction
+from graphflow.compiler.loops.forms import EACH, Contraction, Reduction
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.shapes import permutation, reshape, transpose
 
@@ -55,6 +55,11 @@ def _inverse(perm: Perm) -> Perm:
 
 def _same(rank: int) -> Perm:
     return tuple(range(rank))
+
+
+def _swap(rank: int) -> Perm:
+    """Of a matrix to its transpose."""
+    return (*range(rank - 2), rank - 1, rank - 2)
 
 
 def _widened(perm: Perm, rank: int) -> Perm:
@@ -121,11 +126,15 @@ def _attrs_in(op: Operation, order: Perm) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Use:
-    """An op, or None for a result of the graph, that takes `perm` of some tensor, with axes up to `rank`."""
+    """An op, or None for a result of the graph, that takes `perm` of some tensor, with axes up to `rank`.
+
+    swaps  whether it would as well take the last two axes in the other order, as a matrix product does
+    """
 
     op: Operation | None
     perm: Perm
     rank: int
+    swaps: bool
 
 
 Region = dict[Operation, Perm]  # op -> which of its axes each axis of the region is
@@ -148,7 +157,8 @@ class _Orders:
     def _use(self, t: Tensor, op: Operation | None) -> None:
         source, perm = _source(t)
         rank = len(_frame(op)) if op in self.of and t.type.rank else len(perm)
-        self.uses.setdefault(source, []).append(_Use(op, _widened(perm, rank), rank))
+        swaps = op is not None and isinstance(op.opdef.lower, Contraction) and rank >= 2
+        self.uses.setdefault(source, []).append(_Use(op, _widened(perm, rank), rank, swaps))
 
     def stored(self, t: Tensor) -> Perm:
         """Which axes of a tensor those of what is in memory are."""
@@ -226,16 +236,23 @@ class _Orders:
                 for use in self.uses.get(op.out, ()):
                     if use.op not in self.of:
                         yield _then(_inverse(axes), use.perm)
+                        if use.swaps:
+                            yield _then(_inverse(axes), _then(use.perm, _swap(use.rank)))
 
     def _cost(self, around: set[Tensor]) -> int:
         """Elements that the transposes of these tensors move."""
         total = 0
         for t in around:
             if t.op.opdef is not constant:
-                needed = {self.change(t, use.perm, use.op) for use in self.uses.get(t, ())}
-                moving = {perm for dims, perm in needed if not _moves_nothing(dims, perm)}
+                moving = {self.change(t, use.perm, use.op)[1] for use in self.uses.get(t, ())
+                          if not self._is_free(t, use)}
                 total += len(moving) * _typical_size(t.type)
         return total
+
+    def _is_free(self, t: Tensor, use: _Use) -> bool:
+        """Whether nothing has to move for an op that takes t as it is stored."""
+        dims, perm = self.change(t, use.perm, use.op)
+        return _moves_nothing(dims, perm) or (use.swaps and perm == _swap(use.rank))
 
 
 def _typical_size(kind: TensorType) -> int:
