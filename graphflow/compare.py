@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.records import record
 from graphflow.fetches import plan_fetches
 from graphflow.runtime.executable import Executable, convert_feed
 from graphflow.runtime.report import bytes_text, time_text
@@ -20,7 +20,7 @@ from graphflow.session import Session, get_default_session
 _RUNS = 5
 
 
-@dataclass(frozen=True)
+@record
 class Difference:
     """How far a fetch's compiled value is from its eager one."""
 
@@ -31,7 +31,7 @@ class Difference:
     max_ulp: float
 
 
-@dataclass(frozen=True)
+@record
 class Comparison:
     """What `compare` found. `str` of it is a table.
 

@@ -120,7 +120,8 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
         if low < dtype.min or high > dtype.max:
             where, bad = f"{for_op}: " if for_op else "", low if low < dtype.min else high
             raise DTypeError(f"{where}{bad} is not in the range of {dtype.name}, {dtype.min} to {dtype.max}")
-    return array.astype(dtype.numpy)
+    # a Literal copies what may be written to; its owner may make a read-only array writeable again
+    return array.astype(dtype.numpy, copy=not array.flags.writeable)
 
 
 def _natural_dtype(value: Any, array: np.ndarray[Any, Any]) -> DType:

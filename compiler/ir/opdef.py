@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.records import record
 
 REGISTRY: dict[str, OpDef] = {}
 HOOKS: dict[str, Callable[..., Any]] = {}  # what a lower floor calls in a higher one, such as getitem
@@ -22,7 +22,7 @@ InferRule = Callable[[Operation], "TensorType | Sequence[TensorType]"]
 GradRule = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@record
 class Subgraph:
     """An attribute that is a graph, as eager mode has it: a function (*arrays) -> list of arrays."""
 

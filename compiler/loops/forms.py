@@ -8,7 +8,6 @@ of a load: that is fusion.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from graphflow.compiler.ir.dims import Dim
@@ -18,6 +17,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.records import record
 
 
 class Load(Protocol):
@@ -151,7 +151,7 @@ class Workspace(Protocol):
         """The name of a new buffer, with anything in it."""
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
 

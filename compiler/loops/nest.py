@@ -10,13 +10,14 @@ alike and are compiled once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
+from graphflow.compiler.records import record
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
 PART_NUMBER = poly({(PART,): 1})
@@ -25,7 +26,7 @@ LEAST_PART = 800_000  # work, about 10 us: below, handing a part to a thread cos
 ACCESS = 8            # what moving a number between memory and registers costs, in additions of lanes
 
 
-@dataclass(frozen=True)
+@record
 class Let:
     """name = value"""
 
@@ -33,7 +34,7 @@ class Let:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Store:
     """buffer[offset] = value, or += with `add`."""
 
@@ -43,7 +44,7 @@ class Store:
     add: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Accumulator:
     """A value carried through a loop: name = combine over the iterations of `value`."""
 
@@ -52,7 +53,7 @@ class Accumulator:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """for axis in range(extent): body. `vector` loops run several iterations at once.
 
@@ -67,7 +68,7 @@ class Loop:
     ordered: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Variable:
     """A scalar that a While changes: what it is at first, and after each iteration."""
 
@@ -76,7 +77,7 @@ class Variable:
     following: Expr
 
 
-@dataclass(frozen=True)
+@record
 class While:
     """test; while condition: body; variables take their following values; test."""
 
@@ -86,7 +87,7 @@ class While:
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Product:
     """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
 
@@ -123,7 +124,7 @@ class Product:
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"
 
 
-@dataclass(frozen=True)
+@record
 class Param:
     """A buffer that a kernel is given; `streamed` where it is written past the cache."""
 
@@ -133,7 +134,7 @@ class Param:
     streamed: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class LoopNest:
     """A kernel: parameters, run-time integers, places to report errors for, and the body.
 

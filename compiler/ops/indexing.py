@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from graphflow.compiler.ops.logic import where_v2
 from graphflow.compiler.ops.rules import open_dims, require_within
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value
+from graphflow.compiler.records import record
 
 # slice: begin and size
 
@@ -75,7 +75,7 @@ slice_ = OpDef("slice", "input", infer=_slice_type, attrs={"begin": REQUIRED, "s
 
 # strided_slice: TF1's five masks; bit k of a mask is for entry k of begin, end and strides
 
-@dataclass(frozen=True)
+@record
 class _Axis:
     """How one axis of the operand is read: elements start, start + step, ... `count` of them.
 

@@ -21,9 +21,10 @@ from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Signature:
     """What a program is compiled for.
 
