@@ -26,7 +26,7 @@ from graphflow.compiler.ir.dtypes import BY_CODE, DType, as_dtype
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt
-from graphflow.compiler.passes.prune import Undecided
+from graphflow.compiler.signature import Undecided
 
 _CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop, Product, Blocking, Dots)
                             if isinstance(c, type) and is_dataclass(c)}

@@ -22,7 +22,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops.catalog import BUILT_IN
-from graphflow.compiler.passes.prune import Signature
+from graphflow.compiler.signature import Signature
 
 _INLINE = 64  # bytes of a constant that are written out; of more, their hash
 

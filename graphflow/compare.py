@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from graphflow.compiler.ir.tensor import Tensor
@@ -128,6 +127,8 @@ def _unit(expected: Any, t: Tensor) -> Any:
     """The distance to the next number of the tensor's dtype."""
     if not t.dtype.is_floating:
         return 1.0
+    import ml_dtypes
+
     kind = ml_dtypes.finfo(t.dtype.numpy)
     _, exponent = np.frexp(np.maximum(np.abs(expected), float(kind.tiny)))
     return np.ldexp(float(kind.eps), exponent - 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import glob
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -94,6 +93,8 @@ def _thread_setting() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 
 @functools.lru_cache(maxsize=1)
 def _openblas() -> Any:
+    import glob
+
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
     for path in sorted(glob.glob(os.path.join(folder, "*openblas64*"))):
         try:

@@ -17,9 +17,10 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.expand import expand
-from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.prune import prune
 from graphflow.compiler.program import Symbol
 from graphflow.compiler.records import record
+from graphflow.compiler.signature import Signature
 from graphflow.runtime.variables import VariableStore
 
 Array = np.ndarray[Any, Any]

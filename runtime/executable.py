@@ -15,9 +15,9 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.passes.prune import Undecided
 from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
+from graphflow.compiler.signature import Undecided
 from graphflow.runtime import report
 from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 

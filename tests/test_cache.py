@@ -18,7 +18,7 @@ from graphflow.compiler import pipeline
 from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.ir.dims import atom, maximum, minimum, sym
-from graphflow.compiler.passes.prune import Signature
+from graphflow.compiler.signature import Signature
 from graphflow.extend import UNARY, OpDef, elementwise, pointwise, shapes
 from graphflow.runtime import cache, compilation, cpu, loader, objects
 from graphflow.runtime.cache import Cache

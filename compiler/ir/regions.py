@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphflow.compiler.ir.dims import Poly, atom, atoms_of, substitute
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.records import record
 
 Mapped = dict[Tensor, Tensor]
 
@@ -41,7 +41,7 @@ def variables_written(ops: Iterable[Operation]) -> list[Any]:
     return list(dict.fromkeys(o.attrs["variable"] for o in inner if o.opdef.effect == "write"))
 
 
-@dataclass
+@record
 class Cut:
     """Operations to be cut out of a graph.
 
