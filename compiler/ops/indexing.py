@@ -12,7 +12,8 @@ from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import HOOKS, REGISTRY, REQUIRED, OpDef
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.dtypes import int64
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Pointwise
