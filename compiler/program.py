@@ -135,6 +135,7 @@ class Program:
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
+    arena      offsets of the arena's buffers, and its bytes; None where they wait for the feeds' shapes
     """
 
     ir: str
@@ -154,4 +155,5 @@ class Program:
     checks: tuple[str, ...]
     uses_key: bool
     ops: int
+    arena: tuple[tuple[int, ...], int] | None = None
     dumps: tuple[tuple[str, str], ...] = field(default=(), compare=False)
