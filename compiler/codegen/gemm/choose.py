@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
@@ -27,6 +28,7 @@ class Extents:
     k: int | None
     transpose_a: bool
     transpose_b: bool
+    view: View | None = None
 
     def bytes(self, *sizes: int | None) -> int | None:
         """The size of a matrix, if it is known."""
@@ -41,6 +43,8 @@ class Extents:
 def choose(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.dtype.size))
+    if e.view is not None:
+        return _for_view(e, e.view, width, target)
     few = e.m is not None and e.m <= FEW_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
@@ -61,6 +65,17 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
                     _parts(e, target, pack_a, pack_b))
+
+
+def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
+    """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
+    run, unit = view.rows.length, view.along.length
+    rows, vecs = _tile(replace(e, m=run), width, target)
+    depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    pack_b = not _at_most(e.bytes(e.k, e.n), target.l2)
+    return Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, _parts(e, target, False, pack_b))
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
