@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -92,7 +93,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
+    scheduled = functools.cache(lambda nest: schedule(nest, target.vector_bits))  # many have the same
+    return with_launches(steps, (replace(x, nest=scheduled(x.nest)) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

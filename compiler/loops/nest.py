@@ -196,37 +196,43 @@ def reduction_start(combine: str, dtype: DType) -> Expr:
     return const(1 if combine == "mul" else 0, dtype)
 
 
-def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+def statements(body: tuple[Stmt, ...]) -> list[Stmt]:
     """Every statement of a body, loops before what they hold."""
-    for stmt in body:
-        yield stmt
+    found: list[Stmt] = []
+    left = [*reversed(body)]
+    while left:
+        stmt = left.pop()
+        found.append(stmt)
         if isinstance(stmt, (Loop, Product)):
-            yield from statements(stmt.body)
+            left += reversed(stmt.body)
         elif isinstance(stmt, While):
-            yield from statements((*stmt.test, *stmt.body))
+            left += reversed((*stmt.test, *stmt.body))
+    return found
 
 
-def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
+def expressions(body: tuple[Stmt, ...]) -> list[Expr]:
     """Every root expression of a body."""
+    found: list[Expr] = []
     for stmt in statements(body):
         if isinstance(stmt, (Let, Store)):
-            yield stmt.value
+            found.append(stmt.value)
         elif isinstance(stmt, Loop):
-            yield from (a.value for a in stmt.accumulators)
+            found += [a.value for a in stmt.accumulators]
         elif isinstance(stmt, While):
-            yield from (e for v in stmt.variables for e in (v.start, v.following))
-            yield stmt.condition
+            found += [e for v in stmt.variables for e in (v.start, v.following)]
+            found.append(stmt.condition)
+    return found
 
 
 def work_each(body: tuple[Stmt, ...]) -> int:
     """The work of one pass through the body, in additions of vector lanes; accesses to memory count too."""
-    accesses = sum(1 for _ in loads(body)) + sum(isinstance(s, Store) for s in statements(body))
+    accesses = len(loads(body)) + sum(isinstance(s, Store) for s in statements(body))
     return sum(cost(e) for e in expressions(body)) + ACCESS * accesses
 
 
 def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
     """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
-    nests = [list(statements((s,))) for s in body]
+    nests = [statements((s,)) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
     loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
@@ -243,9 +249,8 @@ def _largest(extent: Dim) -> Dim:
     return substitute(extent, dict.fromkeys((a for a in atoms_of(extent) if a.kind == "axis"), 0))
 
 
-def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:
-    for root in expressions(body):
-        yield from (n for n in walk(root) if n.op == "load")
+def loads(body: tuple[Stmt, ...]) -> list[Expr]:
+    return [n for root in expressions(body) for n in walk(root) if n.op == "load"]
 
 
 def positions(body: tuple[Stmt, ...]) -> list[Dim]:
