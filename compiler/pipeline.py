@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -93,8 +92,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    scheduled = functools.cache(lambda nest: schedule(nest, target.vector_bits))  # many have the same
-    return with_launches(steps, (replace(x, nest=scheduled(x.nest)) for x in launches))
+    nests = {nest: schedule(nest, target.vector_bits) for nest in dict.fromkeys(x.nest for x in launches)}
+    return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:
