@@ -8,7 +8,7 @@ from typing import Any
 from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import HOOKS, REGISTRY
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 
 Sums = dict[Tensor, list[Tensor]]

@@ -2,11 +2,12 @@
 
     8 bytes   length of the JSON
     JSON      [table, value]; an object {"tag": fields} for what is no plain number, text or list
-    rest      the bytes of arrays
+    rest      the bytes of arrays and of long texts
 
-Tuples of plain values are lists. Dims and loop nests stand in the table, each once, and may refer to earlier
-rows. What belongs to the graph and not to the program is written as a number of the graph's `Subject`:
-variables, constants, source lines. Of a loop nest its outer loops are kept, for the launch, and no more.
+Tuples of plain values are lists, and tuples of records of one kind are columns. Dims and loop nests stand in
+the table, each once, and may refer to earlier rows. What belongs to the graph and not to the program is
+written as a number of the graph's `Subject`: variables, constants, source lines. Of a loop nest its outer
+loops are kept, for the launch, and no more.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt
 from graphflow.compiler.loops.view import Steps, View
-from graphflow.compiler.passes.prune import Undecided
+from graphflow.compiler.signature import Undecided
 
 _CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop, Product, Blocking, Dots,
                                                     View, Steps)
@@ -35,6 +36,7 @@ _CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Lo
 _FIELDS = {name: tuple(f.name for f in fields(c)) for name, c in _CLASSES.items()}
 _PLAIN = (int, float, bool, type(None))
 _ALIGNMENT = 64
+_LONG = 1000  # characters
 _MARK = re.compile("\0([0-9]+)\0")
 
 
@@ -73,6 +75,7 @@ class _Writer:
         self._at = 0
         self._known: dict[Atom | Poly, int] = {}
         self._nests: dict[int, int] = {}
+        self._rows: dict[str, int] = {}
         self._variables = subject.variables
         self._constants = {id(a): k for k, a in enumerate(subject.constants)}
         self._lines = {f"{file}:{line}": k for (file, line), k in subject.sources.items()}
@@ -84,14 +87,29 @@ class _Writer:
         if kind in _PLAIN:
             return value
         if kind is tuple:
-            items = [self.value(v) for v in value]
-            return {"l": items} if any(type(i) in (list, dict) for i in items) else items
+            return self.items(value)
         write = _WRITERS.get(kind)
         if write is not None:
             return write(self, value)
-        if _CLASSES.get(kind.__name__) is not kind:
+        if not _is_record(kind):
             raise CodecError(f"a {kind.__name__} has no form in the cache")
         return self.record(value)
+
+    def items(self, values: tuple[Any, ...]) -> Any:
+        """A list; or columns, for records of one kind; or the few different values, and which is where."""
+        kinds = set(map(type, values))
+        if len(values) > 1 == len(kinds) and _is_record(kind := kinds.pop()):
+            columns = [self.value(tuple([getattr(v, f) for v in values])) for f in _FIELDS[kind.__name__]]
+            return {"columns": [kind.__name__, *columns]}
+        items = [self.value(v) for v in values]
+        if not any(type(i) in (list, dict) for i in items):
+            return items
+        texts = [json.dumps(i) for i in items]
+        different = dict(zip(texts, items, strict=True))
+        if len(different) > len(items) // 2:
+            return {"l": items}
+        places = {text: k for k, text in enumerate(different)}
+        return {"few": [list(different.values()), [places[t] for t in texts]]}
 
     def record(self, value: Any) -> Any:
         name = type(value).__name__
@@ -102,7 +120,9 @@ class _Writer:
         if "\0" in text:
             raise CodecError(f"a text with a zero byte: {text!r}")
         marked = text if self._line is None else self._line.sub(self._numbered, text)
-        return {"s": marked} if "\0" in marked else text
+        if "\0" in marked:
+            return {"s": marked}
+        return {"t": self.blob(text.encode())} if len(text) > _LONG else text
 
     def _numbered(self, found: re.Match[str]) -> str:
         number = self._lines.get(found[0])
@@ -117,28 +137,36 @@ class _Writer:
         number = self._constants.get(id(array))
         if number is not None:
             return {"c": number}
-        start, content = self._at, array.tobytes()
+        start, _ = self.blob(array.tobytes())
+        return {"a": [as_dtype(array.dtype).code, list(array.shape), start]}
+
+    def blob(self, content: bytes) -> list[int]:
+        """Where it begins, and its size."""
+        start = self._at
         self.blobs += [content, bytes(-len(content) % _ALIGNMENT)]
         self._at += len(content) + len(self.blobs[-1])
-        return {"a": [as_dtype(array.dtype).code, list(array.shape), start]}
+        return [start, len(content)]
 
     def dim(self, dim: Atom | Poly) -> Any:
         number = self._known.get(dim)
         if number is None:
             row = (["p", [[coef, [self.dim(a) for a in mono]] for mono, coef in dim.terms.items()]]
                    if isinstance(dim, Poly) else ["t", dim.kind, dim.name, self.value(dim.payload)])
-            number = self._known[dim] = len(self.table)
-            self.table.append(row)
+            number = self._known[dim] = self.row(row)
         return {"d": number}
 
     def nest(self, nest: LoopNest) -> Any:
-        """Many launches have one nest."""
+        """Many launches have one nest, and many nests one outline."""
         if id(nest) not in self._nests:
             outer = tuple(_outline(s) for s in nest.body if isinstance(s, (Loop, Product)))
-            row = ["n", self.record(replace(nest, params=(), body=outer))]
-            self._nests[id(nest)] = len(self.table)
-            self.table.append(row)
+            self._nests[id(nest)] = self.row(["n", self.record(replace(nest, params=(), body=outer))])
         return {"d": self._nests[id(nest)]}
+
+    def row(self, row: list[Any]) -> int:
+        number = self._rows.setdefault(json.dumps(row), len(self.table))
+        if number == len(self.table):
+            self.table.append(row)
+        return number
 
     def undecided(self, e: Undecided) -> Any:
         return {"u": [self.value(tuple(sorted(e.atoms))), self.value(e.symbols)]}
@@ -153,6 +181,10 @@ _WRITERS: dict[type, Callable[[_Writer, Any], Any]] = {
     VariableHandle: _Writer.variable, Undecided: _Writer.undecided,
     dict: lambda w, value: {"m": [[w.value(k), w.value(v)] for k, v in value.items()]},
     DType: lambda w, value: {"y": value.code}, LoopNest: _Writer.nest}
+
+
+def _is_record(kind: type) -> bool:
+    return kind not in _WRITERS and _CLASSES.get(kind.__name__) is kind
 
 
 class _Reader:
@@ -182,6 +214,17 @@ class _Reader:
     def values(self, body: list[Any]) -> tuple[Any, ...]:
         return tuple(map(self.value, body))
 
+    def columns(self, body: list[Any]) -> tuple[Any, ...]:
+        name, *columns = body
+        if len(columns) != len(_FIELDS[name]):
+            raise ValueError(f"{name} has {len(columns)} fields")
+        return tuple(map(_CLASSES[name], *map(self.value, columns)))
+
+    def few(self, body: list[Any]) -> tuple[Any, ...]:
+        different, places = body
+        known = [self.value(v) for v in different]
+        return tuple([known[_index(k)] for k in places])
+
     def text(self, text: str) -> str:
         return _MARK.sub(lambda found: self.lines[int(found[1])], text)
 
@@ -196,13 +239,17 @@ class _Reader:
     def array(self, body: list[Any]) -> np.ndarray[Any, Any]:
         code, shape, start = body
         dtype = BY_CODE[code].numpy
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        content = self.blobs[start:start + size]
-        if min(shape, default=0) < 0 or start < 0 or len(content) != size:
-            raise ValueError("an array beyond the end")
+        content = self.blob([start, int(np.prod(shape, dtype=object)) * dtype.itemsize])
         array = np.empty(shape, dtype)  # of its own: aligned, whatever the bytes' place in the file
         array.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
         return array
+
+    def blob(self, body: list[int]) -> memoryview:
+        start, size = map(_index, body)
+        content = self.blobs[start:start + size]
+        if len(content) != size:
+            raise ValueError("bytes beyond the end")
+        return content
 
     def undecided(self, body: list[Any]) -> Undecided:
         atoms, symbols = map(self.value, body)
@@ -213,7 +260,8 @@ _READERS: dict[str, Callable[[_Reader, Any], Any]] = {
     "d": lambda r, k: r.table[_index(k)], "v": lambda r, k: r.variables[_index(k)],
     "c": lambda r, k: r.subject.constants[_index(k)], "y": lambda r, code: BY_CODE[code],
     "m": lambda r, rows: {r.value(k): r.value(v) for k, v in rows},
-    "a": _Reader.array, "l": _Reader.values, "s": _Reader.text, "u": _Reader.undecided}
+    "columns": _Reader.columns, "few": _Reader.few, "l": _Reader.values, "a": _Reader.array,
+    "s": _Reader.text, "t": lambda r, body: str(r.blob(body), "utf-8"), "u": _Reader.undecided}
 
 
 def _index(k: Any) -> int:

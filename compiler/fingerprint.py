@@ -15,14 +15,14 @@ import numpy as np
 
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.dtypes import DType, as_dtype
 from graphflow.compiler.ir.graph import Graph, Operation, Source
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops.catalog import BUILT_IN
-from graphflow.compiler.passes.prune import Signature
+from graphflow.compiler.signature import Signature
 
 _INLINE = 64  # bytes of a constant that are written out; of more, their hash
 
@@ -99,7 +99,7 @@ class Subject:
         array = literal.array
         self.constants.append(array)
         content = array.tobytes().hex() if array.nbytes <= _INLINE else digest(array)
-        return f"{array.dtype.name}{array.shape}{content}"
+        return f"{as_dtype(array.dtype).code}{array.shape}{content}"
 
     def _poly(self, dim: Poly) -> str:
         terms = [f"{coef} " + " ".join(f"{a.kind}:{'' if a.payload else a.name}:{self._text(a.payload)}"

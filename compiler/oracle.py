@@ -11,7 +11,8 @@ from graphflow.compiler.errors import InvalidArgumentError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Atom, Poly, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY, Subgraph
+from graphflow.compiler.ir.opdef import Subgraph
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 

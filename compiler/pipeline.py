@@ -22,7 +22,7 @@ from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
 from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
-from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.prune import prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
@@ -32,6 +32,7 @@ from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.stream import stream
 from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
+from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.

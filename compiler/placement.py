@@ -5,10 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from graphflow.compiler.program import Buffer
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 _MOST_BY_SIZE = 600  # buffers, 10 ms: placing by size compares all pairs
 
 Lives = Sequence[tuple[int, int]]
+
+
+def place_arena(buffers: Sequence[Buffer], sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
+    """`place` for the arena's buffers among all, whose sizes in bytes are known."""
+    arena = [k for k, b in enumerate(buffers) if b.role == "arena"]
+    offsets, total = place([sizes[k] for k in arena], [(buffers[k].first, buffers[k].last) for k in arena])
+    return tuple(offsets), total
 
 
 def place(sizes: Sequence[int], lives: Lives) -> tuple[list[int], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,9 +13,10 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LoopNest
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Symbol:
     """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
 
@@ -29,7 +30,7 @@ class Symbol:
     room: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """Memory of a program.
 
@@ -50,7 +51,7 @@ class Buffer:
     source: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Call:
     """One kernel launch: the function, its loop nest, and the buffers and integers it is given.
 
@@ -70,14 +71,14 @@ class Call:
     source: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class Run:
     """One kernel launch, by its number among the calls."""
 
     call: int
 
 
-@dataclass(frozen=True)
+@record
 class Move:
     """Copy all of a buffer to another."""
 
@@ -85,7 +86,7 @@ class Move:
     target: int
 
 
-@dataclass(frozen=True)
+@record
 class Repeat:
     """test; while the bool in buffer `flag` holds: body; test."""
 
@@ -94,7 +95,7 @@ class Repeat:
     body: tuple[Action, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Branch:
     """`then` if the bool in buffer `flag` holds, else `otherwise`."""
 
@@ -125,7 +126,7 @@ def _all(steps: Sequence[Action]) -> Iterator[Action]:
             yield from _all((*s.then, *s.otherwise))
 
 
-@dataclass(frozen=True)
+@record
 class Program:
     """A compiled signature: LLVM IR and all that is needed to call it.
 
@@ -134,6 +135,7 @@ class Program:
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
+    arena      offsets of the arena's buffers, and its bytes; None where they wait for the feeds' shapes
     """
 
     ir: str
@@ -153,4 +155,5 @@ class Program:
     checks: tuple[str, ...]
     uses_key: bool
     ops: int
+    arena: tuple[tuple[int, ...], int] | None = None
     dumps: tuple[tuple[str, str], ...] = field(default=(), compare=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """vector_bits: width of a vector register; l1, l2, l3: bytes of cache; threads: cores to share work.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.records import record
 from graphflow.fetches import plan_fetches
 from graphflow.runtime.executable import Executable, convert_feed
 from graphflow.runtime.report import bytes_text, time_text
@@ -20,7 +19,7 @@ from graphflow.session import Session, get_default_session
 _RUNS = 5
 
 
-@dataclass(frozen=True)
+@record
 class Difference:
     """How far a fetch's compiled value is from its eager one."""
 
@@ -31,7 +30,7 @@ class Difference:
     max_ulp: float
 
 
-@dataclass(frozen=True)
+@record
 class Comparison:
     """What `compare` found. `str` of it is a table.
 
@@ -128,6 +127,8 @@ def _unit(expected: Any, t: Tensor) -> Any:
     """The distance to the next number of the tensor's dtype."""
     if not t.dtype.is_floating:
         return 1.0
+    import ml_dtypes
+
     kind = ml_dtypes.finfo(t.dtype.numpy)
     _, exponent = np.frexp(np.maximum(np.abs(expected), float(kind.tiny)))
     return np.ldexp(float(kind.eps), exponent - 1)

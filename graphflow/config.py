@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from graphflow.compiler.records import options
 
-@dataclass(slots=True)  # a misspelt field is an error
+
+@options
 class GPUOptions:
     """Memory options of a GPU."""
 
@@ -21,7 +23,7 @@ class GPUOptions:
     experimental: Any = None
 
 
-@dataclass(slots=True)  # a misspelt field is an error
+@options
 class OptimizerOptions:
     """Graph rewriting levels. graphflow always optimizes."""
 
@@ -39,7 +41,7 @@ class OptimizerOptions:
     global_jit_level: int = 0
 
 
-@dataclass(slots=True)  # a misspelt field is an error
+@options
 class GraphOptions:
     """Options of graph rewriting and of cost models."""
 
@@ -52,7 +54,7 @@ class GraphOptions:
     rewrite_options: Any = None
 
 
-@dataclass(slots=True)  # a misspelt field is an error
+@options
 class ConfigProto:
     """Options of a Session. Most are kept for scripts that set them.
 
@@ -75,7 +77,7 @@ class ConfigProto:
     experimental: Any = None
 
 
-@dataclass(slots=True)  # a misspelt field is an error
+@options
 class RunOptions:
     """Options of one `Session.run`."""
 
@@ -92,7 +94,7 @@ class RunOptions:
     report_tensor_allocations_upon_oom: bool = False
 
 
-@dataclass(slots=True)  # a misspelt field is an error
+@options
 class RunMetadata:
     """What a run reports about itself."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphflow.compiler.records import record
 from graphflow.fetches import plan_fetches
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.report import bytes_text, kernel_rows, text_table, time_text
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # what they import a program that runs does not need
 _MOST_HOLDERS = 20
 
 
-@dataclass(frozen=True, repr=False)
+@record
 class Explanation:
     """What `explain` found. `str` of it is a table.
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.records import record
 
 Rebuild = Callable[[list[Any]], Any]
 
 
-@dataclass
+@record
 class Plan:
     """What to compute, and how to give it back: `rebuild` None hands out the list of values itself."""
 
-    tensors: list[Tensor] = field(default_factory=list)
-    targets: list[Operation] = field(default_factory=list)
-    rebuild: Rebuild | None = None
+    tensors: list[Tensor]
+    targets: list[Operation]
+    rebuild: Rebuild | None
 
 
 def plan_fetches(graph: Graph, fetches: Any) -> Plan:
@@ -27,10 +27,8 @@ def plan_fetches(graph: Graph, fetches: Any) -> Plan:
     places: dict[Tensor, int] = {}
     targets: dict[Operation, None] = {}
     rebuild = _rebuilder(graph, fetches, places, targets)
-    plan = Plan(list(places), list(targets), rebuild)
-    if type(fetches) is list and len(fetches) == len(places) and not targets and _is_flat(fetches):
-        plan.rebuild = None
-    return plan
+    as_it_is = type(fetches) is list and len(fetches) == len(places) and not targets and _is_flat(fetches)
+    return Plan(list(places), list(targets), None if as_it_is else rebuild)
 
 
 def _is_flat(fetches: list[Any]) -> bool:

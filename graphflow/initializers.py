@@ -13,6 +13,9 @@ from graphflow.basics import constant
 from graphflow.compiler.errors import DTypeError
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ops import shapes
+
+_FILLED_FROM = 1000  # elements
 
 
 class Initializer:
@@ -36,18 +39,26 @@ class Initializer:
         return cls(**config)
 
 
+def _filled(shape: list[int], value: np.ndarray[Any, Any], name: str) -> Tensor:
+    """One value everywhere. An operation makes a large one: as a constant it would be copied and hashed."""
+    if math.prod(shape) < _FILLED_FROM:
+        return constant(np.full(shape, value), name=name)
+    result: Tensor = shapes.fill(value, dims=tuple(shape), name=name)
+    return result
+
+
 class Zeros(Initializer):
     """All zeros (False for bool)."""
 
     def make(self, shape: list[int], dtype: DType) -> Tensor:
-        return constant(np.zeros(shape, dtype.numpy), name="zeros")
+        return _filled(shape, np.zeros((), dtype.numpy), "zeros")
 
 
 class Ones(Initializer):
     """All ones."""
 
     def make(self, shape: list[int], dtype: DType) -> Tensor:
-        return constant(np.ones(shape, dtype.numpy), name="ones")
+        return _filled(shape, np.ones((), dtype.numpy), "ones")
 
 
 class Constant(Initializer):
@@ -62,7 +73,10 @@ class Constant(Initializer):
                  verify_shape: bool | None = None) -> Tensor:
         verify = self.verify_shape if verify_shape is None else verify_shape
         dtype = self.dtype if dtype is None else as_dtype(dtype)
-        return constant(np.asarray(self.value, dtype.numpy), dtype, list(shape), verify_shape=verify)
+        value = np.asarray(self.value, dtype.numpy)
+        if value.size == 1 and not verify:
+            return _filled([int(d) for d in shape], value.reshape(()), "Const")
+        return constant(value, dtype, list(shape), verify_shape=verify)
 
 
 class RandomUniform(Initializer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -106,6 +105,8 @@ def fixed_unigram_candidate_sampler(true_classes: Any, num_true: int, num_sample
 
 
 def _column(vocab_file: str) -> list[float]:
+    import csv
+
     with open(vocab_file, newline="") as lines:
         return [float(row[-1]) for row in csv.reader(lines) if row]
 

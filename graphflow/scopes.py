@@ -16,7 +16,7 @@ from graphflow.compiler.ir.dtypes import DType, as_dtype, float32
 from graphflow.compiler.ir.graph import get_default_graph
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.initializers import glorot_uniform_initializer, zeros_initializer
+from graphflow.initializers import Initializer, glorot_uniform_initializer, zeros_initializer
 from graphflow.keys import GraphKeys
 from graphflow.variables import Variable
 
@@ -305,7 +305,8 @@ def _initial_value(name: str, shape: Any, dtype: DType, initializer: Any) -> tup
     static = TensorShape(shape)
     if not static.is_fully_defined():
         raise ShapeError(f"variable {name!r}: the shape {static} has unknown dims")
-    extra = {"partition_info": None} if "partition_info" in _parameters(initializer) else {}
+    is_own = isinstance(initializer, Initializer)  # asking for parameters takes time
+    extra = {"partition_info": None} if not is_own and "partition_info" in _parameters(initializer) else {}
     return functools.partial(initializer, static.as_list(), dtype=dtype, **extra), dtype
 
 

@@ -9,7 +9,6 @@ Each sample is checked for value, type, unknown dims, lowering and gradients of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from graphflow.compiler.ops.elementwise import add_n, mul
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.passes.expand import expand_late
+from graphflow.compiler.records import record
 
 Array = np.ndarray[Any, Any]
 Case = tuple[OpDef, Sample]
@@ -181,7 +181,7 @@ def interpret(graph: Graph, given: Mapping[Tensor, Array], dims: Mapping[Atom, i
 
 # Gradients
 
-@dataclass(frozen=True)
+@record
 class _Slopes:
     """A sample with two sums and their gradients: over the outputs, then over the gradients of that.
 

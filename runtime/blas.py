@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import glob
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -95,9 +94,12 @@ def _thread_setting() -> tuple[Callable[[], int], Callable[[int], None]] | None:
 @functools.lru_cache(maxsize=1)
 def _openblas() -> Any:
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    for path in sorted(glob.glob(os.path.join(folder, "*openblas64*"))):
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    for name in names:
+        if "openblas64" not in name:
+            continue
         try:
-            library = ctypes.CDLL(path)
+            library = ctypes.CDLL(os.path.join(folder, name))
         except OSError:
             continue
         if _gemm(library, "s") and _gemm(library, "d"):

@@ -13,14 +13,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-import ml_dtypes
 import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
-from graphflow.compiler.passes.prune import Signature, Undecided
 from graphflow.compiler.program import Program
+from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime import cache, cpu, jit, objects
 from graphflow.runtime.loader import UnlinkableError
 from graphflow.runtime.plan import Compiled
@@ -127,7 +126,8 @@ def _compiler_version() -> bytes:
 
     Raises:  UnsuitedError where there are no sources to read
     """
-    digest = hashlib.sha256(f"numpy {np.__version__} ml_dtypes {ml_dtypes.__version__}".encode())
+    digest = hashlib.sha256(f"numpy {np.__version__}".encode())
+    digest.update(objects.package_file("ml_dtypes", "__init__.py"))
     home, count = os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 0
     for part in ("compiler", "runtime"):
         for folder, _, names in sorted(os.walk(os.path.join(home, part))):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,17 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.expand import expand
-from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.prune import prune
 from graphflow.compiler.program import Symbol
+from graphflow.compiler.records import record
+from graphflow.compiler.signature import Signature
 from graphflow.runtime.variables import VariableStore
 
 Array = np.ndarray[Any, Any]
 _MOST_ROWS = 1 << 24
 
 
-@dataclass(frozen=True)
+@record
 class EagerResult:
     """Values of the fetches, the variables' new values, seconds, most bytes alive at once, operations run."""
 

@@ -12,8 +12,8 @@ from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.passes.prune import Signature
 from graphflow.compiler.program import Program
+from graphflow.compiler.signature import Signature
 from graphflow.runtime import report
 from graphflow.runtime.compilation import compile_native
 from graphflow.runtime.executable import Executable, Pins

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,9 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.passes.prune import Undecided
 from graphflow.compiler.program import Program
+from graphflow.compiler.records import record
+from graphflow.compiler.signature import Undecided
 from graphflow.runtime import report
 from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
@@ -29,7 +29,7 @@ Pins = tuple[tuple[str, int], ...]
 Compile = Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]]
 
 
-@dataclass(frozen=True)
+@record
 class Figures:
     """Of one program: bytes of arena and outputs, kernels, and the operations of the user's graph."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from graphflow.compiler.ir.dims import evaluate
 from graphflow.compiler.loops.traffic import traffic
 from graphflow.compiler.placement import alive_by_launch
 from graphflow.compiler.program import Call
+from graphflow.compiler.records import record
 from graphflow.runtime.jit import compile_ir
 from graphflow.runtime.machine import limits, ticks_per_second
 from graphflow.runtime.plan import Array, Plan, is_in_parts
@@ -23,7 +24,7 @@ from graphflow.runtime.threads import machine_name
 RUNS = 10
 
 
-@dataclass(frozen=True)
+@record
 class KernelFigures:
     """One launch of a kernel.
 
@@ -49,7 +50,7 @@ class KernelFigures:
     share: float | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Holder:
     """A tensor in the arena: its operation, where the user made it, bytes, first and last launch."""
 

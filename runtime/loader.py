@@ -13,8 +13,9 @@ import platform
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from graphflow.compiler.records import record
 
 _PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "_Py_NoneStruct")
 _LIBRARY = ("memcpy", "memmove", "memset",
@@ -116,7 +117,7 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION, _SYMBOL, _RELOCATION = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ"), struct.Struct("<QQq")
 
 
-@dataclass
+@record
 class _Layout:
     """Where the parts of an object go in memory: sections, then a slot and a stub per external symbol."""
 

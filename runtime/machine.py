@@ -6,12 +6,12 @@ import ctypes
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler.codegen.limits import COPY_STEP, LIMIT_KERNELS, flops_each, limits_ir, tick_counter
+from graphflow.compiler.records import record
 from graphflow.runtime.cpu import vector_bits
 from graphflow.runtime.jit import function_addresses
 from graphflow.runtime.threads import machine_name, pool_addresses
@@ -24,7 +24,7 @@ _REPEATS = 5
 _Kernel = Callable[[Any, int], None]
 
 
-@dataclass(frozen=True)
+@record
 class Limits:
     """What up to so many threads attain together.
 

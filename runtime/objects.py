@@ -51,13 +51,18 @@ def kept_object(ir: str) -> bytes:
 @functools.lru_cache(maxsize=1)
 def version() -> bytes:
     """What object code depends on besides IR and CPU: this file, and LLVM's version, read from its file."""
-    spec = importlib.util.find_spec("llvmlite")
+    with open(__file__, "rb") as f:
+        return hashlib.sha256(f.read() + package_file("llvmlite", "_version.py")).digest()
+
+
+def package_file(package: str, name: str) -> bytes:
+    """A file of a package that need not be imported for it; nothing if there is no such package."""
+    spec = importlib.util.find_spec(package)
     folders = (spec and spec.submodule_search_locations) or ()
-    digest = hashlib.sha256()
-    for path in (__file__, *(os.path.join(folder, "_version.py") for folder in folders)):
-        with open(path, "rb") as f:
-            digest.update(f.read())
-    return digest.digest()
+    for folder in folders:
+        with open(os.path.join(folder, name), "rb") as f:
+            return f.read()
+    return b""
 
 
 @contextmanager

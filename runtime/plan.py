@@ -24,7 +24,7 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS, Loop
-from graphflow.compiler.placement import place
+from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
 from graphflow.runtime.memory import is_large, result_array
@@ -85,8 +85,7 @@ class Plan:
             raise InvalidArgumentError(None, None, f"a tensor would have a dim below 0, with {shapes}")
         self.call = native.entry(self.sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
-        lives = [(program.buffers[k].first, program.buffers[k].last) for k in arena]
-        offsets, self.arena_bytes = place([self.sizes[k] for k in arena], lives)
+        offsets, self.arena_bytes = program.arena or place_arena(program.buffers, self.sizes)
         self._arena_offsets = np.zeros(len(program.buffers), np.int64)
         self._arena_offsets[arena] = offsets
         self._in_arena = np.array(arena, np.int64)

@@ -12,7 +12,6 @@ import ctypes
 import functools
 import os
 import platform
-import signal
 import sys
 import threading
 import time
@@ -156,6 +155,8 @@ def _start(worker: int, memory: int, count: int, has_futex: bool) -> list[int]:
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Threads started inside block all signals: these are for Python's threads."""
+    import signal
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield

@@ -13,7 +13,7 @@ from graphflow.compiler.loops.nest import LoopNest, Param
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.order import _Work, order
 from graphflow.compiler.passes.plan_memory import MemoryPlan
-from graphflow.compiler.placement import alive_by_launch, most_alive, place
+from graphflow.compiler.placement import alive_by_launch, most_alive, place, place_arena
 from graphflow.compiler.program import Buffer
 
 LIVES = st.tuples(st.integers(0, 30), st.integers(0, 12)).map(lambda t: (t[0], t[0] + t[1]))
@@ -36,6 +36,19 @@ def test_buffers_alive_together_never_overlap(buffers):
 def test_gaps_that_touch_are_one():
     """Two neighbours of 64 bytes die; 128 bytes fit where they were."""
     assert place([64, 64, 64, 128], [(0, 0), (0, 0), (0, 2), (1, 2)])[1] == 192
+
+
+def test_arenas_of_known_sizes_are_laid_out_by_the_compiler():
+    for rows, known in ((5, True), (None, False)):
+        x = tf.placeholder(tf.float32, [rows, 4])
+        y = tf.nn.softmax(tf.matmul(tf.tanh(x), tf.ones([4, 7])) @ tf.ones([7, 3]))
+        with tf.Session() as sess:
+            sess.run(y, {x: np.ones((5, 4))})
+            executable = sess.engine.prepare([y], [], [x])
+            plan, _ = executable.plan_for([np.ones((5, 4), np.float32)])
+            program, = executable.programs
+            assert (program.arena is not None) == known
+            assert place_arena(program.buffers, plan.sizes)[1] == plan.arena_bytes
 
 
 def test_bytes_alive():

@@ -18,7 +18,8 @@ from graphflow.compiler import pipeline
 from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.ir.dims import atom, maximum, minimum, sym
-from graphflow.compiler.passes.prune import Signature
+from graphflow.compiler.program import Buffer
+from graphflow.compiler.signature import Signature
 from graphflow.extend import UNARY, OpDef, elementwise, pointwise, shapes
 from graphflow.runtime import cache, compilation, cpu, loader, objects
 from graphflow.runtime.cache import Cache
@@ -44,7 +45,7 @@ with tf.Session() as session:
     parts.append(session.run(w).tobytes())
     parts.append(session.run(tf.exp(wide), {wide: np.linspace(-1, 1, 1_000_000)}).tobytes())  # in threads
 print(json.dumps([hashlib.sha256(b"".join(parts)).hexdigest(),
-                  sorted({"numba", "llvmlite"} & sys.modules.keys()),
+                  sorted({"numba", "llvmlite", "networkx", "ml_dtypes"} & sys.modules.keys()),
                   "graphflow.compiler.pipeline" in sys.modules]))
 """
 
@@ -385,7 +386,10 @@ def test_values_come_back_from_bytes():
     x = tf.placeholder(tf.float32, [None], name="x")
     subject = Subject(signature_of(x + 1, [x]))
     n, m = sym("n"), sym("m")
+    buffers = tuple(Buffer(role, tf.float32, size, source=f"here.py:{size % 2}")
+                    for size, role in enumerate(("feed", "arena", "arena", "output", "arena")))
     value = (1, -2, None, True, "text", (), ((1,), "made at nowhere.py:3"), float("inf"), 0.1, tf.bfloat16,
+             "long " * 999, buffers, buffers[:1], ((n, 1), (n, 1), (n, 1), (m, 2)),
              n, n * n * 3 - m + 1, minimum(n, m // 3) * maximum(n, 4), atom("int", "k[0]"), {n: (n % m,)})
     assert decode(encode(value, subject), subject) == value
     for array in (np.arange(6.0).reshape(2, 3), np.zeros((0, 2), np.int8), np.array(2, np.float32),

@@ -12,8 +12,9 @@ from graphflow.compiler import oracle
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.rewrite import everywhere, live_operations
 from graphflow.compiler.passes.layout import layout
-from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.prune import prune
 from graphflow.compiler.pipeline import PIPELINE
+from graphflow.compiler.signature import Signature
 
 LAST, FIRST = "NHWC", "NCHW"
 

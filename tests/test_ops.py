@@ -14,7 +14,7 @@ from graphflow.compiler import oracle
 from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dtypes import float32, float64, int32, int64
 from graphflow.compiler.ir.graph import Graph
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ops import (
     core,
     elementwise,

@@ -21,11 +21,12 @@ from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
-from graphflow.compiler.passes.prune import Signature, Undecided, prune
+from graphflow.compiler.passes.prune import prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.simplify import simplify
 from graphflow.compiler.pipeline import compile_signature
 from graphflow.compiler.placement import place
+from graphflow.compiler.signature import Signature, Undecided
 from graphflow.compiler.target import Target
 
 SIZE = 3  # the value of every run-time dim here

@@ -288,6 +288,25 @@ def test_initializers_have_their_mean_and_deviation(session):
     assert abs(values[5]).max() <= 0.2
 
 
+@pytest.mark.parametrize("initializer, value", [
+    (tf.zeros_initializer, 0), (tf.ones_initializer, 1), (lambda: tf.constant_initializer(2.5), 2.5),
+    (lambda: tf.constant_initializer([2.5]), 2.5)])
+@pytest.mark.parametrize("shape", [[], [3], [40, 50]])
+def test_large_variables_of_one_value_are_filled(session, initializer, value, shape):
+    v = tf.get_variable("v", shape, initializer=initializer())
+    assert v.initial_value.op.type == ("Fill" if shape == [40, 50] else "Const")
+    assert v.dtype is tf.float32 and np.array_equal(session().run(v), np.full(shape, value, np.float32))
+
+
+def test_a_constant_keeps_the_values_it_was_made_of(session):
+    writable, frozen = np.ones(3, np.float32), np.ones(3, np.float32)
+    frozen.flags.writeable = False
+    made = [tf.constant(writable), tf.constant(frozen), tf.Variable(writable).initial_value]
+    frozen.flags.writeable = True
+    writable[:], frozen[:] = 5, 5
+    assert [v.tolist() for v in session().run(made)] == [[1, 1, 1]] * 3
+
+
 def test_initializers_take_shapes_and_dtypes():
     assert tf.constant_initializer([1, 2, 3, 4])([2, 2]).op.attrs["value"].array.tolist() == [[1, 2], [3, 4]]
     assert tf.initializers.identity()([2, 2]).op.attrs["value"].array.tolist() == [[1, 0], [0, 1]]

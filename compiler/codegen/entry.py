@@ -38,7 +38,8 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
     declarations = ["@_Py_NoneStruct = external global i8", "declare void @Py_IncRef(ptr)",
                     "declare ptr @PyEval_SaveThread()", "declare void @PyEval_RestoreThread(ptr)",
                     "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"]
-    return "\n".join([*declarations, module.text(), *kernels, entry, ATTRIBUTES, ""])
+    launcher = [_launcher()] if "@launch(" in entry else []
+    return "\n".join([*declarations, module.text(), *kernels, *launcher, entry, ATTRIBUTES, ""])
 
 
 def timed_module(program: Program, counter: str) -> str:
@@ -138,22 +139,22 @@ class _Steps:
 
 
 def _launch(k: int, c: Call) -> list[str]:
-    """Run a kernel: in one go, or its parts in the pool when there are several."""
     if not c.nest.parallel:
         return [f"call void @{c.function}(ptr %frame, ptr %block{k})"]
-    slot = range_slot(c)
-    return [f"%count{k}.at = getelementptr i64, ptr %block{k}, i64 {slot}",
-            f"%count{k} = load i64, ptr %count{k}.at, align 8",
-            f"%length{k}.at = getelementptr i64, ptr %block{k}, i64 {slot + 1}",
-            f"%length{k} = load i64, ptr %length{k}.at, align 8",
-            f"%whole{k} = icmp sge i64 %length{k}, %count{k}",
-            f"br i1 %whole{k}, label %alone{k}, label %parts{k}", f"alone{k}:",
-            f"call void @{c.function}(ptr %frame, ptr %block{k}, i64 0, i64 %count{k})",
-            f"br label %launched{k}", f"parts{k}:", *_slot(f"pool{k}", POOL, "ptr"),
-            *_slot(f"parallel{k}", PARALLEL_FOR, "ptr"),
-            f"call void %parallel{k}(ptr %pool{k}, ptr @{c.function}, ptr %frame, ptr %block{k}, "
-            f"i64 %count{k}, i64 %length{k})",
-            f"br label %launched{k}", f"launched{k}:"]
+    return [f"call void @launch(ptr %frame, ptr %block{k}, i64 {range_slot(c)}, ptr @{c.function})"]
+
+
+def _launcher() -> str:
+    """Runs a kernel in one go, or its parts in the pool when there are several."""
+    return "\n".join([
+        "define internal void @launch(ptr %frame, ptr %block, i64 %range, ptr %kernel) noinline #0 {",
+        "%count.at = getelementptr i64, ptr %block, i64 %range", "%count = load i64, ptr %count.at, align 8",
+        "%length.at = getelementptr i64, ptr %count.at, i64 1", "%length = load i64, ptr %length.at, align 8",
+        "%whole = icmp sge i64 %length, %count", "br i1 %whole, label %alone, label %parts",
+        "alone:", "call void %kernel(ptr %frame, ptr %block, i64 0, i64 %count)", "ret void",
+        "parts:", *_slot("pool", POOL, "ptr"), *_slot("parallel", PARALLEL_FOR, "ptr"),
+        "call void %parallel(ptr %pool, ptr %kernel, ptr %frame, ptr %block, i64 %count, i64 %length)",
+        "ret void", "}"])
 
 
 def _timed(k: int, launch: list[str], slot: int, counter: str) -> list[str]:

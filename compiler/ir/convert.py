@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from graphflow.compiler.errors import DTypeError
 from graphflow.compiler.ir.dims import Poly
 from graphflow.compiler.ir.dtypes import DType, as_dtype, bool_, float32, int32, int64
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.shape import Dimension, TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 
@@ -40,8 +42,6 @@ class Literal:
 
 def as_tensor(value: Any, dtype: DType | None = None, name: str | None = None, for_op: str = "") -> Tensor:
     """The value as a Tensor of the default graph; tensors must have `dtype`, plain values are given it."""
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     if isinstance(value, Tensor):
         return _checked(value, dtype, for_op)
     convert = getattr(value, "_as_tensor", None)
@@ -49,9 +49,16 @@ def as_tensor(value: Any, dtype: DType | None = None, name: str | None = None, f
         return _checked(convert(), dtype, for_op)
     if isinstance(value, (list, tuple)) and _holds_tensor(value):
         return _pack(value, dtype, name)
-    array = as_array(value, dtype, for_op)
-    result: Tensor = REGISTRY["constant"](value=Literal(array), name=name)
+    # numbers are few; 0.0 is as good as -0.0 to a dictionary, and another constant
+    is_number = type(value) in (int, float) and value
+    literal = _number(value, dtype, for_op) if is_number else Literal(as_array(value, dtype, for_op))
+    result: Tensor = REGISTRY["constant"](value=literal, name=name)
     return result
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _number(value: float, dtype: DType | None, for_op: str) -> Literal:
+    return Literal(as_array(value, dtype, for_op))
 
 
 def _checked(t: Tensor, dtype: DType | None, for_op: str) -> Tensor:
@@ -70,8 +77,6 @@ def _holds_tensor(value: Any) -> bool:
 
 def _pack(values: Any, dtype: DType | None, name: str | None) -> Tensor:
     """A list with tensors in it, such as [tf.shape(x)[0], 10], becomes their stack."""
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     if dtype is None:
         dtype = _first_dtype(values)
     result: Tensor = REGISTRY["stack"](*[as_tensor(v, dtype) for v in values], axis=0, name=name)
@@ -120,7 +125,8 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
         if low < dtype.min or high > dtype.max:
             where, bad = f"{for_op}: " if for_op else "", low if low < dtype.min else high
             raise DTypeError(f"{where}{bad} is not in the range of {dtype.name}, {dtype.min} to {dtype.max}")
-    return array.astype(dtype.numpy)
+    # a Literal copies what may be written to; its owner may make a read-only array writeable again
+    return array.astype(dtype.numpy, copy=not array.flags.writeable)
 
 
 def _natural_dtype(value: Any, array: np.ndarray[Any, Any]) -> DType:

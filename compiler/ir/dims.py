@@ -116,7 +116,7 @@ class Poly:
 
 def poly(terms: dict[Monomial, int]) -> Dim:
     """The normal form: no zero terms, and an int when no atom is left."""
-    if any(c == 0 for c in terms.values()):
+    if 0 in terms.values():
         terms = {m: c for m, c in terms.items() if c}
     if not terms:
         return 0
@@ -284,13 +284,11 @@ def product(dims: Iterable[Dim]) -> Dim:
 def atoms_of(dim: Dim) -> set[Atom]:
     """All atoms of a dim, those inside divisions included."""
     found: set[Atom] = set()
-    stack = [dim]
-    while stack:
-        for mono, _ in terms_of(stack.pop()):
-            for a in mono:
-                if a not in found:
-                    found.add(a)
-                    stack.extend(p for p in a.payload if isinstance(p, Poly) and a.kind != "axis")
+    left = [dim] if isinstance(dim, Poly) else []
+    while left:
+        new = {a for mono in left.pop().terms for a in mono} - found
+        found |= new
+        left += [p for a in new if a.payload and a.kind != "axis" for p in a.payload if isinstance(p, Poly)]
     return found
 
 
@@ -335,15 +333,16 @@ def evaluate(dim: Dim, values: Mapping[Atom, Dim]) -> int:
 
 def coefficient(dim: Dim, of: Atom) -> Dim | None:
     """The stride of `dim` along a loop index; None when the index occurs in another than a linear way."""
-    total: Dim = 0
+    terms: dict[Monomial, int] = {}
     for mono, coef in terms_of(dim):
         count = mono.count(of)
         if count > 1:
             return None
         if count == 1:
-            total = total + poly({_remove(mono, (of,)) or (): coef})
+            terms[_remove(mono, (of,)) or ()] = coef
         elif any(a.payload and a.kind != "axis" and _mentions(a, of) for a in mono):
             return None
+    total = poly(terms)
     return None if isinstance(total, Poly) and of in atoms_of(total) else total
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from graphflow.compiler.errors import DTypeError
@@ -18,8 +17,18 @@ class DType:
     def __init__(self, name: str, code: str, numpy_type: Any, kind: str) -> None:
         self.name = name
         self.code = code
-        self.numpy: np.dtype[Any] = np.dtype(numpy_type)
         self.kind = kind
+        if numpy_type is not None:
+            self.numpy: np.dtype[Any] = np.dtype(numpy_type)
+
+    def __getattr__(self, name: str) -> Any:
+        """numpy's type of bfloat16, when first asked for: importing ml_dtypes takes 5 ms."""
+        if name != "numpy":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        import ml_dtypes
+
+        self.numpy = np.dtype(ml_dtypes.bfloat16)
+        return self.numpy
 
     @property
     def as_numpy_dtype(self) -> Any:
@@ -76,7 +85,12 @@ class DType:
     def _limits(self) -> tuple[Any, Any]:
         if self.is_bool:
             return False, True
-        info = ml_dtypes.finfo(self.numpy) if self.is_floating else np.iinfo(self.numpy)
+        if self.is_integer:
+            info: Any = np.iinfo(self.numpy)
+        else:
+            import ml_dtypes
+
+            info = ml_dtypes.finfo(self.numpy)
         return info.min, info.max
 
     def is_compatible_with(self, other: Any) -> bool:
@@ -106,7 +120,7 @@ class DType:
 
 
 float16 = DType("float16", "f16", np.float16, "float")
-bfloat16 = DType("bfloat16", "bf16", ml_dtypes.bfloat16, "float")
+bfloat16 = DType("bfloat16", "bf16", None, "float")
 float32 = DType("float32", "f32", np.float32, "float")
 float64 = DType("float64", "f64", np.float64, "float")
 int8 = DType("int8", "i8", np.int8, "int")
@@ -122,8 +136,10 @@ bool_ = DType("bool", "bool", np.bool_, "bool")
 ALL: tuple[DType, ...] = (float16, bfloat16, float32, float64, int8, int16, int32, int64,
                           uint8, uint16, uint32, uint64, bool_)
 BY_CODE = {t.code: t for t in ALL}
-_LOOKUP: dict[Any, DType] = {key: t for t in ALL for key in (t.name, t.numpy, t.numpy.type)}
-_LOOKUP |= {"float": float32, "double": float64, "half": float16, float: float32, int: int32, bool: bool_}
+_LOOKUP: dict[Any, DType] = {key: t for t in ALL if t is not bfloat16
+                             for key in (t.name, t.numpy, t.numpy.type)}
+_LOOKUP |= {"bfloat16": bfloat16, "float": float32, "double": float64, "half": float16,
+            float: float32, int: int32, bool: bool_}
 
 
 def as_dtype(value: Any) -> DType:
@@ -137,7 +153,8 @@ def as_dtype(value: Any) -> DType:
     if found is not None:
         return found
     try:
-        return _LOOKUP[np.dtype(value)]
+        wanted = np.dtype(value)
+        return bfloat16 if wanted.name == "bfloat16" else _LOOKUP[wanted]
     except (TypeError, KeyError):
         raise DTypeError(f"{value!r} is not a dtype that graphflow has "
                          f"(it has {', '.join(t.name for t in ALL)})") from None

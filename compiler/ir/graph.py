@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,20 @@ _NAME_RULE = "letters, digits, '.', and after the first character '_', '-' and '
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
+_OWN_FILES: dict[str, bool] = {}
+
+
 def user_line() -> Source:
     """File and line of the nearest caller outside graphflow; costs about 0.3 us."""
     frame: Any = sys._getframe(1)
     last = frame
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_PACKAGE):
-            return frame.f_code.co_filename, frame.f_lineno
+        file = frame.f_code.co_filename
+        is_own = _OWN_FILES.get(file)
+        if is_own is None:
+            is_own = _OWN_FILES[file] = file.startswith(_PACKAGE)
+        if not is_own:
+            return file, frame.f_lineno
         last, frame = frame, frame.f_back
     return last.f_code.co_filename, last.f_lineno
 
@@ -130,6 +137,12 @@ def tensors_in(dim: Poly) -> Iterator[Tensor]:
             yield a.payload[0]
 
 
+def _outputs(op: Operation, types: TensorType | Sequence[TensorType]) -> tuple[Tensor, ...]:
+    if isinstance(types, TensorType):
+        return (Tensor(op, 0, types),)
+    return tuple([Tensor(op, i, t) for i, t in enumerate(types)])
+
+
 class Graph:
     """Operations in creation order, which is always a topological order.
 
@@ -173,9 +186,7 @@ class Graph:
             raise GraphError("the graph is finalized: no operation can be added to it")
         source = source or self.origin or user_line()
         op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source)
-        types = opdef.infer(op)
-        op.outputs = tuple(Tensor(op, i, t) for i, t in enumerate(
-            (types,) if isinstance(types, TensorType) else types))
+        op.outputs = _outputs(op, opdef.infer(op))
         with self._lock:
             op.name = self._scoped(op.name)
             self._append(op)
@@ -190,10 +201,7 @@ class Graph:
                     types: tuple[TensorType, ...] | None = None) -> Operation:
         """A pass's way to keep an operation on new operands; infers types again unless they are given."""
         new = Operation(self, op.opdef, operands, op.attrs if attrs is None else attrs, op.name, op.source)
-        if types is None:
-            inferred = op.opdef.infer(new)
-            types = (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)
-        new.outputs = tuple(Tensor(new, i, t) for i, t in enumerate(types))
+        new.outputs = _outputs(new, op.opdef.infer(new) if types is None else types)
         self._append(new)
         return new
 
@@ -221,7 +229,8 @@ class Graph:
     def _scoped(self, name: str) -> str:
         again = name.endswith("/")
         full = name[:-1] if again else self._scope + name
-        if not _NODE_NAME.fullmatch(full):
+        is_known = full.lower() in self._name_counts  # and so a valid name
+        if not is_known and not _NODE_NAME.fullmatch(full):
             raise GraphError(f"{full!r} is not a valid node name: {_NAME_RULE}")
         return full if again else self.unique_name(full)
 

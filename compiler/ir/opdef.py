@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,19 @@ import numpy as np
 from graphflow.compiler.errors import GraphError, ShapeError
 from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.records import record
 
-REGISTRY: dict[str, OpDef] = {}
-HOOKS: dict[str, Callable[..., Any]] = {}  # what a lower floor calls in a higher one, such as getitem
 REQUIRED: Any = object()
+_TENSOR = frozenset((Tensor,))
 
 InferRule = Callable[[Operation], "TensorType | Sequence[TensorType]"]
 GradRule = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@record
 class Subgraph:
     """An attribute that is a graph, as eager mode has it: a function (*arrays) -> list of arrays."""
 
@@ -104,8 +104,10 @@ class OpDef:
         return graph.create(self, operands, self._complete(attrs), name)
 
     def _bind(self, values: Sequence[Any], name: str | None,
-              attrs: dict[str, Any]) -> tuple[list[Any], str | None]:
+              attrs: dict[str, Any]) -> tuple[Sequence[Any], str | None]:
         """Operands by position or keyword; one string too many is the name, as in tf.exp(x, "y")."""
+        if len(values) == len(self.params) and not (self.variadic or attrs):
+            return values, name
         bound = list(values)
         if self.variadic:
             if not bound:
@@ -123,21 +125,28 @@ class OpDef:
         return bound, name
 
     def _convert(self, values: Sequence[Any], graph: Graph) -> tuple[Tensor, ...]:
-        if all(type(v) is Tensor for v in values):
+        if _TENSOR.issuperset(map(type, values)):
             return tuple(values)
+        if graph is get_default_graph():
+            return self._converted(values)
+        with graph.as_default():
+            return self._converted(values)
+
+    def _converted(self, values: Sequence[Any]) -> tuple[Tensor, ...]:
         hint = None
         if not self.mixed:
             hint = next((v.dtype for v in values if hasattr(v, "dtype") and hasattr(v, "get_shape")), None)
-        with graph.as_default():
-            operands: list[Tensor] = []
-            for v in values:
-                operands.append(as_tensor(v, hint, for_op=self.name))
-                if not self.mixed and hint is None:
-                    hint = operands[0].dtype
+        operands: list[Tensor] = []
+        for v in values:
+            operands.append(as_tensor(v, hint, for_op=self.name))
+            if not self.mixed and hint is None:
+                hint = operands[0].dtype
         return tuple(operands)
 
     def _complete(self, attrs: dict[str, Any]) -> dict[str, Any]:
         full = dict(self.attrs)
+        if not (full or attrs):
+            return full
         for key, value in attrs.items():
             if key not in full:
                 raise TypeError(f"{self.name}() has no argument {key!r} (it has "
@@ -162,6 +171,8 @@ def _register(opdef: OpDef) -> None:
 
 def _graph_of(values: Sequence[Any]) -> Graph:
     for v in values:
+        if type(v) is Tensor:
+            return v.op.graph
         graph = getattr(v, "graph", None)
         if isinstance(graph, Graph):
             return graph

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from graphflow.compiler.ir.dims import Poly, atom, atoms_of, substitute
 from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.records import record
 
 Mapped = dict[Tensor, Tensor]
 
@@ -41,7 +42,7 @@ def variables_written(ops: Iterable[Operation]) -> list[Any]:
     return list(dict.fromkeys(o.attrs["variable"] for o in inner if o.opdef.effect == "write"))
 
 
-@dataclass
+@record
 class Cut:
     """Operations to be cut out of a graph.
 
@@ -112,8 +113,6 @@ def as_graph(cut: Cut, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> G
 
 
 def _input(graph: Graph, t: Tensor) -> Tensor:
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     with graph.as_default():
         new: Tensor = REGISTRY["input"](kind="loop", label=t.op.name, type=t.type, name=t.op.name)
     return new

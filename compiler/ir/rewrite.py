@@ -22,8 +22,8 @@ def ancestors(outputs: Iterable[Tensor], stop: Iterable[Tensor] = (),
         if op in found:
             continue
         found.add(op)
-        stack.extend(t.op for t in (*op.operands, *op.dim_deps) if t not in blocked)
-        stack.extend(op.control_inputs)
+        stack += [t.op for t in (*op.operands, *op.dim_deps) if t not in blocked]
+        stack += op.control_inputs
     return sorted(found, key=lambda op: op.id)
 
 

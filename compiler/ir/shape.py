@@ -81,40 +81,39 @@ class Dimension:
 class TensorShape:
     """The static shape of a tensor: a tuple of Dimensions, or unknown rank."""
 
-    __slots__ = ("_dims",)
+    __slots__ = ("_values",)
 
     def __init__(self, dims: Any) -> None:
         if isinstance(dims, TensorShape):
-            self._dims: tuple[Dimension, ...] | None = dims._dims
+            self._values: tuple[int | None, ...] | None = dims._values
         elif dims is None:
-            self._dims = None
-        elif isinstance(dims, (int, Dimension)):
-            self._dims = (Dimension(dims),)
+            self._values = None
         else:
-            self._dims = tuple(Dimension(d) for d in dims)
+            given = (dims,) if isinstance(dims, (int, Dimension)) else dims
+            self._values = tuple([d if type(d) is int and d >= 0 else Dimension(d).value for d in given])
 
     @property
     def dims(self) -> list[Dimension] | None:
-        return None if self._dims is None else list(self._dims)
+        return None if self._values is None else [Dimension(v) for v in self._values]
 
     @property
     def ndims(self) -> int | None:
-        return None if self._dims is None else len(self._dims)
+        return None if self._values is None else len(self._values)
 
     rank = ndims
 
     def as_list(self) -> list[int | None]:
-        if self._dims is None:
+        if self._values is None:
             raise ShapeError("as_list() of a shape of unknown rank")
-        return [d.value for d in self._dims]
+        return list(self._values)
 
     def num_elements(self) -> int | None:
         if not self.is_fully_defined():
             return None
-        return int(product(int(d) for d in self._dims or ()))  # type: ignore[arg-type]
+        return int(product(self._values or ()))  # type: ignore[arg-type]
 
     def is_fully_defined(self) -> bool:
-        return self._dims is not None and all(d.value is not None for d in self._dims)
+        return self._values is not None and None not in self._values
 
     def assert_is_fully_defined(self) -> None:
         if not self.is_fully_defined():
@@ -122,10 +121,10 @@ class TensorShape:
 
     def is_compatible_with(self, other: Any) -> bool:
         other = TensorShape(other)
-        if self._dims is None or other._dims is None:
+        if self._values is None or other._values is None:
             return True
-        return len(self._dims) == len(other._dims) and all(
-            (a == b) is not False for a, b in zip(self._dims, other._dims, strict=True))
+        return len(self._values) == len(other._values) and all(
+            a == b or a is None or b is None for a, b in zip(self._values, other._values, strict=True))
 
     def assert_is_compatible_with(self, other: Any) -> None:
         if not self.is_compatible_with(other):
@@ -134,36 +133,37 @@ class TensorShape:
     def merge_with(self, other: Any) -> TensorShape:
         self.assert_is_compatible_with(other)
         other = TensorShape(other)
-        if self._dims is None or other._dims is None:
-            return other if self._dims is None else self
-        pairs = zip(self._dims, other._dims, strict=True)
-        return TensorShape([b if a.value is None else a for a, b in pairs])
+        if self._values is None or other._values is None:
+            return other if self._values is None else self
+        pairs = zip(self._values, other._values, strict=True)
+        return TensorShape([b if a is None else a for a, b in pairs])
 
     def concatenate(self, other: Any) -> TensorShape:
         other = TensorShape(other)
-        return TensorShape(None if self._dims is None or other._dims is None else self._dims + other._dims)
+        known = self._values is not None and other._values is not None
+        return TensorShape(self._values + other._values if known else None)
 
     def __len__(self) -> int:
-        if self._dims is None:
+        if self._values is None:
             raise ShapeError("len() of a shape of unknown rank")
-        return len(self._dims)
+        return len(self._values)
 
     def __bool__(self) -> bool:
-        return self._dims is not None
+        return self._values is not None
 
     def __iter__(self) -> Iterator[Dimension]:
-        if self._dims is None:
+        if self._values is None:
             raise ShapeError("cannot iterate over a shape of unknown rank")
-        return iter(self._dims)
+        return iter(self.dims or ())
 
     @overload
     def __getitem__(self, key: int) -> Dimension: ...
     @overload
     def __getitem__(self, key: slice) -> TensorShape: ...
     def __getitem__(self, key: Any) -> Any:
-        if self._dims is None:
+        if self._values is None:
             return TensorShape(None) if isinstance(key, slice) else Dimension(None)
-        return TensorShape(self._dims[key]) if isinstance(key, slice) else self._dims[key]
+        return (TensorShape if isinstance(key, slice) else Dimension)(self._values[key])
 
     def __eq__(self, other: Any) -> bool:
         if not isinstance(other, (TensorShape, Sequence, Dimension, int)) and other is not None:
@@ -172,18 +172,16 @@ class TensorShape:
             other = TensorShape(other)
         except (TypeError, ValueError):
             return NotImplemented
-        if self._dims is None or other._dims is None:
-            return self._dims is other._dims
-        return [d.value for d in self._dims] == [d.value for d in other._dims]
+        return bool(self._values == other._values)
 
     def __hash__(self) -> int:
-        return hash(None if self._dims is None else tuple(d.value for d in self._dims))
+        return hash(self._values)
 
     def __repr__(self) -> str:
-        return f"TensorShape({None if self._dims is None else list(self._dims)})"
+        return f"TensorShape({self.dims})"
 
     def __str__(self) -> str:
-        if self._dims is None:
+        if self._values is None:
             return "<unknown>"
-        inner = ", ".join(str(d) for d in self._dims)
-        return f"({inner},)" if len(self._dims) == 1 else f"({inner})"
+        inner = ", ".join("?" if v is None else str(v) for v in self._values)
+        return f"({inner},)" if len(self._values) == 1 else f"({inner})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphflow.compiler.errors import DTypeError, ShapeError
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.types import TensorType, as_dims
 
@@ -105,8 +106,6 @@ class TensorLike:
         return unary("abs", self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        from graphflow.compiler.ir.opdef import HOOKS
-
         result: Tensor = HOOKS["getitem"](self, key)
         return result
 
@@ -203,14 +202,10 @@ class Tensor(TensorLike):
 
 
 def binary(op_name: str, a: Any, b: Any, name: str) -> Tensor:
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     result: Tensor = REGISTRY[op_name](a, b, name=name)
     return result
 
 
 def unary(op_name: str, a: Any) -> Tensor:
-    from graphflow.compiler.ir.opdef import REGISTRY
-
     result: Tensor = REGISTRY[op_name](a)
     return result

@@ -22,7 +22,7 @@ from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly, sym
 from graphflow.compiler.ir.dtypes import BY_CODE, DType
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import parse_type
 from graphflow.compiler.ir.unify import CompileRules

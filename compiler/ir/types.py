@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.dims import Dim, Poly, product, sym
 from graphflow.compiler.ir.dtypes import BY_CODE, DType
 from graphflow.compiler.ir.shape import Dimension, TensorShape
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorType:
     """What is known of a tensor before a run.
 
     dims: one entry per axis: an int, a Poly over named unknowns (while compiling), or None for an unknown;
           `dims` itself is None when the rank is unknown.
     """
+
+    __slots__ = ("dims", "dtype")
 
     dtype: DType
     dims: tuple[Dim | None, ...] | None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Blocking:
     """The choice for one product of given dtype, m, n, k (ints where known).
 
@@ -59,7 +58,7 @@ class Blocking:
         return (self.a_room + self.b_room) * self.parts[0] * self.parts[1]
 
 
-@dataclass(frozen=True)
+@record
 class Dots:
     """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed.
 

@@ -7,7 +7,6 @@ function of other expressions. `SCALAR` lists the functions with their numpy mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from graphflow.compiler.ir.dims import Dim, atom
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops import numeric
+from graphflow.compiler.records import record
 
 
 class Expr:
@@ -108,7 +108,7 @@ Index: TypeAlias = "tuple[Dim, ...]"
 LOOKUP_BYTES = 64  # a table that one vector register may hold
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScalarFn:
     """A scalar function: its meaning in numpy, result ("same", "bool") and cost in additions."""
 

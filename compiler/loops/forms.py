@@ -8,7 +8,6 @@ of a load: that is fusion.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from graphflow.compiler.ir.dims import Dim
@@ -19,6 +18,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
 from graphflow.compiler.loops.view import Side
+from graphflow.compiler.records import record
 
 
 class Load(Protocol):
@@ -172,7 +172,7 @@ class Workspace(Protocol):
         """The name of a new buffer, with anything in it."""
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """Where a joined tensor lies: `index` gives the whole's index for one of its own.
 

@@ -22,6 +22,7 @@ from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Join, Re
 from graphflow.compiler.loops.nest import Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
 from graphflow.compiler.loops.view import Side
+from graphflow.compiler.records import record
 
 Array = np.ndarray[Any, Any]
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -29,7 +30,7 @@ _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.mini
 _ON_DIMS = {"floordiv": np.floor_divide, "mod": np.mod, "min": np.minimum, "max": np.maximum}
 
 
-@dataclass(frozen=True)
+@record
 class Fault:
     """What a check found: an index out of range of the extent, or, if that is -1, just that it failed."""
 

@@ -10,7 +10,7 @@ alike and are compiled once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import TypeAlias
 
@@ -19,6 +19,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
 PART_NUMBER = poly({(PART,): 1})
@@ -27,7 +28,7 @@ LEAST_PART = 800_000  # work, about 10 us: below, handing a part to a thread cos
 ACCESS = 8            # what moving a number between memory and registers costs, in additions of lanes
 
 
-@dataclass(frozen=True)
+@record
 class Let:
     """name = value"""
 
@@ -35,7 +36,7 @@ class Let:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Store:
     """buffer[offset] = value, or += with `add`."""
 
@@ -45,7 +46,7 @@ class Store:
     add: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Accumulator:
     """A value carried through a loop: name = combine over the iterations of `value`."""
 
@@ -54,7 +55,7 @@ class Accumulator:
     value: Expr
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """for axis in range(extent): body. A `vector` loop runs several registers' lanes of iterations at once.
 
@@ -70,7 +71,7 @@ class Loop:
     registers: int = 1
 
 
-@dataclass(frozen=True)
+@record
 class Variable:
     """A scalar that a While changes: what it is at first, and after each iteration."""
 
@@ -79,7 +80,7 @@ class Variable:
     following: Expr
 
 
-@dataclass(frozen=True)
+@record
 class While:
     """test; while condition: body; variables take their following values; test."""
 
@@ -89,7 +90,7 @@ class While:
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Product:
     """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
 
@@ -138,7 +139,7 @@ class Product:
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"
 
 
-@dataclass(frozen=True)
+@record
 class Param:
     """A buffer that a kernel is given; `streamed` where it is written past the cache."""
 
@@ -148,7 +149,7 @@ class Param:
     streamed: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class LoopNest:
     """A kernel: parameters, run-time integers, places to report errors for, and the body.
 
@@ -196,37 +197,43 @@ def reduction_start(combine: str, dtype: DType) -> Expr:
     return const(1 if combine == "mul" else 0, dtype)
 
 
-def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+def statements(body: tuple[Stmt, ...]) -> list[Stmt]:
     """Every statement of a body, loops before what they hold."""
-    for stmt in body:
-        yield stmt
+    found: list[Stmt] = []
+    left = [*reversed(body)]
+    while left:
+        stmt = left.pop()
+        found.append(stmt)
         if isinstance(stmt, (Loop, Product)):
-            yield from statements(stmt.body)
+            left += reversed(stmt.body)
         elif isinstance(stmt, While):
-            yield from statements((*stmt.test, *stmt.body))
+            left += reversed((*stmt.test, *stmt.body))
+    return found
 
 
-def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
+def expressions(body: tuple[Stmt, ...]) -> list[Expr]:
     """Every root expression of a body."""
+    found: list[Expr] = []
     for stmt in statements(body):
         if isinstance(stmt, (Let, Store)):
-            yield stmt.value
+            found.append(stmt.value)
         elif isinstance(stmt, Loop):
-            yield from (a.value for a in stmt.accumulators)
+            found += [a.value for a in stmt.accumulators]
         elif isinstance(stmt, While):
-            yield from (e for v in stmt.variables for e in (v.start, v.following))
-            yield stmt.condition
+            found += [e for v in stmt.variables for e in (v.start, v.following)]
+            found.append(stmt.condition)
+    return found
 
 
 def work_each(body: tuple[Stmt, ...]) -> int:
     """The work of one pass through the body, in additions of vector lanes; accesses to memory count too."""
-    accesses = sum(1 for _ in loads(body)) + sum(isinstance(s, Store) for s in statements(body))
+    accesses = len(loads(body)) + sum(isinstance(s, Store) for s in statements(body))
     return sum(cost(e) for e in expressions(body)) + ACCESS * accesses
 
 
 def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
     """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
-    nests = [list(statements((s,))) for s in body]
+    nests = [statements((s,)) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
     loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
@@ -243,9 +250,8 @@ def _largest(extent: Dim) -> Dim:
     return substitute(extent, dict.fromkeys((a for a in atoms_of(extent) if a.kind == "axis"), 0))
 
 
-def loads(body: tuple[Stmt, ...]) -> Iterator[Expr]:
-    for root in expressions(body):
-        yield from (n for n in walk(root) if n.op == "load")
+def loads(body: tuple[Stmt, ...]) -> list[Expr]:
+    return [n for root in expressions(body) for n in walk(root) if n.op == "load"]
 
 
 def positions(body: tuple[Stmt, ...]) -> list[Dim]:

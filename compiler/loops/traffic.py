@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, product, single_atom, substitute
 from graphflow.compiler.loops.expr import SCALAR, Expr, cost, walk
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, While
+from graphflow.compiler.records import record
 
 Loops = tuple[Loop, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Traffic:
     """Different elements read and written of each parameter, and operations in additions of one number.
 

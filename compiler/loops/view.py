@@ -6,15 +6,16 @@ of them each begins some elements after the one before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.records import record
 
 Side: TypeAlias = "tuple[tuple[Dim, int], ...]"  # extent and pitch of a position's digits
 
 
-@dataclass(frozen=True)
+@record
 class Steps:
     """Where positions along a side lie: `step` apart, in runs of `length` that begin where their number says.
 
@@ -58,7 +59,7 @@ class Steps:
         return f"{outer}{self.step}<{self.length}"
 
 
-@dataclass(frozen=True)
+@record
 class View:
     """A matrix by the steps of its two sides."""
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import REGISTRY, OpDef
+from graphflow.compiler.ir.opdef import OpDef
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ops.samples import shapes

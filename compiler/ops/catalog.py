@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.opdef import REGISTRY, OpDef
+from graphflow.compiler.ir.opdef import OpDef
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ops import (  # noqa: F401
     activations,
     bits,

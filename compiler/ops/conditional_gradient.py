@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import HOOKS, REGISTRY
 from graphflow.compiler.ir.regions import inline
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import identity
 

@@ -11,8 +11,9 @@ from graphflow.compiler.errors import DTypeError, ShapeError
 from graphflow.compiler.ir.dtypes import bool_, int32
 from graphflow.compiler.ir.explain import dtype_error, location, shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import HOOKS, REQUIRED, OpDef, Subgraph
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef, Subgraph
 from graphflow.compiler.ir.regions import as_graph, cut_out
+from graphflow.compiler.ir.registry import HOOKS
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType

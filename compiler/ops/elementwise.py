@@ -11,7 +11,8 @@ from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir import dims
 from graphflow.compiler.ir.dtypes import DType, float32, float64, int32, int64
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import REGISTRY, OpDef
+from graphflow.compiler.ir.opdef import OpDef
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E

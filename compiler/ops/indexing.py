@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import HOOKS, REGISTRY, REQUIRED, OpDef
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
@@ -23,6 +23,7 @@ from graphflow.compiler.ops.logic import where_v2
 from graphflow.compiler.ops.rules import open_dims, require_within
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value
+from graphflow.compiler.records import record
 
 # slice: begin and size
 
@@ -76,7 +77,7 @@ slice_ = OpDef("slice", "input", infer=_slice_type, attrs={"begin": REQUIRED, "s
 
 # strided_slice: TF1's five masks; bit k of a mask is for entry k of begin, end and strides
 
-@dataclass(frozen=True)
+@record
 class _Axis:
     """How one axis of the operand is read: elements start, start + step, ... `count` of them.
 

@@ -10,7 +10,8 @@ import numpy as np
 from graphflow.compiler.ir.dtypes import bool_, float64, int32
 from graphflow.compiler.ir.explain import dtype_error
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import REGISTRY, OpDef
+from graphflow.compiler.ir.opdef import OpDef
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E

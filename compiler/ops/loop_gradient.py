@@ -7,8 +7,8 @@ from typing import Any
 
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import HOOKS, REGISTRY
 from graphflow.compiler.ir.regions import inline
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import cast, constant, identity, literal
 from graphflow.compiler.ops.rows import row_at, row_store

@@ -81,6 +81,11 @@ def broadcast_dims(op: Operation, operands: Sequence[Tensor] | None = None) -> A
         dims = t.type.dims
         if dims is None:
             return None
+        if not result or not dims:
+            result = result or dims
+            continue
+        if dims == result:
+            continue
         rank = max(len(result), len(dims))
         a, b = (1,) * (rank - len(result)) + result, (1,) * (rank - len(dims)) + dims
         try:
@@ -113,7 +118,11 @@ def elementwise(kind: str = "number") -> Infer:
     """One dtype of the kind, operands broadcast together."""
     def rule(op: Operation) -> TensorType:
         check_kind(op, kind)
-        return TensorType(same_dtype(op), broadcast_dims(op))
+        dtype, dims = same_dtype(op), broadcast_dims(op)
+        for t in op.operands:  # most often it is the type of one of them
+            if t.type.dims is dims:
+                return t.type
+        return TensorType(dtype, dims)
     return rule
 
 

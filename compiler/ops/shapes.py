@@ -11,7 +11,8 @@ from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import as_dtype, int32, int64
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.opdef import REGISTRY, REQUIRED, OpDef
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E

@@ -13,7 +13,7 @@ import numpy as np
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.dims import Dim, Poly, atom
-from graphflow.compiler.ir.opdef import HOOKS
+from graphflow.compiler.ir.registry import HOOKS
 from graphflow.compiler.ir.shape import Dimension, TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 

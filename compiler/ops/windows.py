@@ -7,7 +7,6 @@ Convolution and pooling are products and reductions over `windows`; their gradie
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,14 @@ from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import equal_dims, open_dims
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of
+from graphflow.compiler.records import record
 
 Array = np.ndarray[Any, Any]
 
 
 # Where windows lie
 
-@dataclass(frozen=True)
+@record
 class Slide:
     """Windows along one axis of `extent`: element u of window i is at i*stride + u*dilation - before."""
 

@@ -13,6 +13,7 @@ from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.plan_memory import MemoryPlan
 from graphflow.compiler.passes.prune import Pruned
+from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Buffer, Call, Program
 
 ENTRY = "program"
@@ -48,7 +49,14 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
-        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=tuple(dumps))
+        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops,
+        arena=_arena(plan.buffers), dumps=tuple(dumps))
+
+
+def _arena(buffers: Sequence[Buffer]) -> tuple[tuple[int, ...], int] | None:
+    sizes = [b.size * b.dtype.size for b in buffers]
+    known = [size for size in sizes if isinstance(size, int)]
+    return place_arena(buffers, known) if len(known) == len(sizes) else None
 
 
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:

@@ -11,6 +11,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index
 from graphflow.compiler.loops.forms import Part, Reduction
+from graphflow.compiler.records import record
 
 MOST_WORK = 400       # scalar operations in one kernel; larger ones spill registers and compile slowly
 MOST_MEMBERS = 200
@@ -87,7 +88,7 @@ class Group:
         return self.work + work <= MOST_WORK and len(self.members) < MOST_MEMBERS
 
 
-@dataclass(frozen=True)
+@record
 class Request:
     """A group that wants a tensor at an index, for one of its members."""
 
@@ -105,7 +106,7 @@ class Request:
         return found
 
 
-@dataclass(frozen=True)
+@record
 class Source:
     """A tensor made in another group, and the request for it; None where it must be in memory."""
 

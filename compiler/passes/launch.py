@@ -18,6 +18,7 @@ from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, 
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import Grouping
+from graphflow.compiler.records import record
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Scratch:
     size: Dim
 
 
-@dataclass(frozen=True)
+@record
 class Launch:
     """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for.
 
@@ -48,7 +49,7 @@ class Launch:
         return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
 
 
-@dataclass(frozen=True)
+@record
 class Block:
     """A subgraph's part of the program: its inputs and outputs, in memory, and its steps."""
 
@@ -57,7 +58,7 @@ class Block:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Region:
     """A loop or conditional that runs blocks; operands are named by the tensors whose memory they share."""
 

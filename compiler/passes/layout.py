@@ -8,7 +8,6 @@ in one order of the axes. The transposes between them vanish, those at the edges
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from graphflow.compiler.ir.dims import Dim, atoms_of, evaluate, product
@@ -19,6 +18,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.forms import EACH, Contraction, Reduction
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.shapes import permutation, reshape, transpose
+from graphflow.compiler.records import record
 
 Perm = tuple[int, ...]  # of a transpose: axis k of its result is axis perm[k] of its operand
 Entry = TypeVar("Entry")
@@ -124,7 +124,7 @@ def _attrs_in(op: Operation, order: Perm) -> dict[str, Any]:
     return result
 
 
-@dataclass(frozen=True)
+@record
 class _Use:
     """An op, or None for a result of the graph, that takes `perm` of some tensor, with axes up to `rank`.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.plan_memory import MemoryPlan
 from graphflow.compiler.program import Buffer
+from graphflow.compiler.records import record
 
 _TRIAL_DIMS = (8, 512)  # what an unknown dim may be
 
@@ -41,7 +41,7 @@ def order(launches: Sequence[Launch], plan: MemoryPlan) -> list[int]:
     return best
 
 
-@dataclass(frozen=True)
+@record
 class _Needs:
     """For each trial, the most bytes alive in one launch, and the sum over all launches."""
 

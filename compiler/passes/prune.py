@@ -21,31 +21,7 @@ from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a program is compiled for.
-
-    fetches, targets, feeds  of the user's graph
-    feed_types               per feed, with an int or a sym for each dim
-    pins                     run-time integers taken as constants, by symbol name
-    """
-
-    fetches: tuple[Tensor, ...]
-    targets: tuple[Operation, ...]
-    feeds: tuple[Tensor, ...]
-    feed_types: tuple[TensorType, ...]
-    pins: tuple[tuple[str, int], ...] = ()
-
-
-class Undecided(Exception):
-    """Two dims must be equal, but neither is a plain symbol: the symbols in them must become constants."""
-
-    def __init__(self, atoms: set[Atom], symbols: dict[Atom, Symbol]) -> None:
-        super().__init__(", ".join(sorted(a.name for a in atoms)))
-        self.atoms = atoms
-        self.symbols = symbols
+from graphflow.compiler.signature import Signature, Undecided
 
 
 @dataclass

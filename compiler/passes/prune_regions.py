@@ -14,8 +14,8 @@ from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
 from graphflow.compiler.ir.regions import effects_of, variables_written
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.control import cond as cond_op
 from graphflow.compiler.ops.control import while_loop

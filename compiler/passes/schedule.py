@@ -68,7 +68,7 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
         return False
     if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
         return False
-    inside = list(statements((loops[0],)))
+    inside = statements((loops[0],))
     return (all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store))
             and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, substitute, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, While
 from graphflow.compiler.passes.launch import Launch
+from graphflow.compiler.records import record
 
 OnDim = Callable[[str, Dim], Dim]  # a buffer's name ("" for an index) and an offset in it -> another offset
 
@@ -38,7 +39,7 @@ def share(launches: Sequence[Launch]) -> list[Launch]:
     return result
 
 
-@dataclass(frozen=True)
+@record
 class _Opened:
     """A nest whose constant offsets are symbols, and what they were."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import constant, program_input

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.dtypes import int64
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Pointwise
@@ -19,9 +18,10 @@ from graphflow.compiler.ops.nn import check_index
 from graphflow.compiler.ops.rules import normal_axis
 from graphflow.compiler.ops.shapes import reshape
 from graphflow.compiler.ops.tables import add_rows, rows_at, same_row, sum_rows
+from graphflow.compiler.records import record
 
 
-@dataclass(frozen=True)
+@record
 class Rows:
     """A tensor of zeros to whose row ids[i] values[i] is added.
 

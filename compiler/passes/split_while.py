@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.ir.dims import (
     Atom,
@@ -21,11 +21,12 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import Let, Loop, Stmt, Store, While
 from graphflow.compiler.passes.launch import Memory, Scratch
+from graphflow.compiler.records import record
 
 _COSTLY = 10  # additions: a function such as exp, in a vector, against a load
 
 
-@dataclass(frozen=True)
+@record
 class _Counter:
     """A variable that counts by 1: it takes the values first, first + 1, ..., up or down, `trips` of them."""
 

@@ -135,7 +135,7 @@ def overwrites_safely(nest: LoopNest, old: str, new: str) -> bool:
 
     It may if each element is read only where and before it is written, in the same loop body.
     """
-    inside = list(statements(nest.body))
+    inside = statements(nest.body)
     if any(isinstance(s, Product) and (old in (s.a, s.b) or new == s.out) for s in inside):
         return False
     stores = [s for s in inside if isinstance(s, Store) and s.buffer == new]

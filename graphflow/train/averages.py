@@ -10,7 +10,7 @@ import numpy as np
 from graphflow.basics import group, init_scope, name_scope
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.graph import Operation, get_default_graph
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.keys import GraphKeys
 from graphflow.train.optimizer import make_slot

@@ -10,7 +10,7 @@ import numpy as np
 from graphflow.basics import control_dependencies, group, init_scope, name_scope
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.differentiation import gradients
 from graphflow.embedding import dense_gradient

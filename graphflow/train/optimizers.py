@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.initializers import Constant
 from graphflow.train.optimizer import Optimizer, cast_like

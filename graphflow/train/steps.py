@@ -13,7 +13,7 @@ from graphflow.compiler.errors import GraphError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import int64
 from graphflow.compiler.ir.graph import Graph, get_default_graph
-from graphflow.compiler.ir.opdef import REGISTRY
+from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.keys import GraphKeys
 from graphflow.scopes import get_variable

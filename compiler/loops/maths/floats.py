@@ -7,18 +7,18 @@ where every operation rounds as written, so these expressions are emitted withou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphflow.compiler.ir.dtypes import DType, float32, float64, uint32, uint64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Value, fma
 from graphflow.compiler.loops.maths import coefficients
+from graphflow.compiler.records import record
 
 Pair: TypeAlias = "tuple[Expr, Expr]"
 
 
-@dataclass(frozen=True)
+@record
 class Format:
     """A binary float type: its unsigned word, the bits of its fraction, its exponent's bias."""
 

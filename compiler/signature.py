@@ -1,0 +1,35 @@
+"""What a program is compiled for, and what compiling it may ask for."""
+
+from __future__ import annotations
+
+from graphflow.compiler.ir.dims import Atom
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.program import Symbol
+from graphflow.compiler.records import record
+
+
+@record
+class Signature:
+    """What a program is compiled for.
+
+    fetches, targets, feeds  of the user's graph
+    feed_types               per feed, with an int or a sym for each dim
+    pins                     run-time integers taken as constants, by symbol name
+    """
+
+    fetches: tuple[Tensor, ...]
+    targets: tuple[Operation, ...]
+    feeds: tuple[Tensor, ...]
+    feed_types: tuple[TensorType, ...]
+    pins: tuple[tuple[str, int], ...] = ()
+
+
+class Undecided(Exception):
+    """Two dims must be equal, but neither is a plain symbol: the symbols in them must become constants."""
+
+    def __init__(self, atoms: set[Atom], symbols: dict[Atom, Symbol]) -> None:
+        super().__init__(", ".join(sorted(a.name for a in atoms)))
+        self.atoms = atoms
+        self.symbols = symbols
