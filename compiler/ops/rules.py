@@ -31,8 +31,11 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
                               _CONVERSIONS[kind])
 
 
-def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
-    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is."""
+def equal_dims(op: Operation, operands: Sequence[Any], skip: int | None = None) -> Any:
+    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is.
+
+    skip  an axis that is left alone: its dim is the first one's
+    """
     result: Any = None
     for t in operands:
         dims = t.type.dims if isinstance(t, Tensor) else t
@@ -40,9 +43,11 @@ def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
             result = result if dims is None else dims
             continue
         try:
-            result = tuple(op.graph.rules.equal(a, b) for a, b in zip(result, dims, strict=True))
+            result = tuple(a if k == skip else op.graph.rules.equal(a, b)
+                           for k, (a, b) in enumerate(zip(result, dims, strict=True)))
         except ValueError:
-            raise shape_error(op, f"(C2): shapes must be equal, but {_dims_text(result)} is not "
+            but = "" if skip is None else f" but for axis {skip}"
+            raise shape_error(op, f"(C2): shapes must be equal{but}, but {_dims_text(result)} is not "
                                   f"{_dims_text(dims)}") from None
     return result
 
@@ -243,4 +248,5 @@ def _broadcast_batch(op: Operation, text: str, a: Any, b: Any) -> tuple[Dim | No
     try:
         return tuple(map(op.graph.rules.broadcast, a, b))
     except ValueError:
-        raise shape_error(op, f'"{text.strip()}" (C2): the leading dims do not broadcast') from None
+        raise shape_error(op, f'"{text.strip()}" (C2): the leading dims {_dims_text(a)} and {_dims_text(b)} '
+                              f'do not broadcast') from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphflow.compiler.errors import ShapeError, UnsupportedError
+from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
@@ -141,7 +141,7 @@ class _Loop(_Region):
                 for a, b in zip(before.type.known_dims, after.type.known_dims, strict=True):
                     body.rules.equal(a, b)
             except ValueError:
-                raise ShapeError(
+                raise UnsupportedError(
                     f"while_loop: variable {k} enters the body as {before.type}, but is {after.type} after "
                     f"one iteration, in {self.op.location}\nhint: a variable's shape cannot change; "
                     f"write to a tensor (or tf.TensorArray) that is large enough from the start") from None
