@@ -206,7 +206,7 @@ class _Blocks:
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
             integers += [evaluate(d, values) for d in c.symbols]
-            integers.append(c.first_check)
+            integers += [c.first_check, _work(c, values)]
             if c.nest.parallel:
                 count, length = _parts(c, values, threads)
                 self.in_parts |= length < count
