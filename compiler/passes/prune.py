@@ -130,6 +130,7 @@ class Pruner:
         self.outer: dict[Tensor, Tensor] = {}  # an input of a subgraph -> the tensor that it always is
         self.limits: dict[Tensor, Dim] = {}    # a count of iterations -> what it cannot exceed
         self.wanted: set[Tensor] = set(signature.fetches)
+        self.inlined: list[Pruner] = []        # the walks over branches that are part of this graph
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
@@ -143,7 +144,8 @@ class Pruner:
 
     def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""
-        checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
+        checks = [p.mapping[t] for p in (self, *self.inlined) for op in p.needed if op.opdef.fails
+                  for t in op.outputs]
         if not checks:
             return []
         used = set(live_operations(self.graph))
@@ -350,11 +352,19 @@ class Pruner:
                     continue
                 if t not in self.feed_of:
                     raise _computed_shape(op, t)
-                new = integer(f"{t.op.name}[{k}]")
-                (symbol,) = atoms_of(new)
-                self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
-                values[a] = substitute(new, self.assumed)
+                values[a] = self.fed_number(t, k)
         return substitute(dim, values)
+
+    def fed_number(self, t: Tensor, k: int) -> Dim:
+        """Element k of a fed tensor, as a run-time integer of the program."""
+        new = integer(f"{t.op.name}[{k}]")
+        (symbol,) = atoms_of(new)
+        self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
+        return substitute(new, self.assumed)
+
+    def make_constant(self, dims: Sequence[Dim]) -> None:
+        """Have the compilation start again with these dims as constants; raises Undecided."""
+        raise Undecided({a for d in dims for a in atoms_of(d)} & self.symbols.keys(), self.symbols)
 
     def _outside(self, op: Operation, t: Tensor, k: int) -> Dim:
         """An element of what a subgraph captures, by the graph around it."""
