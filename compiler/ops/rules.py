@@ -10,8 +10,11 @@ from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.ir.explain import dtype_error, labels, shape_error
 from graphflow.compiler.ir.graph import Operation, tensors_in
+from graphflow.compiler.ir.regions import all_operations, subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.forms import Pointwise
 
 Infer = Callable[[Operation], TensorType]
 _CONVERSIONS = {"float": "tf.cast(x, tf.float32) converts it",
@@ -146,6 +149,20 @@ def normal_axis(op: Operation, axis: int, rank: int, what: str = "axis") -> int:
     if not -rank <= axis < rank:
         raise shape_error(op, f"(C3): {what} {axis} is outside of [-{rank}, {rank})")
     return axis % rank
+
+
+def may_fail(op: Operation) -> bool:
+    """Whether a run may find fault with the operands, by what is known of them."""
+    if not isinstance(op.opdef.lower, Pointwise) or not op.opdef.fails:
+        return op.opdef.fails or any(may_fail(o) for g in subgraphs(op) for o in all_operations(g))
+
+    def load(k: int, index: E.Index, mask: E.Expr | None = None) -> E.Expr:
+        t = op.operands[k]
+        known = t.op.opdef.name == "constant" and t.type.size == 1
+        return E.const(t.op.value.array.ravel()[0], t.dtype) if known else E.temp(f"a{k}", t.dtype)
+
+    value = op.opdef.lower.value(op, (0,) * (op.out.type.rank or 0), load, lambda e: e)
+    return any(map(E.complaint_of, E.walk(value)))
 
 
 def axes_of(op: Operation) -> tuple[int, ...]:

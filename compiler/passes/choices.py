@@ -1,8 +1,8 @@
 """Which branch a conditional takes, as far as fed numbers and dims tell it.
 
 Branches whose results differ in shape cannot share a program: the dims of what follows would depend on values
-computed in the run. But most predicates are fed (`is_training`), or compare fed numbers and dims. These become
-constants of the program, as dims do that cannot stay open, and only the branch that runs is compiled.
+computed in the run. But most predicates are fed (`is_training`), or compare fed numbers and dims. These
+become constants of the program, as dims do that cannot stay open, and only the branch that runs is compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_ELEMENTS = 8  # of a fed tensor that takes part in a choice
 
 
 class Choice:
-    """A predicate, traced back to fed numbers and dims. `numbers` are those; None when there is anything else.
+    """A predicate, traced back to fed numbers and dims: `numbers`; None where there is anything else.
 
     Example:  logical_and(training, greater(size(x), 10)) with training: bool[] and x: f32[n0] fed
     -->       numbers {training: [training[0]], size(x): [n0]}
