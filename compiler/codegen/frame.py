@@ -3,11 +3,12 @@
 It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
 addresses of two library routines, whether to release the interpreter lock, the thread pool with the function
 that runs a kernel's parts in it, the thread's state while that lock is released, and how much work to do
-until the next look for signals. Then comes a block for each launch: the addresses of its buffers, its
-run-time integers, the number of its first check, its work, and for a parallel kernel the iterations of its
-outermost loop and of one part. Then from, to and bytes of each copy made at the end, the same for each move,
-and the address of each flag that is tested. The caller fills in all of it once, but for the addresses of
-feeds and outputs, which the entry puts where they belong at each call.
+until the next look for signals, and for an error the part of the kernel that told it, and a lock. Then comes
+a block for each launch: the addresses of its buffers, its run-time integers, the number of its first check,
+its work, and for a parallel kernel the iterations of its outermost loop and of one part. Then from, to and
+bytes of each copy made at the end, the same for each move, and the address of each flag that is tested. The
+caller fills in all of it once, but for the addresses of feeds and outputs, which the entry puts where they
+belong at each call.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Sequence
 from graphflow.compiler.program import Action, Call, moves, tested
 
 (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR, THREAD_STATE,
- WORK_LEFT) = range(10)
-FIRST_BLOCK = 10
+ WORK_LEFT, ERROR_PART, ERROR_LOCK) = range(12)
+FIRST_BLOCK = 12
 INTERRUPTED = -1  # in place of a check that failed: a signal's handler has raised an exception
 ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
