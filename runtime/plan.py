@@ -20,6 +20,7 @@ from graphflow.compiler.codegen.frame import (
     block_size,
     block_starts,
 )
+from graphflow.compiler.codegen.interrupt import WORK_BETWEEN_LOOKS
 from graphflow.compiler.errors import InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
@@ -206,7 +207,7 @@ class _Blocks:
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
             integers += [evaluate(d, values) for d in c.symbols]
-            integers += [c.first_check, _work(c, values)]
+            integers += [c.first_check, min(_work(c, values), WORK_BETWEEN_LOOKS)]
             if c.nest.parallel:
                 count, length = _parts(c, values, threads)
                 self.in_parts |= length < count
