@@ -17,6 +17,7 @@ from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -25,6 +26,7 @@ from graphflow.compiler.passes.prune import Pruned, Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sink_joins import sink_joins
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.stream import stream
@@ -34,8 +36,8 @@ from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
+    simplify, sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,
@@ -63,7 +65,7 @@ def compile_signature(signature: Signature, target: Target,
     if debug >= 4:
         nests = [str(launch.nest) for launch in plan.launches]
         dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
+    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps)
     passed("emit")
     return program
 
@@ -106,7 +108,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
+    nests = {nest: schedule(nest, target.vector_bits) for nest in dict.fromkeys(x.nest for x in launches)}
+    return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

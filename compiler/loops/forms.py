@@ -7,7 +7,7 @@ of a load: that is fusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.loops.view import Side
 
 
 class Load(Protocol):
@@ -26,11 +27,19 @@ class Load(Protocol):
     def __call__(self, k: int, index: Index, mask: Expr | None = None) -> Expr: ...
 
 
+AXIS, EACH = "axis", "each"  # an attribute holds numbers of axes; or an entry for each axis
+
+
 class Form:
-    """How one element of the result comes about. `work` is its cost in additions, without the operands'."""
+    """How one element of the result comes about. `work` is its cost in additions, without the operands'.
+
+    follows  attribute -> AXIS or EACH: what changes where all of an op's tensors have their axes in another
+             order, operands of a lower rank being broadcast as by numpy; None where the op minds the order
+    """
 
     cheap = False  # worth computing again in each kernel that needs it
     alias = False  # the result has the operand's elements in the same linear order: no kernel is needed
+    follows: Mapping[str, str] | None = None
 
     def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
         raise NotImplementedError
@@ -47,6 +56,8 @@ class Let(Protocol):
 
 class Pointwise(Form):
     """out[i] = fn(a[i], b[i], ...), operands broadcast to the result."""
+
+    follows: Mapping[str, str] | None = {}
 
     def __init__(self, fn: Callable[..., Expr], with_op: bool = False) -> None:
         self.fn = fn
@@ -67,10 +78,11 @@ class Indexed(Form):
     """out[i] = fn(op, i, load, let): any element of any operand. `cheap` for views and the like."""
 
     def __init__(self, fn: Callable[[Operation, Index, Load, Let], Expr], cheap: bool = False,
-                 alias: bool = False) -> None:
+                 alias: bool = False, follows: Mapping[str, str] | None = None) -> None:
         self.fn = fn
         self.cheap = cheap
         self.alias = alias
+        self.follows = follows
 
     def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
         return self.fn(op, at, load, let)
@@ -82,6 +94,8 @@ class Reduction(Form):
     `combine` is "add", "mul", "max", "min", "and" or "or".
     `axes(op)` gives the reduced axes of operand 0, ascending; `op.keepdims` says whether they stay as 1.
     """
+
+    follows: Mapping[str, str] | None = {"axis": AXIS}
 
     def __init__(self, combine: str, axes: Callable[[Operation], tuple[int, ...]]) -> None:
         self.combine = combine
@@ -113,7 +127,14 @@ class BlockSum(Form):
 
 
 class Contraction(Form):
-    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`."""
+    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`.
+
+    `sides`, if given, says how the rows and columns of `a` lie in memory; all axes of the result but the last
+    then number the rows, and the leading ones of `b` its rows.
+    """
+
+    def __init__(self, sides: Callable[[Operation], tuple[Side, Side]] | None = None) -> None:
+        self.sides = sides
 
 
 class Scatter(Form):
@@ -153,28 +174,26 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
+    """Where a joined tensor lies: `index` gives the whole's index for one of its own.
+
+    Parts of different pieces are computed apart, though they may be of one shape.
+    """
 
     whole: Tensor
-    axis: int
-    start: Dim
-    new_axis: bool
-
-    def index(self, at: Index) -> Index:
-        """The whole's index for an element of the part."""
-        if self.new_axis:
-            return (*at[:self.axis], self.start, *at[self.axis:])
-        return (*at[:self.axis], at[self.axis] + self.start, *at[self.axis + 1:])
+    index: Callable[[Index], Index]
+    piece: int = 0
 
 
 class Join(Form):
-    """The result is its operands side by side: `parts(op)` says where each lies.
+    """The result is its operands side by side, or between one another: `parts(op)` says where each lies.
 
     No kernel copies them there: those that compute the operands store them into the result's memory.
     """
 
-    def __init__(self, parts: Callable[[Operation], list[Part]]) -> None:
+    def __init__(self, parts: Callable[[Operation], list[Part]],
+                 follows: Mapping[str, str] | None = None) -> None:
         self.parts = parts
+        self.follows = follows
 
 
 class Row(Form):
@@ -200,9 +219,10 @@ def broadcast_index(operand: TensorType, at: Index) -> Index:
     return tuple(0 if d == 1 else i for d, i in zip(dims, at[skip:], strict=True))
 
 
-def view(index: Callable[[Operation, Index], Index], alias: bool = False) -> Indexed:
+def view(index: Callable[[Operation, Index], Index], alias: bool = False,
+         follows: Mapping[str, str] | None = None) -> Indexed:
     """A form that only moves elements: out[i] = a[index(op, i)]."""
-    return Indexed(lambda op, at, load, let: load(0, index(op, at)), cheap=True, alias=alias)
+    return Indexed(lambda op, at, load, let: load(0, index(op, at)), cheap=True, alias=alias, follows=follows)
 
 
 def pointwise(fn: Callable[..., Expr]) -> Pointwise:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
+from graphflow.compiler.codegen.gemm.terms import Operand, Terms, corrected, load_units, multiply_add
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
@@ -18,13 +19,17 @@ FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 class Tile:
     """One micro-kernel.
 
+    a, b     the operands: where they are packed, in units
     by_rows  element (i, k) of A lies at i*as + k, else at k*as + i, as in packed panels
     masked   only the first `columns` columns of B and C exist
     single   all of k comes at once: C holds nothing to add to
+    view     the steps by which A lies: %a is where its first row is, %as the number of the first run along k
     finish   what becomes of the sums, if they are not to be stored to C
     """
 
-    dtype: DType
+    terms: Terms
+    a: Operand
+    b: Operand
     rows: int
     vecs: int
     width: int
@@ -32,12 +37,22 @@ class Tile:
     masked: bool
     single: bool
     finish: Finish | None
+    view: View | None = None
 
     @property
     def name(self) -> str:
         kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
+        view = ".v" + "_".join(map(str, _steps_of(self.view))) if self.view else ""
         finish = f".{self.finish.key}" if self.finish else ""
-        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
+        read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
+        size = f"{self.rows}x{self.vecs}x{self.width}"
+        return f"gf.tile.{self.terms.code}{read}.{size}.{kind}{view}{finish}"
+
+
+def _steps_of(view: View) -> tuple[int, ...]:
+    """All that a tile needs to know of a view."""
+    along = view.along
+    return (view.rows.step, along.step, along.length, *along.pitches, *along.counts)
 
 
 def tile_function(module: Module, tile: Tile) -> str:
@@ -54,7 +69,7 @@ def tile_function(module: Module, tile: Tile) -> str:
 
 class _TileBuilder(FinishingBuilder):
     def __init__(self, module: Module, tile: Tile) -> None:
-        super().__init__(module, tile.dtype, tile.width, tile.finish)
+        super().__init__(module, tile.terms.sum, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
 
@@ -69,7 +84,8 @@ class _TileBuilder(FinishingBuilder):
             self.store_all(self.on_top(self.accumulate(), places), places)
             return self.function(tile.name, PARAMS)
         self.finished(self.accumulate(), tile.finish)
-        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS), tile.finish))
+        lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
+        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS, *lines), tile.finish))
 
     def places(self, base: str, stride: str) -> list[tuple[str, Value | None]]:
         """Address and mask of each vector of the tile."""
@@ -78,18 +94,39 @@ class _TileBuilder(FinishingBuilder):
                 for j in range(self.tile.vecs)]
 
     def accumulate(self) -> list[Value]:
-        tile = self.tile
-        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i) for i in range(tile.rows)]
-        with self.loop("0", "%k", starts=self.zeros(tile.rows * tile.vecs)) as loop:
-            b = self.at("%b", self.mul(loop.index, "%bs"))
-            vectors = [self.fetch(self.at(b, j * tile.width), tile.width, self.masks[j])
-                       for j in range(tile.vecs)]
-            along = loop.index if tile.by_rows else self.mul(loop.index, "%as")
+        """The sums over k: of a view, run by run."""
+        tile, view = self.tile, self.tile.view
+        zeros = self.zeros(tile.rows * tile.vecs)
+        if view is None:
+            steps = ("%as", "1") if tile.by_rows else ("1", "%as")
+            sums = self.along("%a", "%b", "%k", steps, zeros)
+            return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
+        length = view.along.length
+        with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
+            a = self.at("%a", self.run_offset(self.add("%as", runs.index), view.along), tile.a.dtype)
+            b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"), tile.b.dtype)
+            runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
+        return runs.after
+
+    def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
+        """The sums with `count` more products each, A's rows and columns being so many steps apart."""
+        tile, dtype = self.tile, self.tile.a.dtype
+        starts = [self.at(a, self.mul(steps[0], i), dtype) for i in range(tile.rows)]
+        with self.loop("0", count, starts=sums) as loop:
+            vectors = self.row_of_b(b, loop.index)
+            column = self.mul(loop.index, steps[1])
             for i, start in enumerate(starts):
-                one = self.em.widen(self.fetch(self.at(start, along)), tile.width)
+                one = self.em.widen(load_units(self, tile.a, self.at(start, column, dtype)), tile.width)
                 for j, v in enumerate(vectors):
-                    loop.next.append(self.fma(one, v, loop.now[i * tile.vecs + j]))
+                    loop.next.append(multiply_add(self, tile.terms, one, v, loop.now[i * tile.vecs + j]))
         return loop.after
+
+    def row_of_b(self, b: str, k: str) -> list[Value]:
+        """Units k; after the last one, what moving A has added to the sums."""
+        tile, dtype = self.tile, self.tile.b.dtype
+        row = self.at(b, self.mul(k, "%bs"), dtype)
+        return [load_units(self, tile.b, self.at(row, j * tile.width, dtype), tile.width, self.masks[j])
+                for j in range(tile.vecs)]
 
     def on_top(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> list[Value]:
         """The sums, on top of what C holds if there is something."""
@@ -97,7 +134,7 @@ class _TileBuilder(FinishingBuilder):
         if tile.single:
             return sums
         return self.replaced("%more", sums, lambda: [
-            self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
+            self.em.call("add", [self.fetch(address, tile.width, mask), s], self.dtype)
             for (address, mask), s in zip(places, sums, strict=True)])
 
     def store_all(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> None:
@@ -115,6 +152,8 @@ class _TileBuilder(FinishingBuilder):
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
+            for k, index in enumerate(finish.product.lines):
+                self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
             spilled = self.places("%sums", str(width))
             self.store_all(sums, [(address, None) for address, _ in spilled])
