@@ -10,7 +10,9 @@ class GraphflowError(Exception):
 
 
 class ShapeError(GraphflowError, ValueError):
-    """Shapes that do not fit; raised when the graph is built."""
+    """Shapes that do not fit; raised when the graph is built. `op` is the operation whose rule says so."""
+
+    op: Any = None
 
 
 class DTypeError(GraphflowError, TypeError):

@@ -22,7 +22,7 @@ from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
 from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
-from graphflow.compiler.passes.prune import prune
+from graphflow.compiler.passes.prune import Pruned, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
@@ -51,20 +51,7 @@ def compile_signature(signature: Signature, target: Target,
     """
     debug = flags.debug_level()
     dumps: list[tuple[str, str]] = []
-    pruned = prune(signature)
-    graph = pruned.graph
-    verify(graph, "prune")
-    checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
-    _keep(dumps, debug, "prune", graph)
-    passed("prune")
-    for run_pass in PIPELINE:
-        graph = everywhere(run_pass, graph)
-        verify(graph, run_pass.__name__)
-        if checker is not None:
-            checker.check(graph, run_pass.__name__)
-        _keep(dumps, debug, run_pass.__name__, graph)
-        passed(run_pass.__name__)
-    pruned.take_late_assumptions(graph)
+    pruned, graph = _pure_graph(signature, passed, dumps)
     grouping = fuse(graph)
     passed("fuse")
     steps = _scheduled(lower(grouping, target), target)
@@ -82,6 +69,35 @@ def compile_signature(signature: Signature, target: Target,
     program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps)
     passed("emit")
     return program
+
+
+def check_shapes(signature: Signature) -> None:
+    """Apply the shape rules of all operations that a signature needs, and of those that passes make.
+
+    Raises:  ShapeError of the first rule that is broken; prune.Undecided
+    """
+    _pure_graph(signature, lambda name: None, [])
+
+
+def _pure_graph(signature: Signature, passed: Callable[[str], None],
+                dumps: list[tuple[str, str]]) -> tuple[Pruned, Graph]:
+    """The signature as pruned, and its graph after the graph passes."""
+    debug = flags.debug_level()
+    pruned = prune(signature)
+    graph = pruned.graph
+    verify(graph, "prune")
+    checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
+    _keep(dumps, debug, "prune", graph)
+    passed("prune")
+    for run_pass in PIPELINE:
+        graph = everywhere(run_pass, graph)
+        verify(graph, run_pass.__name__)
+        if checker is not None:
+            checker.check(graph, run_pass.__name__)
+        _keep(dumps, debug, run_pass.__name__, graph)
+        passed(run_pass.__name__)
+    pruned.take_late_assumptions(graph)
+    return pruned, graph
 
 
 def count_ops(signature: Signature) -> int:

@@ -18,6 +18,7 @@ from graphflow import (
     flags,
     image,
     initializers,
+    linalg,
     logging,
     math,
     nest,
@@ -123,7 +124,10 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import catalog as _catalog  # noqa: F401  (fills the registry of ops first)
 from graphflow.config import ConfigProto, GPUOptions, GraphOptions, OptimizerOptions, RunMetadata, RunOptions
 from graphflow.control_flow import case, cond, while_loop
+from graphflow.diagonals import matrix_diag, matrix_diag_part, matrix_set_diag, trace
+from graphflow.diagonals import tensor_diag_part as diag_part
 from graphflow.differentiation import gradients
+from graphflow.einsum import einsum
 from graphflow.embedding import IndexedSlices
 from graphflow.explain import Explanation, explain
 from graphflow.functional import foldl, foldr, map_fn, scan
@@ -149,6 +153,7 @@ from graphflow.initializers import (
     zeros_initializer,
 )
 from graphflow.keys import GraphKeys
+from graphflow.linalg import cross, norm
 from graphflow.math import (
     abs,
     accumulate_n,
@@ -260,6 +265,8 @@ from graphflow.ordering import (
     random_shuffle,
     reverse_sequence,
     sort,
+    unique,
+    unique_with_counts,
 )
 from graphflow.random import multinomial, random_normal, random_uniform, truncated_normal
 from graphflow.scopes import (
@@ -306,6 +313,8 @@ newaxis = None
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
     "IndexedSlices", "argsort", "bitwise", "confusion_matrix", "histogram_fixed_width", "invert_permutation",
+    "cross", "diag_part", "einsum", "linalg", "matrix_diag", "matrix_diag_part", "matrix_set_diag", "norm",
+    "trace", "unique", "unique_with_counts",
     "matrix_band_part", "random_crop", "random_shuffle", "reverse_sequence", "sort",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "__version__", "abs", "accumulate_n", "acos",

@@ -120,8 +120,9 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
          fn2: Callable[[], Any] | None = None) -> Any:
     """true_fn() where `pred` holds, else false_fn(). Operations made in the one not chosen do not run.
 
-    Both give tensors of the same dtypes and shapes, in structures of one kind; a list of one tensor is given
-    without its list (unless strict). An operation among the results stands for its having run.
+    Both give tensors of the same dtypes, in structures of one kind; a list of one tensor is given without its
+    list (unless strict). Shapes may differ where `pred` is fed, or made of fed numbers and sizes.
+    An operation among the results stands for its having run.
     Raises:  TypeError for a `pred` that is a Python bool; ValueError when the results differ in structure
     """
     true_fn, false_fn = fn1 if true_fn is None else true_fn, fn2 if false_fn is None else false_fn

@@ -12,16 +12,18 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import images as records
+from graphflow.compiler.ops import resampling
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.shapes import dim_of
 from graphflow.compiler.ops.symbolic import dims_attr
 from graphflow.compiler.ops.windows import windows
 from graphflow.layouts import apply, channels_first, paddings, per_axis, sizes
-from graphflow.math import cast
+from graphflow.math import cast, matmul
 from graphflow.missing import missing_names
 from graphflow.renamed import either
 
-__all__ = ["ResizeMethod", "extract_image_patches", "extract_patches", "resize", "resize_bilinear",
+__all__ = ["ResizeMethod", "extract_image_patches", "extract_patches", "resize", "resize_area",
+           "resize_bicubic", "resize_bilinear",
            "resize_image_with_crop_or_pad", "resize_image_with_pad", "resize_images",
            "resize_nearest_neighbor",
            "resize_with_crop_or_pad"]
@@ -65,15 +67,52 @@ def resize_nearest_neighbor(images: Any, size: Any, align_corners: bool = False,
     return result
 
 
+def resize_bicubic(images: Any, size: Any, align_corners: bool = False, name: str | None = None,
+                   half_pixel_centers: bool = False) -> Tensor:
+    """Images of another height and width, by cubic curves through 4 x 4 pixels; else as `resize_bilinear`.
+
+    Source:  TF 1.15 tf.image.resize_bicubic
+    """
+    return _resampled("resize_bicubic", resampling.bicubic_weights, images, size, name or "ResizeBicubic",
+                      align_corners=align_corners, half_pixel_centers=half_pixel_centers)
+
+
+def resize_area(images: Any, size: Any, align_corners: bool = False, name: str | None = None) -> Tensor:
+    """Images of another height and width, each pixel the mean of the area that it covers, as float32.
+
+    Source:  TF 1.15 tf.image.resize_area
+    """
+    return _resampled("resize_area", resampling.area_weights, images, size, name or "ResizeArea",
+                      align_corners=align_corners)
+
+
+def _resampled(what: str, weights: Any, images: Any, size: Any, name: str, **way: Any) -> Tensor:
+    """By one matrix for each axis."""
+    height, width = sizes(what, "size", size, 2)
+    if way["align_corners"] and way.get("half_pixel_centers"):
+        raise ShapeError(f"{what}: one of align_corners and half_pixel_centers may be True")
+    with name_scope(name, name, [images]):
+        x = cast(as_tensor(images, for_op=what), float32)
+        if x.type.rank != 4:
+            raise ShapeError(f"{what}: images [batch, h, w, c] are needed, but {x.name} is {x.type}, made at "
+                             f"{x.op.source[0]}:{x.op.source[1]}")
+        b, h, w, c = (dim_of(x, k) for k in range(4))
+        across = matmul(weights(old=w, new=width, **way), x)
+        down = matmul(weights(old=h, new=height, **way), reshape(across, [b, h, width * c]))
+        return reshape(down, [b, height, width, c])
+
+
 def resize_images(images: Any, size: Any, method: Any = ResizeMethod.BILINEAR, align_corners: bool = False,
                   preserve_aspect_ratio: bool = False, name: str | None = None) -> Tensor:
     """Images, or one of rank 3, of another height and width; unchanged where these are known to be the same.
 
-    The bilinear method gives float32. With preserve_aspect_ratio the result is the largest that fits in size.
+    All methods but the nearest neighbor give float32. With preserve_aspect_ratio the result is the largest
+    that fits in size.
     """
-    how = {ResizeMethod.BILINEAR: resize_bilinear, ResizeMethod.NEAREST_NEIGHBOR: resize_nearest_neighbor}
+    how = {ResizeMethod.BILINEAR: resize_bilinear, ResizeMethod.NEAREST_NEIGHBOR: resize_nearest_neighbor,
+           ResizeMethod.BICUBIC: resize_bicubic, ResizeMethod.AREA: resize_area}
     if method not in how:
-        raise UnsupportedError(f"resize_images: method {method!r}; bilinear and nearest neighbor are there")
+        raise ValueError(f"resize_images: method {method!r} is not one of ResizeMethod's")
     with name_scope(name, "resize", [images]):
         x = as_tensor(images, for_op="resize_images")
         one = x.type.rank == 3

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphflow.arrays import (
+    constant_value,
     expand_dims,
     gather,
     gather_nd,
@@ -20,7 +23,7 @@ from graphflow.arrays import (
     zeros_like,
 )
 from graphflow.basics import name_scope
-from graphflow.compiler.errors import ShapeError
+from graphflow.compiler.errors import ShapeError, UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, int32, int64
 from graphflow.compiler.ir.tensor import Tensor
@@ -29,7 +32,8 @@ from graphflow.math import cast
 from graphflow.random import uniform
 
 __all__ = ["argsort", "confusion_matrix", "histogram_fixed_width", "invert_permutation", "matrix_band_part",
-           "random_crop", "random_shuffle", "reverse_sequence", "sort", "top_k"]
+           "random_crop", "random_shuffle", "reverse_sequence", "sort", "top_k", "unique",
+           "unique_with_counts"]
 
 
 class TopK(NamedTuple):
@@ -147,6 +151,43 @@ def reverse_sequence(input: Any, seq_lengths: Any, seq_axis: int | None = None, 
 
 
 # Matrices and counts
+
+
+class Unique(NamedTuple):
+    """Different values as they first occur, and for each element which of them it is."""
+
+    y: Tensor
+    idx: Tensor
+
+
+class UniqueWithCounts(NamedTuple):
+    """The same, and how often each value occurs."""
+
+    y: Tensor
+    idx: Tensor
+    count: Tensor  # type: ignore[assignment]  # TF1's name, which is also a method of tuples
+
+
+def unique(x: Any, out_idx: Any = int32, name: str | None = None) -> Unique:
+    """The different values of a constant vector: how many there are in a computed one depends on values."""
+    return Unique(*unique_with_counts(x, out_idx, name or "Unique")[:2])
+
+
+def unique_with_counts(x: Any, out_idx: Any = int32, name: str | None = None) -> UniqueWithCounts:
+    """The different values of a constant vector, and how often each occurs; else as `unique`."""
+    t = as_tensor(x)
+    known = constant_value(t)
+    if known is None:
+        raise UnsupportedError(
+            "unique: how many values there are depends on them, so only a constant is supported\n"
+            "hint: np.unique(values, return_inverse=True) before the run gives what to feed")
+    if known.ndim != 1:
+        raise ShapeError(f"unique: a vector is needed, but {t.name} is {t.type}")
+    values, first, inverse, counts = np.unique(known, True, True, True)
+    order = np.argsort(first)  # as they occur
+    with name_scope(name, "UniqueWithCounts"):
+        numbers = (as_tensor(n, as_dtype(out_idx)) for n in (np.argsort(order)[inverse], counts[order]))
+        return UniqueWithCounts(as_tensor(values[order], t.dtype), *numbers)
 
 
 def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | None = None) -> Tensor:

@@ -83,6 +83,6 @@ def _enough_room(symbols: Mapping[Atom, Symbol], run: Callable[[dict[Atom, int]]
 
 
 def _integer_pins(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[tuple[str, int], ...]:
-    """Every short integer feed's elements, for shapes that depend on them."""
+    """Every short integer or bool feed's elements, for shapes that depend on them."""
     return tuple((f"{t.op.name}[{k}]", int(v)) for t, a in zip(feeds, arrays, strict=True)
-                 if t.dtype.is_integer and a.size <= 64 for k, v in enumerate(a.flat))
+                 if not t.dtype.is_floating and a.size <= 64 for k, v in enumerate(a.flat))

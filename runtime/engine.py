@@ -55,10 +55,10 @@ class Engine:
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
                         feeds: tuple[Tensor, ...], whole: bool) -> Executable:
-        def build(types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
-            return self._compile(Signature(fetches, targets, feeds, types, pins), whole)
+        def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
+            return Signature(fetches, targets, feeds, types, pins)
 
-        return Executable(self, build, feeds)
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
 
     def _compile(self, signature: Signature, whole: bool) -> tuple[Program, Compiled]:
         times = report.Times()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError
+from graphflow.compiler.errors import DTypeError, GraphError, InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate, sym
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.explain import location
+from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
-from graphflow.compiler.signature import Undecided
+from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime import report
 from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
 
 _MOST_PLANS = 256
+_LONGEST_SHAPE = 8  # of a fed one
+Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
-Compile = Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]]
+MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
+Compile = Callable[[Signature], tuple[Program, Compiled]]
 
 
 @record
@@ -47,8 +53,10 @@ class Executable:
     of a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
     """
 
-    def __init__(self, engine: Engine, compile: Compile, feeds: Sequence[Tensor]) -> None:
+    def __init__(self, engine: Engine, signature: MakeSignature, compile: Compile,
+                 feeds: Sequence[Tensor]) -> None:
         self._engine = engine
+        self._signature = signature
         self._compile = compile
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
@@ -127,11 +135,15 @@ class Executable:
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
         program, native, values = self._fitting(arrays)
-        for pair in broken(list(program.required), values):
-            text = f"{program.required[pair]}: {pair[0]} must equal {pair[1]}, with {_dims_text(values)}"
-            raise InvalidArgumentError(None, None, text)
-        plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
-                    self._engine.threads)
+        wrong = broken(list(program.required), values)
+        if wrong:
+            raise self._misfit(arrays, values, "; ".join(
+                f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
+        try:
+            plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
+                        self._engine.threads)
+        except ShapeError as e:
+            raise self._misfit(arrays, values, str(e)) from None
         plan.more_room = self._more_room
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
@@ -151,8 +163,12 @@ class Executable:
         """A program whose guards hold for these feeds; dims in a broken one become constants of the next."""
         types, pins = feed_types(self._feeds, arrays), dict[str, int]()
         while True:
-            program, native, pinned = self._variant(types, arrays, pins)
-            pins |= pinned
+            try:
+                program, native = self._decided(self._variant, types, arrays, pins)
+            except ShapeError as e:
+                if all(t.type.is_static for t in self._feeds):
+                    raise
+                raise self._misfit(arrays, {}, str(e)) from None
             values = {a: self._rooms.get(a) or symbol_value(s, arrays) for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
@@ -161,28 +177,52 @@ class Executable:
             may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
             if new.keys() <= pins.keys() or not may_broadcast:
                 rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
-                feeds = ", ".join(f"{t.name} {a.shape}" for t, a in zip(self._feeds, arrays, strict=True))
-                raise InvalidArgumentError(None, None, f"the feeds' shapes do not fit each other: {rules}, "
-                                                       f"with {_dims_text(values)}; feeds: {feeds}")
+                raise self._misfit(arrays, values, f"the feeds' shapes do not fit each other: {rules}")
             pins |= new
 
-    def _variant(self, types: tuple[TensorType, ...], arrays: list[Array],
-                 pins: dict[str, int]) -> tuple[Program, Compiled, dict[str, int]]:
-        pins = dict(pins)
+    def _decided(self, compile: Callable[[tuple[TensorType, ...], Pins], Result],
+                 types: tuple[TensorType, ...], arrays: Sequence[Array], pins: dict[str, int]) -> Result:
+        """What `compile` gives, once `pins` (to which this adds) has all that must be constants."""
         while True:
-            key = (types, tuple(sorted(pins.items())))
             try:
-                found = self._variants.get(key)
-                if found is None:
-                    start = time.perf_counter()
-                    found = self._variants[key] = self._compile(*key)
-                    self.compile_seconds += time.perf_counter() - start
-                    self._note_elements(found[0])
-                return (*found, pins)
+                return compile(types, tuple(sorted(pins.items())))
             except Undecided as e:
                 new = {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
                 assert not new.keys() <= pins.keys(), f"dims stay undecided: {e}"
                 pins |= new
+
+    def _variant(self, types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
+        key = (types, pins)
+        found = self._variants.get(key)
+        if found is None:
+            start = time.perf_counter()
+            found = self._variants[key] = self._compile(self._signature(types, pins))
+            self.compile_seconds += time.perf_counter() - start
+            self._note_elements(found[0])
+        return found
+
+    def _misfit(self, arrays: Sequence[Array], values: Mapping[Atom, int],
+                rules: str) -> InvalidArgumentError:
+        """The error of feeds that break a rule of an operation: what the rule says when it knows all dims.
+
+        rules  what to say where only the symbols' rules are known
+        """
+        from graphflow.compiler.pipeline import check_shapes
+
+        types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(self._feeds, arrays, strict=True))
+        op: Operation | None = None
+        if values:
+            rules += f", with {', '.join(f'{a.name} = {v}' for a, v in values.items())}"
+        try:
+            self._decided(lambda types, pins: check_shapes(self._signature(types, pins)), types, arrays,
+                          {a.name: v for a, v in values.items()})
+        except ShapeError as e:
+            rules = str(e)
+            with contextlib.suppress(GraphError):  # one that a pass made is not in the user's graph
+                op = e.op and self._engine.graph.get_operation_by_name(e.op.name)
+        fed = [f"  {t.name}  {a.tolist() if _gives_dims(a) else given} for {t.type}, made at {location(t)}"
+               for t, a, given in zip(self._feeds, arrays, types, strict=True)]
+        return InvalidArgumentError(None, op, "\n".join([rules, "fed:", *fed]))
 
     def _note_elements(self, program: Program) -> None:
         new = {(s.feed, s.element) for s in program.symbols.values() if s.element is not None}
@@ -217,6 +257,11 @@ def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[Tensor
     return tuple(types)
 
 
+def _gives_dims(a: Array) -> bool:
+    """Whether it may be a shape or a size, so that its values say more than its type."""
+    return a.dtype.kind in "iu" and a.size <= _LONGEST_SHAPE
+
+
 def convert_feed(value: Any, t: Tensor) -> Array:
     """A feed as a C-ordered array of the tensor's dtype; DTypeError when that would change the value."""
     if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
@@ -242,6 +287,3 @@ def _cast(array: Array, t: Tensor) -> Array:
                          f"(made at {t.op.source[0]}:{t.op.source[1]}): they would change")
     return converted
 
-
-def _dims_text(values: dict[Atom, int]) -> str:
-    return ", ".join(f"{a.name} = {v}" for a, v in values.items())

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from graphflow.compiler.records import record
 
-_PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "_Py_NoneStruct")
+_PYTHON = ("Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread", "PyErr_CheckSignals",
+           "_Py_NoneStruct")
 _LIBRARY = ("memcpy", "memmove", "memset",
             *(name + f for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint") for f in ("", "f")))
 _THREADS = ("syscall", "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait",

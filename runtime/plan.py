@@ -20,7 +20,8 @@ from graphflow.compiler.codegen.frame import (
     block_size,
     block_starts,
 )
-from graphflow.compiler.errors import InvalidArgumentError
+from graphflow.compiler.codegen.interrupt import WORK_BETWEEN_LOOKS
+from graphflow.compiler.errors import InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS, Loop
@@ -81,8 +82,7 @@ class Plan:
         self.more_room: Callable[[Atom, int, Sequence[Array]], list[Any]] | None = None
         self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
-            shapes = ", ".join(f"{a.name} = {v}" for a, v in values.items())
-            raise InvalidArgumentError(None, None, f"a tensor would have a dim below 0, with {shapes}")
+            raise ShapeError("a tensor would have a dim below 0")
         self.call = native.entry(self.sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         offsets, self.arena_bytes = program.arena or place_arena(program.buffers, self.sizes)
@@ -206,7 +206,7 @@ class _Blocks:
             buffers += c.buffers
             buffer_slots += range(start, start + len(c.buffers))
             integers += [evaluate(d, values) for d in c.symbols]
-            integers.append(c.first_check)
+            integers += [c.first_check, min(_work(c, values), WORK_BETWEEN_LOOKS)]
             if c.nest.parallel:
                 count, length = _parts(c, values, threads)
                 self.in_parts |= length < count

@@ -112,3 +112,67 @@ def test_a_fault_that_only_a_control_dependency_sees():
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="division by zero"):
         tf.Session().run(tf.while_loop(lambda i: i < 4, body, [0]))
+
+
+@pytest.mark.parametrize("p", [True, False])
+def test_branches_of_different_shapes_where_the_predicate_is_fed(p):
+    pred = tf.placeholder(tf.bool, [])
+    x, y = tf.placeholder(tf.float64, [None]), tf.placeholder(tf.float64, [None])
+    out = tf.cond(pred, lambda: x[1:] * 2.0, lambda: tf.concat([x, y], 0) * 3.0)
+    g, = tf.gradients(tf.reduce_sum(out * out), x)
+    assert out.shape.as_list() == [None]
+    found, slope = run([out, g], {pred: p, x: np.array([2.0, 3.0, 4.0]), y: np.array([5.0])})
+    assert found.tolist() == ([6, 8] if p else [6, 9, 12, 15])
+    assert slope.tolist() == ([0, 24, 32] if p else [36, 54, 72])
+
+
+def test_one_function_runs_both_branches_at_any_size():
+    pred, x = tf.placeholder(tf.bool, []), tf.placeholder(tf.float32, [None])
+    call = tf.Session().make_callable(tf.cond(pred, lambda: x[1:], lambda: tf.stack([x, x])), [pred, x])
+    for k in (3, 4):
+        shapes = [call(np.array(q), np.ones(k, np.float32)).shape for q in (True, False, True)]
+        assert shapes == [(k - 1,), (2, k), (k - 1,)]
+
+
+def test_predicates_made_of_fed_numbers_and_sizes():
+    n, x = tf.placeholder(tf.int32, [2]), tf.placeholder(tf.float32, [None])
+    long = tf.logical_and(tf.greater(tf.size(x), 3), tf.less(n[0], n[1] * 2))
+    v = tf.Variable(0)
+
+    def short():
+        with tf.control_dependencies([v.assign_add(1)]):
+            return tf.gather(x, [0]) + tf.random_uniform([1])
+
+    out = tf.cond(long, lambda: x, short) + 1.0
+    sess = tf.Session()
+    sess.run(v.initializer)
+    assert sess.run(out, {x: np.ones(5), n: [1, 1]}).shape == (5,)
+    assert sess.run(v) == 0
+    assert sess.run(out, {x: np.ones(5), n: [2, 1]}).shape == sess.run(out, {x: [1], n: [1, 1]}).shape == (1,)
+    assert sess.run(v) == 2
+
+
+def test_different_shapes_in_a_loop_and_a_fault_in_the_branch_that_runs():
+    pred, k = tf.placeholder(tf.bool, []), tf.placeholder(tf.int32, [])
+    x = tf.placeholder(tf.float32, [4])
+
+    def body(i, s):
+        part = tf.cond(pred, lambda: x[:2], lambda: x)
+        return [i + 1, s + tf.reduce_sum(part) + tf.gather(x, k)]
+
+    total = tf.while_loop(lambda i, s: i < 2, body, [0, 0.0])[1]
+    with tf.control_dependencies([tf.cond(pred, lambda: tf.gather(x, [k]), lambda: tf.gather(x, [0, 1]))]):
+        y = tf.identity(x)
+    sess = tf.Session()
+    assert sess.run(total, {pred: True, x: np.ones(4), k: 0}) == 6
+    assert sess.run(total, {pred: False, x: np.ones(4), k: 0}) == 10
+    sess.run(y, {pred: False, x: np.ones(4), k: 9})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="index 9"):
+        sess.run(y, {pred: True, x: np.ones(4), k: 9})
+
+
+def test_different_shapes_by_a_computed_predicate_are_an_error():
+    x = tf.placeholder(tf.float32, [None])
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: x, lambda: x[:1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"f32\[2\] in one branch, f32\[1\]"):
+        tf.Session().run(y, {x: [1, 2]})

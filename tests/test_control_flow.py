@@ -11,7 +11,7 @@ from fresh import graph  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler import oracle
-from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
+from graphflow.compiler.errors import DTypeError, GraphError, ShapeError, UnsupportedError
 
 Pair = collections.namedtuple("Pair", "a b")
 
@@ -340,7 +340,7 @@ def test_a_shape_that_changes():
     x = tf.placeholder(tf.float32, [None])
     y = tf.while_loop(lambda y: tf.reduce_sum(y) < 10.0, lambda y: tf.concat([y, y], 0), [x],
                       shape_invariants=[tf.TensorShape([None])])
-    with pytest.raises(ShapeError, match=r"enters the body as f32\[2\], but is f32\[4\] after one iteration"):
+    with pytest.raises(UnsupportedError, match=r"enters the body as f32\[2\], but is f32\[4\] after"):
         tf.Session().run(y, {x: [1, 2]})
 
 
@@ -397,3 +397,31 @@ def test_user_graphs_run_in_the_oracle():
     _, y = tf.while_loop(lambda i, y: i < 3, lambda i, y: [i + 1, y * x], [0, x])
     g, = tf.gradients(y, x)
     assert oracle.run([y, g], {}) == [16.0, 32.0]
+
+
+@pytest.mark.parametrize(("faulty", "make"), [
+    (8, tf.gather), (0, lambda x, k: tf.to_float(7 // k)), (8, lambda x, k: tf.gather_nd(x, [[k]])[0]),
+    (8, lambda x, k: tf.unsorted_segment_sum(x, [k, 0, 0], 2)[0]),
+    (8, lambda x, k: tf.to_float(tf.pow(2, k - 9))),
+    (0, lambda x, k: tf.cond(k > 0, lambda: tf.gather(x, k), lambda: tf.to_float(7 // k))),
+    (8, lambda x, k: tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[k], logits=[x])[0])])
+def test_what_may_fail_runs_in_a_loop_only_when_its_iterations_do(faulty, make):
+    n, k, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [3])
+    y = tf.while_loop(lambda i, s: i < n, lambda i, s: [i + 1, s + make(x, k)], [0, 0.0])[1]
+    sess = tf.Session()
+    assert sess.run(y, {n: 0, k: faulty, x: np.ones(3)}) == 0
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        sess.run(y, {n: 2, k: faulty, x: np.ones(3)})
+
+
+def test_what_cannot_fail_leaves_a_loop_and_so_does_its_limit():
+    n, k, x = tf.placeholder(tf.int32, [2]), tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [3])
+    one, two, three = tf.constant(1), tf.constant(2.0), tf.constant(3)
+
+    def body(i, s):
+        return [i + (k // three + one), s + tf.reduce_sum(x) // two]
+
+    y = tf.while_loop(lambda i, s: i < tf.gather(n, k), body, [0, 0.0])[1]
+    loop = next(op for op in y.graph.get_operations() if op.type == "While")
+    assert {op.opdef.name for op in loop.body.operations} == {"input", "add"}
+    assert run(y, {n: [9, 4], k: 1, x: np.ones(3)}) == 4

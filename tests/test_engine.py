@@ -54,7 +54,7 @@ def test_a_dim_of_one_broadcasts_where_it_was_taken_for_equal():
     assert run(a, a)[0].tolist() == [0, 1, 4, 9]
     assert run(a, b)[0].tolist() == [0, 2, 4, 6] and run(b, a)[0].tolist() == [0, 2, 4, 6]
     assert run(b, b)[0].tolist() == [4]
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must equal.*\(4,\).*\(3,\)"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"shapes \[4\] and \[3\] do not broadcast"):
         run(a, a[:3])
 
 

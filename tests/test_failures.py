@@ -71,3 +71,17 @@ def test_what_cannot_fail_and_is_not_used_is_left_out():
     run = session().engine.prepare([y], [], [x])
     run(np.ones(3, np.float32))
     assert "exp" not in run.programs[0].calls[0].fused
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_of_many_faults_the_first_is_told_however_many_threads_look(width):
+    x, i = tf.placeholder(tf.float32, [7, width]), tf.placeholder(tf.int32, [None])
+    out, sess = tf.exp(tf.gather(x, i)) + tf.to_float(i)[:, None], session()
+    indices = np.zeros(600_000, np.int32)
+    indices[300_005:] = np.arange(20, 20 + len(indices) - 300_005)
+    indices[77] = -1
+    for first in (77, 300_005, 599_999):
+        indices[77:first] = 0
+        for _ in range(10):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=rf"index {indices[first]} is not"):
+                sess.run(out, {x: np.ones((7, width)), i: indices})

@@ -89,3 +89,32 @@ def test_bits():
                    tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)])
     for f, e in zip(found, [a & b, a | b, a ^ b, ~a, a << b, a >> b], strict=True):
         assert np.array_equal(f, e)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.int32, tf.uint32, tf.float16, tf.uint8, tf.int8, tf.float64,
+                                   tf.int64], ids=lambda d: d.name)
+def test_orders_are_stable_at_all_lengths(dtype, descending):
+    x = tf.placeholder(dtype, [None, None])
+    order = tf.argsort(x, direction="DESCENDING" if descending else "ASCENDING")
+    sess, rng = tf.Session(), np.random.default_rng(0)
+    for n in (0, 1, 2, 17, 255, 256, 257, 1000, 5000):
+        values = rng.integers(-40, 40, (3, n)).astype(dtype.as_numpy_dtype)
+        if dtype.is_floating and n > 2:
+            values[:, ::5] *= -0.0
+            values[1, ::7], values[2, 1::3], values[0, 2] = np.nan, -np.nan, np.inf
+            values[0, 1] = -np.inf
+        keys = values.astype(np.float64) if dtype.is_floating else values.astype(object)
+        wanted = np.argsort(-keys if descending else keys, -1, kind="stable")
+        assert np.array_equal(sess.run(order, {x: values}), wanted)
+        known = tf.argsort(tf.constant(values), direction="DESCENDING" if descending else "ASCENDING")
+        assert np.array_equal(sess.run(known), wanted)
+
+
+def test_all_bits_of_keys_count():
+    values = np.random.default_rng(0).integers(-2 ** 31, 2 ** 31, 70_000).astype(np.int32)
+    floats = values.view(np.float32)
+    x, y = tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float32, [None])
+    found = tf.Session().run([tf.sort(x), tf.sort(y)], {x: values, y: floats})
+    assert np.array_equal(found[0], np.sort(values))
+    assert np.array_equal(found[1], np.sort(floats), equal_nan=True)

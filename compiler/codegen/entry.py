@@ -1,7 +1,8 @@
 """The program's entry: one native function that runs every kernel.
 
 Its C signature is that of a Python builtin, `PyObject *entry(PyObject *self, PyObject **args, Py_ssize_t n)`:
-the frame array first, then the feed and the output arrays. It gives None, or the frame after an error.
+the frame array first, then the feed and the output arrays. It gives None, the frame after an error, or NULL
+where a signal's handler has raised an exception.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.frame import (
     ARRAY_DATA,
     ERROR_CHECK,
+    INTERRUPTED,
     PARALLEL_FOR,
     POOL,
     RELEASE_LOCK,
+    THREAD_STATE,
     block_starts,
     range_slot,
     slots_of,
     time_slots,
+    work_slot,
 )
+from graphflow.compiler.codegen.interrupt import INTERRUPTIONS, ITERATION_WORK
 from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Program, Repeat, Run, moves
 
 MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
@@ -39,7 +44,8 @@ def emit_module(module: Module, kernels: Sequence[str], entry: str) -> str:
                     "declare ptr @PyEval_SaveThread()", "declare void @PyEval_RestoreThread(ptr)",
                     "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"]
     launcher = [_launcher()] if "@launch(" in entry else []
-    return "\n".join([*declarations, module.text(), *kernels, *launcher, entry, ATTRIBUTES, ""])
+    text = "\n".join([*declarations, module.text(), *kernels, *launcher, entry, ATTRIBUTES, ""])
+    return text + INTERRUPTIONS if "@look(" in text or "@interrupted(" in text else text
 
 
 def timed_module(program: Program, counter: str) -> str:
@@ -57,7 +63,7 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], step
                copies: Sequence[tuple[int, int]], counter: str = "") -> str:
     """The entry's text. Each copy, made after all kernels, has slots from, to, bytes after the last block."""
     starts = block_starts(calls)
-    walk = _Steps(calls, starts, steps, copies, counter)
+    walk = _Steps(buffers, calls, starts, steps, copies, counter)
     lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %n) #0 {{", "entry:",
              "%frame_object = load ptr, ptr %args, align 8", *_data("frame", "%frame_object"),
              *_slot("release", RELEASE_LOCK, "i64"), "%heavy = icmp ne i64 %release, 0",
@@ -65,27 +71,38 @@ def emit_entry(name: str, buffers: Sequence[Buffer], calls: Sequence[Call], step
     pairs = _array_slots(buffers, slots_of(calls, steps, copies))
     lines += _fill_each(pairs) if len(pairs) <= MOST_IN_LINE else _fill_by_table(len(pairs))
     lines += ["br i1 %heavy, label %unlock, label %work", "unlock:", "%saved = call ptr @PyEval_SaveThread()",
-              "br label %work", "work:", "%state = phi ptr [null, %filled], [%saved, %unlock]"]
+              f"%state.at = getelementptr i64, ptr %frame, i64 {THREAD_STATE}",
+              "store ptr %saved, ptr %state.at, align 8", "br label %work", "work:"]
     walk.emit(steps)
     lines += walk.lines
     for k in range(len(copies)):
         lines += _copy(k, starts[-1] + 3 * k)
     lines += ["br label %done", "done:", "br i1 %heavy, label %lock, label %end",
-              "lock:", "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
+              "lock:", *_slot("state", THREAD_STATE, "ptr"),
+              "call void @PyEval_RestoreThread(ptr %state)", "br label %end",
               "end:", "%code = load i64, ptr %error, align 8", "%fine = icmp eq i64 %code, 0",
-              "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %frame_object",
+              f"%raised = icmp eq i64 %code, {INTERRUPTED}",
+              "%failed = select i1 %raised, ptr null, ptr %frame_object",
+              "%result = select i1 %fine, ptr @_Py_NoneStruct, ptr %failed",
               "call void @Py_IncRef(ptr %result)", "ret ptr %result", "}"]
     return "\n".join(lines)
 
 
 class _Steps:
-    """The text of what the program does in order; moves and flags have their slots in the same order."""
+    """The text of what the program does in order; moves and flags have their slots in the same order.
 
-    def __init__(self, calls: Sequence[Call], starts: Sequence[int], steps: Sequence[Action],
-                 copies: Sequence[tuple[int, int]], counter: str) -> None:
+    may_stop  a signal may still end the run: nothing was written to a variable so far
+    """
+
+    def __init__(self, buffers: Sequence[Buffer], calls: Sequence[Call], starts: Sequence[int],
+                 steps: Sequence[Action], copies: Sequence[tuple[int, int]], counter: str) -> None:
+        self.buffers = buffers
         self.calls = calls
         self.starts = starts
         self.counter = counter
+        self.may_stop = True
+        self.depth = 0  # of the loops around
+        self.last = steps[-1] if steps else None
         self.times = time_slots(calls, steps, copies)
         first_move = starts[-1] + 3 * len(copies)
         self.move_slots = itertools.count(first_move, 3)
@@ -96,6 +113,7 @@ class _Steps:
         for s in steps:
             if isinstance(s, Run):
                 self.run(s.call)
+                self.look_after(s)
             elif isinstance(s, Move):
                 slot = next(self.move_slots)
                 self.lines += _copy(slot, slot)
@@ -109,18 +127,38 @@ class _Steps:
         launch = _launch(k, call)
         self.lines += [f"%block{k} = getelementptr i64, ptr %frame, i64 {self.starts[k]}",
                        *(_timed(k, launch, self.times + 2 * k, self.counter) if self.counter else launch)]
-        if call.nest.checks:  # what failed must not reach a variable
+        if call.nest.may_stop:  # what failed must not reach a variable
             self.lines += [f"%failed{k} = load i64, ptr %error, align 8",
                            f"%go{k} = icmp eq i64 %failed{k}, 0",
                            f"br i1 %go{k}, label %next{k}, label %done, !prof !1", f"next{k}:"]
 
+    def look_after(self, s: Run) -> None:
+        """Look for signals after a launch that may be long; one of a loop is looked after by that."""
+        call = self.calls[s.call]
+        self.may_stop &= not _writes_state(call, self.buffers)
+        if self.may_stop and call.nest.parallel and self.depth == 0 and s is not self.last:
+            self.look(f"after{s.call}", [s.call], 0)
+
+    def look(self, tag: str, launched: Sequence[int], work: int) -> None:
+        """Leave the program when a signal's handler raises, once enough work has been done."""
+        total = str(work)
+        for k in launched:
+            self.lines += [*_slot(f"work{k}", self.starts[k] + work_slot(self.calls[k]), "i64"),
+                           f"%work{k}.sum = add i64 %work{k}, {total}"]
+            total = f"%work{k}.sum"
+        self.lines += [f"%stop.{tag} = call i1 @look(ptr %frame, i64 {total})",
+                       f"br i1 %stop.{tag}, label %done, label %go.{tag}, !prof !0", f"go.{tag}:"]
+
     def repeat(self, s: Repeat) -> None:
         slot = next(self.flag_slots)
         self.lines += [f"br label %test{slot}", f"test{slot}:"]
+        self.depth += 1
         self.emit(s.test)
         self.flag(slot, f"body{slot}", f"end{slot}")
         self.lines.append(f"body{slot}:")
         self.emit(s.body)
+        self.depth -= 1
+        self.look(f"loop{slot}", _launched((*s.test, *s.body)), ITERATION_WORK)
         self.lines += [f"br label %test{slot}", f"end{slot}:"]
 
     def branch(self, s: Branch) -> None:
@@ -136,6 +174,17 @@ class _Steps:
         self.lines += [*_slot(f"flag{slot}", slot, "ptr"), f"%byte{slot} = load i8, ptr %flag{slot}, align 1",
                        f"%bit{slot} = icmp ne i8 %byte{slot}, 0",
                        f"br i1 %bit{slot}, label %{then}, label %{otherwise}"]
+
+
+def _launched(steps: Sequence[Action]) -> list[int]:
+    """The launches of these steps, but for those of loops among them."""
+    found: list[int] = []
+    for s in steps:
+        if isinstance(s, Run):
+            found.append(s.call)
+        elif isinstance(s, Branch):
+            found += _launched((*s.then, *s.otherwise))
+    return found
 
 
 def _launch(k: int, c: Call) -> list[str]:
@@ -221,6 +270,11 @@ def _data(name: str, array: str) -> list[str]:
 def _slot(name: str, slot: int, kind: str) -> list[str]:
     return [f"%{name}.slot = getelementptr i64, ptr %frame, i64 {slot}",
             f"%{name} = load {kind}, ptr %{name}.slot, align 8"]
+
+
+def _writes_state(c: Call, buffers: Sequence[Buffer]) -> bool:
+    pairs = zip(c.nest.params, c.buffers, strict=True)
+    return any(p.written and buffers[b].role == "state" for p, b in pairs)
 
 
 def _copy(k: int, slot: int) -> list[str]:

@@ -1,12 +1,14 @@
 """The frame: the int64 array through which a program and its caller talk.
 
 It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
-addresses of two library routines, whether to release the interpreter lock, and the thread pool with the
-function that runs a kernel's parts in it. Then comes a block for each launch: the addresses of its
-buffers, its run-time integers, the number of its first check, and for a parallel kernel the iterations of its
-outermost loop and of one part. Then from, to and bytes of each copy made at the end, the same for each move,
-and the address of each flag that is tested. The caller fills in all of it once, but for the addresses of
-feeds and outputs, which the entry puts where they belong at each call.
+addresses of two library routines, whether to release the interpreter lock, the thread pool with the function
+that runs a kernel's parts in it, the thread's state while that lock is released, and how much work to do
+until the next look for signals, and for an error the part of the kernel that told it, and a lock. Then comes
+a block for each launch: the addresses of its buffers, its run-time integers, the number of its first check,
+its work, and for a parallel kernel the iterations of its outermost loop and of one part. Then from, to and
+bytes of each copy made at the end, the same for each move, and the address of each flag that is tested. The
+caller fills in all of it once, but for the addresses of feeds and outputs, which the entry puts where they
+belong at each call.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from collections.abc import Sequence
 
 from graphflow.compiler.program import Action, Call, moves, tested
 
-ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR = range(8)
-FIRST_BLOCK = 8
+(ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT, GEMM_F32, GEMM_F64, RELEASE_LOCK, POOL, PARALLEL_FOR, THREAD_STATE,
+ WORK_LEFT, ERROR_PART, ERROR_LOCK) = range(12)
+FIRST_BLOCK = 12
+INTERRUPTED = -1  # in place of a check that failed: a signal's handler has raised an exception
 ARRAY_DATA = 16  # bytes into a numpy array object (after the object header) where its data pointer lies
 
 
@@ -46,9 +50,14 @@ def time_slots(calls: Sequence[Call], steps: Sequence[Action], copies: Sequence[
     return block_starts(calls)[-1] + 3 * (len(copies) + len(moves(steps))) + len(tested(steps))
 
 
+def work_slot(c: Call) -> int:
+    """Where in its block a launch keeps its work, in additions of vector lanes."""
+    return len(c.buffers) + len(c.symbols) + 1
+
+
 def range_slot(c: Call) -> int:
     """Where in its block a parallel launch keeps its iterations, and next those of one part."""
-    return len(c.buffers) + len(c.symbols) + 1
+    return work_slot(c) + 1
 
 
 def block_size(c: Call) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
+from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
@@ -30,6 +31,16 @@ from graphflow.compiler.loops.nest import (
 )
 
 SUM_BLOCK = 256  # iterations of a float sum before it is added to the total
+
+
+def interruptible(trip: str, latch: str, head: str, done: str) -> list[str]:
+    """The end of block `latch`: back to `head`, with a look for signals every so many trips, or to `done`."""
+    return [f"{trip}.next = add i64 {trip}, 1", f"{trip}.low = and i64 {trip}, {TRIPS_BETWEEN_LOOKS - 1}",
+            f"{trip}.some = icmp ne i64 {trip}.low, 0",
+            f"br i1 {trip}.some, label %{latch}.again, label %{latch}.look, !prof !1", f"{latch}.look:",
+            f"{trip}.stop = call i1 @interrupted(ptr %frame)",
+            f"br i1 {trip}.stop, label %{done}, label %{latch}.again", f"{latch}.again:",
+            f"br label %{head}"]
 
 
 def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
@@ -55,7 +66,7 @@ class _KernelEmitter(MemoryOps):
             self.em.lines.append(f"{ref}.at = getelementptr i64, ptr %block, i64 {k}")
             self.em.lines.append(f"{ref} = load {kind}, ptr {ref}.at, align 8")
         if self.nest.parallel:
-            self._number_of_part(len(arguments))
+            self._number_of_part(len(arguments) + 1)
         self.body(self.nest.body)
         if self.streamed:  # before others are told that this part is done
             self.em.lines.append("fence seq_cst")
@@ -212,19 +223,22 @@ class _KernelEmitter(MemoryOps):
         saved.update(zip(temps, phis, strict=True))
         self.values.update(zip(temps, phis, strict=True))
         self.body(s.test)
-        go = self.both(self.expression(s.condition), self.no_error() if self.nest.checks else None)
+        inner = any(isinstance(i, While) for i in statements((*s.test, *s.body)))
+        go = self.both(self.expression(s.condition), self.no_error() if self.nest.checks or inner else None)
         em.lines.append(f"br {go}, label %{inside}, label %{done}")
         self.open(inside)
         self.body(s.body)
         following = [self.expression(v.following) for v in s.variables]
-        em.lines[at:at] = [f"{p.ref} = phi {p.type} [{a.ref}, %{before}], [{b.ref}, %{self.block}]"
-                           for p, a, b in zip(phis, starts, following, strict=True)]
-        em.lines.append(f"br label %{head}")
+        trip, latch = em.fresh(), self.block
+        em.lines[at:at] = [*(f"{p.ref} = phi {p.type} [{a.ref}, %{before}], [{b.ref}, %{latch}.again]"
+                             for p, a, b in zip(phis, starts, following, strict=True)),
+                           f"{trip} = phi i64 [1, %{before}], [{trip}.next, %{latch}.again]"]
+        em.lines += interruptible(trip, latch, head, done)
         self.open(done)
         self.values = saved
 
     def no_error(self) -> Value:
-        """Whether all indices were in range so far: a loop ends at the first that is not."""
+        """Whether all went well so far: a loop ends at the first index out of range, and at an interrupt."""
         at = self.em.raw(f"getelementptr i64, ptr %frame, i64 {ERROR_CHECK}")
         return self.em.instruction(f"icmp eq i64 {self.em.raw(f'load i64, ptr {at}, align 8')}, 0", bool_, 1)
 

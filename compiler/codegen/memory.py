@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphflow.compiler.codegen.emitter import Emitter
-from graphflow.compiler.codegen.frame import ERROR_CHECK, ERROR_EXTENT, ERROR_INDEX
+from graphflow.compiler.codegen.faults import REPORT
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, suffix, vector_of
 from graphflow.compiler.ir.dims import (
     RUN_TIME,
@@ -299,26 +299,23 @@ class MemoryOps:
         return value
 
     def _report(self, bad: Value, index: Value, check: int, limit: Value) -> None:
-        em, worst, some = self.em, index.ref, bad.ref
-        if bad.lanes > 1:
-            for name, v in (("or", bad), ("umax", index)):
-                full = f"llvm.vector.reduce.{name}.v{v.lanes}{'i1' if v.dtype.is_bool else 'i64'}"
-                em.module.declare(full, f"declare {llvm_type(v.dtype)} @{full}({v.type})")
-                found = em.raw(f"call {llvm_type(v.dtype)} @{full}({v})")
-                some, worst = (found, worst) if name == "or" else (some, found)
+        """Tell of the first lane that is bad, if one is."""
+        em, lanes, some = self.em, bad.lanes, bad.ref
         fail, go = self.label("fail"), self.label("go")
+        if lanes > 1:
+            full = f"llvm.vector.reduce.or.v{lanes}i1"
+            em.module.declare(full, f"declare i1 @{full}({bad.type})")
+            some = em.raw(f"call i1 @{full}({bad})")
         em.lines.append(f"br i1 {some}, label %{fail}, label %{go}, !prof !0")
         self.open(fail)
-        code = em.raw(f"add i64 %check, {check + 1}")
+        if lanes > 1:
+            em.module.declare(f"cttz{lanes}", f"declare i{lanes} @llvm.cttz.i{lanes}(i{lanes}, i1)")
+            bits = em.raw(f"bitcast {bad} to i{lanes}")
+            lane = em.raw(f"call i{lanes} @llvm.cttz.i{lanes}(i{lanes} {bits}, i1 true)")
+            index = em.instruction(f"extractelement {index}, i{lanes} {lane}", int64, 1)
         one = limit.ref if limit.lanes == 1 else em.raw(f"extractelement {limit}, i64 0")
-        tell = self.label("tell")
-        slot = {k: em.raw(f"getelementptr i64, ptr %frame, i64 {k}")
-                for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT)}
-        before = em.raw(f"cmpxchg ptr {slot[ERROR_CHECK]}, i64 0, i64 {code} monotonic monotonic")
-        first = em.raw(f"extractvalue {{ i64, i1 }} {before}, 1")  # of all parts, one tells
-        em.lines.append(f"br i1 {first}, label %{tell}, label %{go}")
-        self.open(tell)
-        for k, ref in ((ERROR_INDEX, worst), (ERROR_EXTENT, one)):
-            em.lines.append(f"store i64 {ref}, ptr {slot[k]}, align 8")
-        em.lines.append(f"br label %{go}")
+        em.module.declare("report", REPORT)
+        part, code = "%begin" if self.nest.parallel else "0", em.raw(f"add i64 %check, {check + 1}")
+        em.lines += [f"call void @report(ptr %frame, i64 {part}, i64 {code}, i64 {index.ref}, i64 {one})",
+                     f"br label %{go}"]
         self.open(go)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def shape_error(op: Operation, text: str, hint: str = "") -> ShapeError:
-    return ShapeError(describe(op, text, hint))
+    error = ShapeError(describe(op, text, hint))
+    error.op = op
+    return error
 
 
 def dtype_error(op: Operation, text: str, hint: str = "") -> DTypeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphflow.compiler.ir.dims import Poly, atom, atoms_of, substitute
@@ -56,19 +56,20 @@ class Cut:
     controls: list[Operation]
 
 
-def cut_out(inputs: Sequence[Tensor], outputs: Sequence[Tensor], first: int, hoist: bool) -> Cut:
+def cut_out(inputs: Sequence[Tensor], outputs: Sequence[Tensor], first: int,
+            hoist: Callable[[Operation], bool] | None = None) -> Cut:
     """What `outputs` need of the operations with an id of `first` or more.
 
-    With `hoist`, what is computed from none of `inputs` and has no effect stays outside: it is the same each
-    time. So do reads of variables that are not written inside.
+    What is computed from none of `inputs`, has no effect, and may leave by `hoist`, stays outside: it is the
+    same each time. So do reads of variables that are not written inside.
     """
     entries = {t.op for t in inputs}
-    near = [op for op in _made_since(outputs, first) if op not in entries]
+    near = [op for op in made_since(outputs, first) if op not in entries]
     written = variables_written(near)
     inside: set[Operation] = set()
     for op in near:
         stays_out = op.attrs["variable"] not in written if op.opdef.effect == "read" else \
-            hoist and op.operands and not effects_of(op) & {"random", "write"}
+            hoist and op.operands and not effects_of(op) & {"random", "write"} and hoist(op)
         if not stays_out or any(d in entries or d in inside for d in op.dependencies):
             inside.add(op)
     members = [op for op in near if op in inside]
@@ -78,7 +79,7 @@ def cut_out(inputs: Sequence[Tensor], outputs: Sequence[Tensor], first: int, hoi
     return Cut(members, outside, list(before))
 
 
-def _made_since(outputs: Sequence[Tensor], first: int) -> list[Operation]:
+def made_since(outputs: Sequence[Tensor], first: int) -> list[Operation]:
     """The ancestors of `outputs` with an id of `first` or more, in order."""
     found: set[Operation] = set()
     stack = [t.op for t in outputs]
@@ -99,7 +100,7 @@ def as_graph(cut: Cut, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> G
         mapping[t] = new
         graph.inputs.append(new)
     members = set(cut.members)
-    needed = [op for op in _made_since(outputs, 0 if not members else min(op.id for op in members))
+    needed = [op for op in made_since(outputs, 0 if not members else min(op.id for op in members))
               if op in members]
     copied: dict[Operation, Operation] = {}
     for op in needed:

@@ -170,6 +170,11 @@ class LoopNest:
         return next(s for s in self.body if isinstance(s, (Loop, Product)))
 
     @property
+    def may_stop(self) -> bool:
+        """Whether it may end its run: what it checks does not hold, or a signal is seen in its loop."""
+        return bool(self.checks) or any(isinstance(s, While) for s in statements(self.body))
+
+    @property
     def calls_blas(self) -> bool:
         """Whether the library computes a product, with threads of its own."""
         return any(isinstance(s, Product) and s.blocking is None for s in statements(self.body))

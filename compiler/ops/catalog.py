@@ -27,6 +27,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     pooling,
     random,
     reductions,
+    resampling,
     rows,
     sampling,
     scans,

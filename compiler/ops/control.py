@@ -12,7 +12,7 @@ from graphflow.compiler.ir.dtypes import bool_, int32
 from graphflow.compiler.ir.explain import dtype_error, location, shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef, Subgraph
-from graphflow.compiler.ir.regions import as_graph, cut_out
+from graphflow.compiler.ir.regions import as_graph, cut_out, made_since
 from graphflow.compiler.ir.registry import HOOKS
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -20,6 +20,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ops.conditional_gradient import conditional_gradient
 from graphflow.compiler.ops.core import program_input
 from graphflow.compiler.ops.loop_gradient import loop_gradient
+from graphflow.compiler.ops.rules import may_fail
 
 # while_loop
 
@@ -82,7 +83,8 @@ def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], v
     if test.dtype is not bool_ or test.type.rank not in (0, None):
         raise DTypeError(f"while_loop: cond must give a bool scalar, but {test.name} is {test.type}, "
                          f"made at {location(test)}")
-    cut = cut_out(inputs, [test, *results], first, hoist=True)
+    always = set(made_since([test], first))  # the condition is looked at even when there is no iteration
+    cut = cut_out(inputs, [test, *results], first, hoist=lambda op: op in always or not may_fail(op))
     attrs = {"cond": as_graph(cut, inputs, [test]), "body": as_graph(cut, inputs, results),
              "count": len(values)}
     with graph.as_default(), graph.control_dependencies(cut.controls):
@@ -126,7 +128,8 @@ def _common_type(op: Operation, k: int, a: Tensor, b: Tensor) -> TensorType:
     try:
         return TensorType(a.dtype, op.graph.rules.common(x, y))
     except ValueError:
-        raise shape_error(op, f"(C4): result {k} is {a.type} in one branch, {b.type} in the other") from None
+        raise shape_error(op, f"(C4): result {k} is {a.type} in one branch, {b.type} in the other",
+                          "shapes may differ where the predicate is fed, or made of fed numbers") from None
 
 
 def _cond_numpy(pred: Any, *captured: Any, then: Subgraph, otherwise: Subgraph) -> list[Any]:
@@ -145,7 +148,7 @@ def make_cond(pred: Tensor, then: Callable[[], Sequence[Tensor]], otherwise: Cal
     first = len(graph.operations)
     with graph.as_default(), graph.region():
         one, other = list(then()), list(otherwise())
-    cut = cut_out([], [*one, *other], first, hoist=False)
+    cut = cut_out([], [*one, *other], first)
     attrs = {"then": as_graph(cut, [], one), "otherwise": as_graph(cut, [], other)}
     with graph.as_default(), graph.control_dependencies(cut.controls):
         return cond.apply([pred, *cut.captures], name or "cond", attrs)

@@ -344,10 +344,10 @@ def _depthwise(op: Operation) -> Tensor:
 def _depthwise_input_grad(op: Operation) -> Tensor:
     rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
     size = op.filters.type.known_dims[:rank]
-    found = covering(op.g, size=size, shape=out[1:-1], by_element=True, **_window_attrs(op))
-    filters = _by_channel(reshape(op.filters, shape=(*size, dims[-1])), op.groups)
+    filters = reshape(op.filters, shape=(*size, dims[-1]))
+    found = covering(op.g, filters, size=size, shape=out[1:-1], whole=True, **_window_attrs(op))
     many = (2 * rank + 2,) if dims[-1] != op.groups else ()
-    result: Tensor = reduce_sum(_by_channel(found, op.groups) * filters, axis=(*kernel_axes(rank), *many))
+    result: Tensor = reduce_sum(_by_channel(found, op.groups), axis=(*kernel_axes(rank), *many))
     return result
 
 

@@ -134,7 +134,7 @@ def _position_dtype(method: str, dtype: DType) -> DType:
     return float64 if dtype is float64 and method != "nearest" else float32
 
 
-def _position(op: Operation, i: Dim, source: Dim, target: Dim) -> E.Expr:
+def place_of(op: Operation, i: Dim, source: Dim, target: Dim) -> E.Expr:
     """Where pixel i of the result lies among those of the image, from the edge on for the nearest one."""
     def real(d: Dim) -> E.Expr:
         return E.index(d, _position_dtype(op.method, op.out.dtype))
@@ -149,7 +149,7 @@ def _position(op: Operation, i: Dim, source: Dim, target: Dim) -> E.Expr:
 
 def _neighbours(op: Operation, i: Dim, source: Dim, target: Dim, let: Let) -> tuple[E.Expr, E.Expr, E.Expr]:
     """The pixel at or before the position, the next one, and the weight of the next."""
-    position = let(_position(op, i, source, target))
+    position = let(place_of(op, i, source, target))
     floor = E.call("floor", position)
     before, after = (let(E.cast(E.maximum(E.minimum(p, E.index(source - 1, p.dtype)), 0.0), int64))
                      for p in (floor, floor + 1.0))

@@ -33,7 +33,7 @@ def _concat_type(op: Operation) -> TensorType:
     if not known:
         return TensorType(dtype, None)
     axis = normal_axis(op, op.axis, _rank(op))
-    dims = equal_dims(op, [(*d[:axis], 0, *d[axis + 1:]) if axis < len(d) else d for d in known])
+    dims = equal_dims(op, known, skip=axis)
     parts = [None] if len(known) < len(op.operands) else [d[axis] for d in known]
     total: Any = None if None in parts else sum(parts)
     return TensorType(dtype, (*dims[:axis], total, *dims[axis + 1:]))
@@ -217,7 +217,8 @@ def _require_total(op: Operation, a: Any, b: Any, possible: bool) -> None:
             raise ValueError
         op.graph.rules.require(a, b)
     except ValueError:
-        raise shape_error(op, f"(C1): dim {op.axis} does not split into {op.num_or_size_splits}") from None
+        raise shape_error(op, f"(C1): axis {op.axis} of {op.value.type} does not split into "
+                              f"{op.num_or_size_splits}") from None
 
 
 def _split_type(op: Operation) -> tuple[TensorType, ...]:

@@ -132,7 +132,7 @@ def _sparse_grad(op: Operation, g: Tensor) -> tuple[None, Tensor]:
 
 sparse_softmax_cross_entropy_with_logits = OpDef(
     "sparse_softmax_cross_entropy_with_logits", "labels logits", infer=_sparse_type, grad=_sparse_grad,
-    mixed=True,
+    mixed=True, fails=True,
     expand=_sparse_cross_entropy,
     samples=(Sample((np.array([0, 2], np.int32), (2, 3))),
              Sample((np.array([[1], [0]], np.int64), (2, 1, 4))),
@@ -158,7 +158,8 @@ def _check_index_numpy(indices: Any, extent: int) -> Any:
 
 
 check_index = OpDef("check_index", "indices", infer=_check_index_type, attrs={"extent": REQUIRED},
-                    dim_attrs=("extent",), lower=Indexed(_check_index_element), numpy=_check_index_numpy,
+                    dim_attrs=("extent",), fails=True, lower=Indexed(_check_index_element),
+                    numpy=_check_index_numpy,
                     samples=(Sample((np.array([0, 2, 1], np.int32),), {"extent": 3}),
                              Sample((np.array(0, np.int64),), {"extent": 1})),
                     doc="The indices unchanged; a run with one outside of 0 <= index < extent fails.")

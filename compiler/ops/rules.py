@@ -10,8 +10,11 @@ from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.ir.explain import dtype_error, labels, shape_error
 from graphflow.compiler.ir.graph import Operation, tensors_in
+from graphflow.compiler.ir.regions import all_operations, subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.forms import Pointwise
 
 Infer = Callable[[Operation], TensorType]
 _CONVERSIONS = {"float": "tf.cast(x, tf.float32) converts it",
@@ -31,8 +34,11 @@ def check_kind(op: Operation, kind: str, operands: Sequence[Tensor] | None = Non
                               _CONVERSIONS[kind])
 
 
-def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
-    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is."""
+def equal_dims(op: Operation, operands: Sequence[Any], skip: int | None = None) -> Any:
+    """The common dims of tensors (or tuples of dims) that must be of one shape; None when no rank is.
+
+    skip  an axis that is left alone: its dim is the first one's
+    """
     result: Any = None
     for t in operands:
         dims = t.type.dims if isinstance(t, Tensor) else t
@@ -40,9 +46,11 @@ def equal_dims(op: Operation, operands: Sequence[Any]) -> Any:
             result = result if dims is None else dims
             continue
         try:
-            result = tuple(op.graph.rules.equal(a, b) for a, b in zip(result, dims, strict=True))
+            result = tuple(a if k == skip else op.graph.rules.equal(a, b)
+                           for k, (a, b) in enumerate(zip(result, dims, strict=True)))
         except ValueError:
-            raise shape_error(op, f"(C2): shapes must be equal, but {_dims_text(result)} is not "
+            but = "" if skip is None else f" but for axis {skip}"
+            raise shape_error(op, f"(C2): shapes must be equal{but}, but {_dims_text(result)} is not "
                                   f"{_dims_text(dims)}") from None
     return result
 
@@ -152,6 +160,20 @@ def normal_axis(op: Operation, axis: int, rank: int, what: str = "axis") -> int:
     return axis % rank
 
 
+def may_fail(op: Operation) -> bool:
+    """Whether a run may find fault with the operands, by what is known of them."""
+    if not isinstance(op.opdef.lower, Pointwise) or not op.opdef.fails:
+        return op.opdef.fails or any(may_fail(o) for g in subgraphs(op) for o in all_operations(g))
+
+    def load(k: int, index: E.Index, mask: E.Expr | None = None) -> E.Expr:
+        t = op.operands[k]
+        known = t.op.opdef.name == "constant" and t.type.size == 1
+        return E.const(t.op.value.array.ravel()[0], t.dtype) if known else E.temp(f"a{k}", t.dtype)
+
+    value = op.opdef.lower.value(op, (0,) * (op.out.type.rank or 0), load, lambda e: e)
+    return any(map(E.complaint_of, E.walk(value)))
+
+
 def axes_of(op: Operation) -> tuple[int, ...]:
     """The `axis` attribute of a reduction as ascending axes of operand 0; None means all."""
     rank = op.operands[0].type.rank
@@ -252,4 +274,5 @@ def _broadcast_batch(op: Operation, text: str, a: Any, b: Any) -> tuple[Dim | No
     try:
         return tuple(map(op.graph.rules.broadcast, a, b))
     except ValueError:
-        raise shape_error(op, f'"{text.strip()}" (C2): the leading dims do not broadcast') from None
+        raise shape_error(op, f'"{text.strip()}" (C2): the leading dims {_dims_text(a)} and {_dims_text(b)} '
+                              f'do not broadcast') from None

@@ -17,6 +17,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter, Serial, Workspace
 from graphflow.compiler.loops.nest import Let as Name
 from graphflow.compiler.loops.nest import Loop, Stmt, Store
+from graphflow.compiler.ops import radix
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, require_within
 from graphflow.compiler.ops.samples import Sample, shapes
@@ -45,7 +46,7 @@ def _key_numpy(x: Any, descending: bool) -> Any:
     return -x if x.dtype.kind not in "iu" else ~x
 
 
-# order_rows: merge sort
+# order_rows: by digits where these are few, else merge sort
 
 def _order_type(op: Operation) -> TensorType:
     check_kind(op, "number")
@@ -57,6 +58,8 @@ def _order_type(op: Operation) -> TensorType:
 
 def _order_steps(op: Operation, work: Workspace) -> list[Stmt]:
     """Runs of 1, 2, 4, ... elements are merged; the loops have no iterations once a run is the whole row."""
+    if radix.fits(op):
+        return radix.order_by_digits(op, work)
     rows, n = op.rows.type.known_dims
     order, merged, places = work.scratch(int32, n), work.scratch(int32, n), work.scratch(int64, 2)
     r, i, k = axis("r", rows), axis("i", n), axis("k", n)

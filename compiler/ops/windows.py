@@ -65,12 +65,9 @@ class Slide:
     def position(self, i: Dim, u: Dim) -> Dim:
         return i * self.stride + u * self.dilation - self.before
 
-    def holder(self, at: Dim, q: Dim, by_element: bool = False) -> tuple[Dim, Dim, Dim]:
-        """Candidate q of the windows that hold an element: (window, element of it, 0 if it is there).
-
-        By element, candidate q is the window of which it is element q.
-        """
-        if self.dilation == 1 and not by_element:
+    def holder(self, at: Dim, q: Dim) -> tuple[Dim, Dim, Dim]:
+        """Candidate q of the windows that hold an element: (window, element of it, 0 if it is there)."""
+        if self.dilation == 1:
             first, rest = D.divide(at + self.before, self.stride)
             return first - q, rest + q * self.stride, 0
         window, rest = D.divide(at + self.before - q * self.dilation, self.stride)
@@ -300,7 +297,7 @@ def _covering_type(op: Operation) -> TensorType:
     check_geometry(op, len(op.size))
     t = op.operands[0]
     dims = t.type.dims
-    covers: Any = op.size if op.by_element else map(most_holders, op.size, op.strides, op.dilations)
+    covers = map(most_holders, op.size, op.strides, op.dilations)
     ends = (None, None) if dims is None else (dims[0], dims[-1])
     return TensorType(t.dtype, (ends[0], *open_dims(op.shape), *covers, ends[1]))
 
@@ -309,14 +306,16 @@ def _covering_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Exp
     rank = len(op.size)
     holders, tests = [], []
     for s, h, q in zip(slides(op.shape, op.size, op.attrs), at[1:1 + rank], at[1 + rank:-1], strict=True):
-        holder = s.holder(h, q, op.by_element)
+        holder = s.holder(h, q)
         holders.append(holder[:2])
-        tests += _holder_tests(s, *holder, s.size if op.by_element else s.covers)
+        tests += _holder_tests(s, *holder)
     inside = let(all_of(tests)) if tests else None
     where = (at[0], *(i for i, _ in holders))
     element_of = tuple(u for _, u in holders)
     if len(op.operands) == 1:
         return load(0, (*where, *(element_of if op.whole else ()), at[-1]), inside)
+    if op.whole:
+        return load(0, (*where, at[-1]), inside) * load(1, (*element_of, at[-1]), inside)
     number: Dim = 0
     for u, size in zip(element_of, op.size, strict=True):
         number = number * size + u
@@ -324,32 +323,31 @@ def _covering_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Exp
     return E.select(hit, load(0, (*where, at[-1]), inside), E.const(0, op.out.dtype))
 
 
-def _holder_tests(s: Slide, window: Dim, element: Dim, rest: Dim, candidates: int) -> list[E.Expr]:
+def _holder_tests(s: Slide, window: Dim, element: Dim, rest: Dim) -> list[E.Expr]:
     """What must hold for a candidate to be a window that holds the element; what is certain is left out."""
     tests = []
     if rest != 0:
         tests.append(E.eq(E.index(rest), 0))
-    if rest == 0 and candidates * s.stride != s.size:
+    if rest == 0 and s.covers * s.stride != s.size:
         tests.append(E.index(element) < E.index(s.size))
-    if candidates > 1:
+    if s.covers > 1:
         tests.append(E.index(window) >= 0)
-    if candidates > 1 or not D.is_nonnegative(s.count * s.stride - s.before - s.extent):
+    if s.covers > 1 or not D.is_nonnegative(s.count * s.stride - s.before - s.extent):
         tests.append(E.index(window) < E.index(s.count))
     return tests
 
 
-def _holder_table(s: Slide, by_element: bool) -> Array:
+def _holder_table(s: Slide) -> Array:
     """`holder` for every element and candidate: [extent, candidates, 3]"""
-    candidates = s.size if by_element else s.covers
-    rows = [[s.holder(h, q, by_element) for q in range(candidates)] for h in range(number(s.extent))]
-    return np.array(rows, np.int64).reshape(number(s.extent), candidates, 3)
+    rows = [[s.holder(h, q) for q in range(s.covers)] for h in range(number(s.extent))]
+    return np.array(rows, np.int64).reshape(number(s.extent), s.covers, 3)
 
 
-def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, by_element: bool, shape: Any, size: Any,
+def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, shape: Any, size: Any,
                     **attrs: Any) -> Any:
     found = slides(shape, size, attrs)
     rank = len(found)
-    tables = [_holder_table(s, by_element) for s in found]
+    tables = [_holder_table(s) for s in found]
     inside: Any = np.ones((1,) * (2 * rank), bool)
     index, element = [], []
     for k, (s, table) in enumerate(zip(found, tables, strict=True)):
@@ -363,9 +361,11 @@ def _covering_numpy(values: Any, chosen: Any = None, *, whole: bool, by_element:
     if 0 in values.shape:
         return np.zeros((values.shape[0], *inside.shape, values.shape[-1]), values.dtype)
     at = (slice(None), *index)
-    taken = values[at + tuple(element)] if whole else values[at]
+    taken = values[at + tuple(element)] if whole and chosen is None else values[at]
     inside = inside[None, ..., None]
-    if chosen is not None:
+    if chosen is not None and whole:
+        taken = taken * chosen[tuple(element)]
+    elif chosen is not None:
         numbers = np.ravel_multi_index(np.broadcast_arrays(*element), size)
         inside = inside & (chosen[at] == numbers[None, ..., None])
     return np.where(inside, taken, np.zeros((), values.dtype))
@@ -376,18 +376,17 @@ _COVER_SAMPLES = (
     *calls(((2, 4, 3, 2, 2, 3), (2, 2), (1, 1), "VALID", (1, 1)), whole=True, shape=(5, 4)),
     *calls(((1, 2, 2, 2), (2, 2), (2, 2), "VALID", (1, 1)), shape=(5, 4)),
     *calls(((1, 3, 3, 2), _CHOICES, (3, 3), (2, 2), "SAME", (1, 1)), shape=(5, 6)),
-    *calls(((1, 3, 3, 2), (3, 2), (2, 1), "SAME", (1, 2)), by_element=True, shape=(5, 3)),
-    *calls(((2, 3, 3, 1), (3,), (2,), ((1, 2),), (2,)), whole=True, shape=(7,)))
+    *calls(((2, 3, 3, 1), (3,), (2,), ((1, 2),), (2,)), whole=True, shape=(7,)),
+    *calls(((1, 3, 3, 2), (3, 2, 2), (3, 2), (2, 1), "SAME", (1, 2)), whole=True, shape=(5, 3)))
 
 covering = OpDef(
-    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False, "by_element": False},
+    "covering", "*values", infer=_covering_type, attrs={**BACK, "whole": False},
     dim_attrs=("shape",), mixed=True,
     lower=Indexed(_covering_element, cheap=True), numpy=_covering_numpy, samples=_COVER_SAMPLES,
     doc="For each element, a value of each window that may hold it, 0 where none does: "
         "[batch, counts..., c] -> [batch, shape..., candidates..., c]. With `whole` the operand has the "
-        "window's axes as well; with a second operand, of numbers, a window counts only for the element that "
-        "it chose. Candidates are the windows that come into question, or by element, those that hold it as "
-        "element 0, 1, ...")
+        "window's axes as well, or is multiplied by a second one that has them; else a second operand, of "
+        "numbers, is the element that a window chose, for which alone it counts.")
 
 
 def summed(op: Operation, *values: Tensor, whole: bool = False) -> Tensor:

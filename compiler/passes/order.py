@@ -163,7 +163,7 @@ def _dependences(launches: Sequence[Launch], plan: MemoryPlan) -> list[set[int]]
 def _keep_checks(launches: Sequence[Launch], plan: MemoryPlan, writers: dict[Hashable, int],
                  before: list[set[int]]) -> None:
     """The first index out of range is reported; a variable is written in place only after all checks."""
-    checks = [k for k, launch in enumerate(launches) if launch.nest.checks]
+    checks = [k for k, launch in enumerate(launches) if launch.nest.may_stop]
     for a, b in itertools.pairwise(checks):
         before[b].add(a)
     for buffer in plan.buffers:

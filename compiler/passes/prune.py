@@ -9,6 +9,7 @@ from typing import Any
 from graphflow.compiler.errors import GraphError, InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
 from graphflow.compiler.ir.dtypes import uint32
+from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import variables_written
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
@@ -105,6 +106,7 @@ class Pruner:
         self.outer: dict[Tensor, Tensor] = {}  # an input of a subgraph -> the tensor that it always is
         self.limits: dict[Tensor, Dim] = {}    # a count of iterations -> what it cannot exceed
         self.wanted: set[Tensor] = set(signature.fetches)
+        self.inlined: list[Pruner] = []        # the walks over branches that are part of this graph
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
@@ -118,7 +120,8 @@ class Pruner:
 
     def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""
-        checks = [self.mapping[t] for op in self.needed if op.opdef.fails for t in op.outputs]
+        checks = [p.mapping[t] for p in (self, *self.inlined) for op in p.needed if op.opdef.fails
+                  for t in op.outputs]
         if not checks:
             return []
         used = set(live_operations(self.graph))
@@ -134,6 +137,7 @@ class Pruner:
             outputs = self._convert(op)
             for old, new in zip(op.outputs, outputs, strict=True):
                 if new is not None:
+                    _check_dims(op, new)
                     self.mapping.setdefault(old, new)  # a fed output keeps its feed
         self.graph.origin = None
 
@@ -324,11 +328,19 @@ class Pruner:
                     continue
                 if t not in self.feed_of:
                     raise _computed_shape(op, t)
-                new = integer(f"{t.op.name}[{k}]")
-                (symbol,) = atoms_of(new)
-                self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
-                values[a] = substitute(new, self.assumed)
+                values[a] = self.fed_number(t, k)
         return substitute(dim, values)
+
+    def fed_number(self, t: Tensor, k: int) -> Dim:
+        """Element k of a fed tensor, as a run-time integer of the program."""
+        new = integer(f"{t.op.name}[{k}]")
+        (symbol,) = atoms_of(new)
+        self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
+        return substitute(new, self.assumed)
+
+    def make_constant(self, dims: Sequence[Dim]) -> None:
+        """Have the compilation start again with these dims as constants; raises Undecided."""
+        raise Undecided({a for d in dims for a in atoms_of(d)} & self.symbols.keys(), self.symbols)
 
     def _outside(self, op: Operation, t: Tensor, k: int) -> Dim:
         """An element of what a subgraph captures, by the graph around it."""
@@ -353,6 +365,11 @@ class _Later:
 
     def __sub__(self, other: Tensor) -> Tensor:
         return self._as_tensor() - other
+
+
+def _check_dims(op: Operation, t: Tensor) -> None:
+    if t.type.dims is not None and any(isinstance(d, int) and d < 0 for d in t.type.dims):
+        raise shape_error(op, f"would give {t.type}, with a dim below 0")
 
 
 def _computed_shape(op: Operation, t: Tensor) -> UnsupportedError:

@@ -24,6 +24,7 @@ from graphflow.compiler.ops.loop_gradient import counter_step
 from graphflow.compiler.ops.random import random_bits
 from graphflow.compiler.ops.rows import blank, is_open, row_store
 from graphflow.compiler.ops.symbolic import symbolic_value
+from graphflow.compiler.passes.choices import Choice
 
 if TYPE_CHECKING:
     from graphflow.compiler.passes.prune import Pruner
@@ -141,7 +142,7 @@ class _Loop(_Region):
                 for a, b in zip(before.type.known_dims, after.type.known_dims, strict=True):
                     body.rules.equal(a, b)
             except ValueError:
-                raise ShapeError(
+                raise UnsupportedError(
                     f"while_loop: variable {k} enters the body as {before.type}, but is {after.type} after "
                     f"one iteration, in {self.op.location}\nhint: a variable's shape cannot change; "
                     f"write to a tensor (or tf.TensorArray) that is large enough from the start") from None
@@ -255,16 +256,40 @@ def _conditional(pruner: Pruner, op: Operation) -> Sequence[Tensor | None]:
     """Both branches; a variable written in one of them is a result of both."""
     region = _Region(pruner, op, 1)
     pred = region.leading.pop()
-    carried = [*region.states, *region.key]
-    branches = []
-    for graph in (op.then, op.otherwise):
-        child = region.enter(graph, carried)
-        child.graph.outputs += region.new_states(child)
-        branches.append(child.graph)
-    operands = (pred, *carried, *region.captured)
-    attrs = {"then": branches[0], "otherwise": branches[1]}
-    made: Any = pruner.graph.create(cond_op, operands, attrs, op.name)
+    choice = Choice(pruner, op, pred)
+    if choice.is_made:
+        return _inlined(region, op.then if choice.value() else op.otherwise)
+    try:
+        branches = [_branch(region, graph) for graph in (op.then, op.otherwise)]
+        if any(a.type != b.type for a, b in zip(*(g.outputs for g in branches), strict=True)):
+            choice.make()  # else they are taken for equal
+        operands = (pred, *region.states, *region.key, *region.captured)
+        attrs = {"then": branches[0], "otherwise": branches[1]}
+        made: Any = pruner.graph.create(cond_op, operands, attrs, op.name)
+    except ShapeError:
+        choice.make()
+        raise
     region.note_writes(made.outputs[len(op.outputs):])
     return made.outputs[:len(op.outputs)]  # type: ignore[no-any-return]
+
+
+def _branch(region: _Region, graph: Graph) -> Graph:
+    child = region.enter(graph, [*region.states, *region.key])
+    child.graph.outputs += region.new_states(child)
+    return child.graph
+
+
+def _inlined(region: _Region, graph: Graph) -> list[Tensor]:
+    """The branch that runs, as a part of the graph around it."""
+    pruner = region.pruner
+    child = pruner.child(graph)
+    child.graph, child.outer = pruner.graph, pruner.outer
+    child.mapping.update(zip(graph.inputs, region.captured, strict=True))
+    child.state = dict(zip(region.variables, region.states, strict=True))
+    child.random_key = next(iter(region.key), None)
+    child.convert_all()
+    pruner.inlined.append(child)
+    region.note_writes(region.new_states(child))
+    return [child.mapping[t] for t in graph.outputs]
 
 

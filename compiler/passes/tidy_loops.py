@@ -8,11 +8,11 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import inline, subgraphs
 from graphflow.compiler.ir.rewrite import ancestors, rebuild
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Pointwise
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.logic import where_v2
+from graphflow.compiler.ops.rules import may_fail
 
 _LITTLE_WORK = 40
 _SMALL = 16  # elements: such a constant is cheaper to have inside than to pass
@@ -48,20 +48,9 @@ def _is_cheap(op: Operation) -> bool:
     """Whether both branches are a little arithmetic on scalars that cannot fail: to branch costs more."""
     inside = [o for g in subgraphs(op) for o in g.operations if o.opdef.effect != "input"]
     small = all(o.opdef is constant or (isinstance(o.opdef.lower, Pointwise) and o.out.type.size == 1
-                                        and not _may_fail(o)) for o in inside)
+                                        and not may_fail(o)) for o in inside)
     return small and all(t.type.size == 1 for t in op.outputs) and \
         sum(o.opdef.lower.work(o) for o in inside if o.opdef is not constant) <= _LITTLE_WORK
-
-
-def _may_fail(op: Operation) -> bool:
-    """Whether a check is left, with the operands that are constants."""
-    def load(k: int, index: E.Index, mask: E.Expr | None = None) -> E.Expr:
-        t = op.operands[k]
-        return E.const(t.op.value.array.ravel()[0], t.dtype) if t.op.opdef is constant else E.temp(
-            f"a{k}", t.dtype)
-
-    value = op.opdef.lower.value(op, (0,) * (op.out.type.rank or 0), load, lambda e: e)
-    return any(map(E.complaint_of, E.walk(value)))
 
 
 def _selected(op: Operation, operands: tuple[Tensor, ...]) -> list[Tensor]:

@@ -20,7 +20,7 @@ class Timeline:
 
     uses        tensor -> moments, ascending; the first is when it is written, or begins to be
     shares      an initial value that nothing else uses -> the loop's result, whose memory it is made in
-    last_check  the last moment at which a run may fail
+    last_check  the last moment at which a run may fail, or be interrupted in a loop
     """
 
     def __init__(self, steps: Sequence[Step], results: Sequence[Tensor]) -> None:
@@ -48,7 +48,7 @@ class Timeline:
                 starts = (t for pair in step.starts for t in pair)
                 now = self._moment(*dict.fromkeys((*step.arguments, *starts)))
                 self.launches[now] = step
-                self.last_check = now if step.nest.checks else self.last_check
+                self.last_check = now if step.nest.may_stop else self.last_check
             else:
                 self._number_region(step)
         self._moment(*dict.fromkeys(results))
@@ -59,7 +59,8 @@ class Timeline:
         self.regions[start] = region
         for block in region.blocks:
             self._number(block.steps, block.outputs)
-        self._moment(*dict.fromkeys((*region.operands[carried:], *region.op.outputs)))
+        end = self._moment(*dict.fromkeys((*region.operands[carried:], *region.op.outputs)))
+        self.last_check = end if region.op.opdef is while_loop else self.last_check
 
     def _share_initial_values(self, region: Region, start: int) -> None:
         for t, result in zip(region.operands[:region.op.count], region.op.outputs, strict=True):

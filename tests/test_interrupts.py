@@ -1,0 +1,115 @@
+"""Ctrl-C within a run: its exception comes out, variables are as before, the session goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from fresh import graph, session  # noqa: F401
+
+import graphflow as tf
+
+
+@contextlib.contextmanager
+def _alarm(seconds, handler=signal.default_int_handler):
+    """A signal after some time; pytest's own handler of SIGINT stays out of it."""
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _scalars(limit, v):
+    """One kernel."""
+    return tf.while_loop(lambda i, s: i < limit, lambda i, s: [i + 1, tf.sin(s) + v],
+                         [tf.constant(0, tf.int64), tf.constant(0.5)])[1]
+
+
+def _nested(limit, v):
+    step = tf.while_loop
+    return step(lambda i, s: i < limit, lambda i, s: [
+        i + 1, step(lambda j, t: j < 100, lambda j, t: [j + 1, tf.sin(t) + v], [tf.constant(0), s])[1]],
+        [tf.constant(0, tf.int64), tf.constant(0.5)])[1]
+
+
+def _matrices(size):
+    """Launches from iteration to iteration."""
+    def make(limit, v):
+        w = tf.constant(np.full((size, size), 1 / size, np.float32))
+        return tf.reduce_sum(tf.while_loop(lambda i, s: i < limit, lambda i, s: [
+            i + 1, tf.matmul(tf.tanh(s), w) + v], [tf.constant(0, tf.int64), w])[1])
+    return make
+
+
+LOOPS = [_scalars, _nested, _matrices(4), _matrices(200)]
+
+
+@pytest.mark.parametrize("make", LOOPS, ids=["scalars", "nested", "small", "large"])
+def test_a_loop_ends_at_a_signal(make):
+    limit, v, w = tf.placeholder(tf.int64, []), tf.Variable(0.1), tf.Variable([1.0, 2.0])
+    before = w.assign_add([1.0, 1.0])
+    with tf.control_dependencies([before]):
+        change = v.assign(make(limit, v.read_value()))
+    sess = session()
+    start = time.perf_counter()
+    with _alarm(0.2), pytest.raises(KeyboardInterrupt):
+        sess.run([before, change], {limit: 1 << 60})
+    assert time.perf_counter() - start < 5
+    assert sess.run(v) == np.float32(0.1) and sess.run(w).tolist() == [1, 2]
+    sess.run([before, change], {limit: 3})
+    assert sess.run(v) != np.float32(0.1) and sess.run(w).tolist() == [2, 3]
+
+
+def test_handlers_that_raise_nothing_run_and_the_run_goes_on():
+    limit, seen = tf.placeholder(tf.int64, []), []
+    y = tf.while_loop(lambda i: i < limit, lambda i: i + 1, [tf.constant(0, tf.int64)])
+    other = tf.constant(2) * 3
+    sess = session()
+    sess.run([y, other], {limit: 1})
+    with _alarm(0.05, lambda number, frame: seen.append(sess.run(other))):
+        assert sess.run(y, {limit: 1 << 29}) == 1 << 29
+    assert seen == [6]
+
+
+def test_other_threads_are_not_interrupted():
+    limit, results = tf.placeholder(tf.int64, []), []
+    y = _matrices(100)(limit, tf.constant(0.1))
+    call = session().make_callable(y, [limit])
+    expected = call(np.array(3000))
+    thread = threading.Thread(target=lambda: results.append(call(np.array(3000))))
+    with _alarm(0.02), pytest.raises(KeyboardInterrupt):
+        thread.start()
+        time.sleep(10)
+    thread.join()
+    assert results == [expected]
+
+
+def test_many_kernels_end_at_a_signal_before_a_variable_changes():
+    x, v = tf.placeholder(tf.float32, [None, None]), tf.Variable(1.0)
+    y = x
+    for _ in range(200):
+        y = tf.matmul(y, x)
+    train = v.assign_add(tf.reduce_sum(y))
+    sess = session()
+    big = np.full((1500, 1500), 1 / 1500, np.float32)
+    sess.run(train, {x: big[:2, :2]})
+    before = sess.run(v)
+    start = time.perf_counter()
+    with _alarm(0.2), pytest.raises(KeyboardInterrupt):
+        sess.run(train, {x: big})
+    assert time.perf_counter() - start < 3 and sess.run(v) == before
+
+
+@pytest.mark.parametrize("x", [0.5])
+def test_short_programs_do_not_look(x):
+    a = tf.placeholder(tf.float32, [None, 8])
+    run = session().engine.prepare([tf.nn.softmax(a)], [], [a])
+    run(np.full((3, 8), x, np.float32))
+    assert "@look(" not in run.programs[0].ir
