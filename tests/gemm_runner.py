@@ -17,7 +17,7 @@ from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import Dim, axis, sym
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
 from graphflow.compiler.target import Target
 from graphflow.runtime.objects import optimize, target_machine
@@ -40,7 +40,7 @@ class Case:
     transpose_a: bool = False
     transpose_b: bool = False
     target: Target = MACHINE
-    blocking: Blocking | Dots | None = None
+    blocking: Form | None = None
     body: tuple[Stmt, ...] = ()
     more: tuple[tuple[str, DType], ...] = ()
 
@@ -110,7 +110,7 @@ class Runner:
         numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:],
                    *(sizes[s] for s in self.symbols)]
         count = self.product.parts
-        block = np.array([*numbers, 0, count, 1], np.int64)
+        block = np.array([*numbers, 0, count, 1, 0], np.int64)
         if not self.parallel:
             self._run(None, block.ctypes.data)
             return
@@ -118,6 +118,7 @@ class Runner:
         for end in parts or (count,):
             self._run(None, block.ctypes.data, begin, end)
             begin = end
+        assert block[-1] == 0, "a count of parts is ready for the next call"
 
 
 def aligned(elements: int, dtype: DType) -> Array:

@@ -16,7 +16,7 @@ import graphflow as tf
 from graphflow.compiler.ir.dims import sym
 from graphflow.compiler.ir.dtypes import bfloat16, float32, float64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Blocking
+from graphflow.compiler.loops.blocking import Blocking, Chunks
 from graphflow.compiler.loops.nest import Let, Store
 from graphflow.compiler.target import Target
 
@@ -85,6 +85,17 @@ def test_one_kernel_for_sizes_that_only_the_run_tells(ta, tb):
         assert np.array_equal(runner(a, b), (a.T if ta else a) @ (b.T if tb else b)), (m, n, k)
 
 
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_chunks_of_k_whose_number_only_the_run_tells(ta, tb):
+    case = Case(float32, 30, 40, None, ta, tb)
+    assert isinstance(case.product()[0].blocking, Chunks)
+    runner, rng = case.compile(), np.random.default_rng(0)
+    for k in (0, 1, 1023, 1024, 1025, 5000, 16_384, 16_385, 40_000):
+        a = rng.integers(-8, 9, (k, 30) if ta else (30, k)).astype(np.float32)
+        b = rng.integers(-8, 9, (40, k) if tb else (k, 40)).astype(np.float32)
+        assert np.array_equal(runner(a, b, range(1, 17)), (a.T if ta else a) @ (b.T if tb else b)), k
+
+
 def test_a_sample_of_small_sizes_known_beforehand():
     rng = np.random.default_rng(1)
     for m, n, k, ta, tb in zip(*rng.integers(1, 71, (3, 40)), *rng.integers(0, 2, (2, 40)), strict=True):
@@ -124,7 +135,9 @@ def test_nothing_outside_of_the_operands_is_touched():
 
 @pytest.mark.parametrize("m, n, k, ta, tb", [(200, 300, 500, False, False), (64, 2000, 64, False, True),
                                              (1, 3000, 800, False, True), (8, 2048, 900, False, False),
-                                             (2000, 64, 400, True, False), (3000, 3, 300, False, False)])
+                                             (2000, 64, 400, True, False), (3000, 3, 300, False, False),
+                                             (60, 70, 8200, True, False), (7, 9, 5000, False, False),
+                                             (1, 1, 90_000, False, True)])
 def test_results_do_not_depend_on_how_the_work_is_cut(m, n, k, ta, tb):
     alone = Case(float32, m, n, k, ta, tb, PACKED)
     a, b = operands(alone, m, n, k)
@@ -186,6 +199,21 @@ def test_a_tile_may_have_any_form():
 
 
 # Through a session
+
+def test_sums_of_chunks_are_the_same_for_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((33, 20_000), (20_000, 50)))
+    found = set()
+    for threads in range(1, 9):
+        with tf.Graph().as_default():
+            x, y = (tf.placeholder(tf.float32, [None, None]) for _ in "ab")
+            x.set_shape(a.shape)
+            y.set_shape([None, 50])
+            sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads))
+            run = sess.make_callable([tf.matmul(x, y), tf.nn.relu(tf.matmul(x, y) * 2.0)], [x, y])
+            found |= {b"".join(v.tobytes() for v in run(a, b)) for _ in range(20)}
+    assert len(found) == 1
+
 
 BATCHES = [((4, 5, 6), (4, 6, 7)), ((3, 1, 5, 6), (2, 6, 7)), ((2, 3, 5, 6), (6, 7)), ((5, 6), (3, 6, 7)),
            ((0, 5, 6), (0, 6, 7)), ((3, 130, 140), (3, 140, 150)), ((7, 1, 6), (7, 6, 1))]

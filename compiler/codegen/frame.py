@@ -4,9 +4,9 @@ It starts with fixed slots: three for an error (1 + the check that failed, the i
 addresses of two library routines, whether to release the interpreter lock, and the thread pool with the
 function that runs a kernel's parts in it. Then comes a block for each launch: the addresses of its
 buffers, its run-time integers, the number of its first check, and for a parallel kernel the iterations of its
-outermost loop and of one part. Then from, to and bytes of each copy made at the end, the same for each move,
-and the address of each flag that is tested. The caller fills in all of it once, but for the addresses of
-feeds and outputs, which the entry puts where they belong at each call.
+outermost loop and of one part, and a 0 in which parts may count. Then from, to and bytes of each copy made
+at the end, the same for each move, and the address of each flag that is tested. The caller fills in all of it
+once, but for the addresses of feeds and outputs, which the entry puts where they belong at each call.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def time_slots(calls: Sequence[Call], steps: Sequence[Action], copies: Sequence[
 
 
 def range_slot(c: Call) -> int:
-    """Where in its block a parallel launch keeps its iterations, and next those of one part."""
+    """Where in its block a parallel launch keeps its iterations, next those of one part, and a counter."""
     return len(c.buffers) + len(c.symbols) + 1
 
 
 def block_size(c: Call) -> int:
-    return range_slot(c) + (2 if c.nest.parallel else 0)
+    return range_slot(c) + (3 if c.nest.parallel else 0)

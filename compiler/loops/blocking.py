@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
 
@@ -30,6 +31,15 @@ class Blocking:
     parts: tuple[int, int] = (1, 1)
 
     @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return self.parts[0] * self.parts[1]
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return not (isinstance(k, int) and k <= self.depth)
+
+    @property
     def columns(self) -> int:
         """Columns of a register tile."""
         return self.vecs * self.width
@@ -51,7 +61,7 @@ class Blocking:
     @property
     def scratch(self) -> int:
         """Elements of scratch for all parts."""
-        return (self.a_room + self.b_room) * self.parts[0] * self.parts[1]
+        return (self.a_room + self.b_room) * self.count
 
 
 @dataclass(frozen=True)
@@ -70,9 +80,49 @@ class Dots:
     room: int = 0
 
     @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return self.parts[0] * self.parts[1]
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return False
+
+    @property
     def scratch(self) -> int:
         """Elements of scratch for all parts."""
-        return self.room * self.parts[0] * self.parts[1]
+        return self.room * self.count
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A product of few `elements` whose long k is cut in chunks: its parts, each with sums of its own.
+
+    each   how one chunk is computed
+    count  chunks, fewer where they would have less than `least` elements of k
+    """
+
+    each: Blocking | Dots
+    count: int
+    least: int
+    elements: int
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return False
+
+    @property
+    def room(self) -> int:
+        """Elements of scratch for the sums of a chunk."""
+        return _rounded(self.elements + self.each.width)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch for all parts."""
+        return (self.room + self.each.scratch) * self.count
+
+
+Form: TypeAlias = "Blocking | Dots | Chunks"
 
 
 def heights(m: int, rows: int) -> tuple[int, int]:

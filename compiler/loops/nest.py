@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
@@ -108,7 +108,7 @@ class Product:
     transpose_a: bool
     transpose_b: bool
     dtype: DType
-    blocking: Blocking | Dots | None = None
+    blocking: Form | None = None
     scratch: str = ""
     row: Dim = 0
     column: Dim = 0
@@ -117,7 +117,7 @@ class Product:
     @property
     def parts(self) -> int:
         """How many parts may run at the same time."""
-        return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
+        return self.blocking.count if self.blocking else 1
 
 
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"

@@ -22,7 +22,6 @@ from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Dots
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
     Accumulator,
@@ -99,7 +98,7 @@ def _with_room(memory: Memory, p: Product) -> Product:
 
     The new value of a variable is left to its kernel: it may then be written over the old one.
     """
-    if isinstance(p.blocking, Dots) or (isinstance(p.k, int) and p.blocking and p.k <= p.blocking.depth):
+    if p.blocking is not None and not p.blocking.keeps_sums(p.k):
         return p
     offset = p.out_offset + p.row * p.n + p.column
     new = {memory.names.get(t) for t in memory.grouping.graph.updates.values()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import Blocking, Chunks, Dots, Form
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
@@ -15,6 +15,10 @@ BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 16             # below, nothing pays for packing B
+PACKING = 8               # multiply-adds in the time that it takes to pack an element
+FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
+LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
+LONG = 4                  # k by the other sizes, from which on it is cut in chunks
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,26 @@ class Extents:
         return total
 
 
-def choose(e: Extents, target: Target) -> Blocking | Dots:
+def choose(e: Extents, target: Target) -> Form:
+    """How to compute a product: in chunks of k where it has few elements and k is long."""
+    count = _chunks(e)
+    if count == 1:
+        return _whole(e, target)
+    k = -(-e.k // count) if e.k is not None else None
+    assert e.m is not None and e.n is not None
+    return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+
+
+def _chunks(e: Extents) -> int:
+    """A function of the shape alone: results are the same for any number of threads."""
+    if e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
+        return 1
+    if e.k is None:
+        return MOST_CHUNKS
+    return min(e.k // LEAST_CHUNK, MOST_CHUNKS) if e.k >= LONG * max(LEAST_CHUNK, e.m, e.n) else 1
+
+
+def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.dtype.size))
     few = e.m is not None and e.m <= FEW_ROWS
@@ -46,21 +69,20 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False))
+        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH))
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
-        return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k)
+        return _in_parts(e, target, Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k))
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
-        return _few_rows(e, width, target)
+        return _in_parts(e, target, _few_rows(e, width, target))
     rows, vecs = _tile(e, width, target)
     depth = _block(e.k, DEPTH[e.dtype.size], 8)
     pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
                   or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
-                    _parts(e, target, pack_a, pack_b))
+    return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b))
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
@@ -95,18 +117,26 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False,
-                    _parts(e, target, False, False))
+    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False)
 
 
-def _parts(e: Extents, target: Target, pack_a: bool, pack_b: bool) -> tuple[int, int]:
-    """A part for each thread, cut so that the least is read and packed more than once."""
+def _in_parts(e: Extents, target: Target, form: Blocking | Dots) -> Blocking | Dots:
+    """With a part for each thread, cut so that the largest is small and little is packed more than once."""
     m, n, k = (UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
-    if target.threads == 1 or m * n * k < LEAST_SHARED:
-        return 1, 1
+    if m * n * k < LEAST_SHARED:
+        return form
+    rows, columns = (form.rows, form.columns) if isinstance(form, Blocking) else (1, 1)
+    pack_a, pack_b = isinstance(form, Blocking) and form.pack_a, form.pack_b
+    tiles, panels = -(-m // rows), -(-n // columns)
+
+    def time(cut: tuple[int, int]) -> int:
+        """Of the largest part, in multiply-adds per element of k."""
+        high, wide = min(-(-tiles // cut[0]) * rows, m), min(-(-panels // cut[1]) * columns, n)
+        return high * wide + PACKING * (high * pack_a + wide * pack_b) + high + wide
+
     cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
-    fitting = [(d, a) for d, a in cuts if d <= max(m // 8, 1) and a <= max(n // 32, 1)] or [(1, 1)]
-    return min(fitting, key=lambda c: c[0] * n * (3 if pack_b else 1) + c[1] * m * (3 if pack_a else 1))
+    fitting = [c for c in cuts if c[0] <= tiles and c[1] <= panels] or [(1, 1)]
+    return replace(form, parts=min(fitting, key=time))
 
 
 def _tile(e: Extents, width: int, target: Target) -> tuple[int, int]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.blocked import blocked_function
+from graphflow.compiler.codegen.gemm.chunks import chunks_function
 from graphflow.compiler.codegen.gemm.dots import dots_function
-from graphflow.compiler.codegen.gemm.finish import finish_of
+from graphflow.compiler.codegen.gemm.finish import Finish, finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.loops.blocking import Dots
+from graphflow.compiler.loops.blocking import Chunks, Dots, Form
 from graphflow.compiler.loops.nest import Product
 
 
@@ -21,16 +25,24 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     m, n, k = (kernel.dim(d) for d in (p.m, p.n, p.k))
     lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
     parts = ["i64 %begin", "i64 %end"] if in_parts else ["i64 0", f"i64 {p.parts}"]
+    done = ["ptr %done" if in_parts else "ptr null"] if isinstance(p.blocking, Chunks) else []
     scratch = f"ptr %{p.scratch}" if p.scratch else "ptr null"
     module = kernel.em.module
     shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
-    if isinstance(p.blocking, Dots):
-        name = dots_function(module, shape, p.blocking, finish)
-    else:
-        name = blocked_function(module, shape, p.blocking, finish)
+    name = product_function(module, shape, p.blocking, finish)
     arguments = [a, f"i64 {lda}", b, f"i64 {ldb}", out, f"i64 {n}", f"i64 {m}", f"i64 {n}", f"i64 {k}",
-                 *parts, scratch, *(finish.arguments(kernel.axes) if finish else ())]
+                 *parts, scratch, *done, *(finish.arguments(kernel.axes) if finish else ())]
     kernel.em.lines.append(f"call void @{name}({', '.join(arguments)})")
+
+
+def product_function(module: Module, shape: Shape, form: Form, finish: Finish | None) -> str:
+    """The name of the function for parts of a product, see parts.PARAMS; of chunks, see chunks.DONE."""
+    if isinstance(form, Chunks):
+        each = product_function(module, replace(shape, k=None), form.each, None)
+        return chunks_function(module, shape, form, finish, each)
+    if isinstance(form, Dots):
+        return dots_function(module, shape, form, finish)
+    return blocked_function(module, shape, form, finish)
 
 
 def known(d: Dim) -> int | None:
