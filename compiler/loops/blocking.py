@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
+
+
+SEVERAL = 4  # rows at once, where only the run tells how many there are, and they are few
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,59 @@ class Chunks:
         return (self.room + self.each.scratch) * self.count
 
 
-Form: TypeAlias = "Blocking | Dots | Chunks"
+@dataclass(frozen=True)
+class FewRows:
+    """A product of few rows, only the run tells how many; B is read where it lies.
+
+    width           lanes of a vector
+    vecs            vectors of a register tile of SEVERAL rows
+    vecs_alone      of one of a row alone
+    depth, columns  a block of B
+    count           parts for threads, along n, cut at multiples of `unit` columns
+    """
+
+    width: int
+    vecs: int
+    vecs_alone: int
+    depth: int
+    columns: int
+    count: int = 1
+    scratch: int = 0
+
+    @property
+    def unit(self) -> int:
+        """A number of columns that every tile divides."""
+        return math.lcm(self.vecs, self.vecs_alone) * self.width
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return True
+
+
+@dataclass(frozen=True)
+class ByRows:
+    """`few` for up to `most` rows, `many` for more, where only the run tells how many there are."""
+
+    few: FewRows | Dots
+    many: Blocking
+    most: int
+
+    @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return max(self.few.count, self.many.count)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch for all parts."""
+        return max(self.few.scratch, self.many.scratch)
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return self.few.keeps_sums(k) or self.many.keeps_sums(k)
+
+
+Form: TypeAlias = "Blocking | Dots | Chunks | FewRows | ByRows"
 
 
 def heights(m: int, rows: int) -> tuple[int, int]:

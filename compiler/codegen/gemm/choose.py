@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.blocking import Blocking, Chunks, Dots, Form
+from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
@@ -15,6 +15,7 @@ BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 16             # below, nothing pays for packing B
+WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
 LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
@@ -45,11 +46,35 @@ class Extents:
 def choose(e: Extents, target: Target) -> Form:
     """How to compute a product: in chunks of k where it has few elements and k is long."""
     count = _chunks(e)
-    if count == 1:
-        return _whole(e, target)
-    k = -(-e.k // count) if e.k is not None else None
-    assert e.m is not None and e.n is not None
-    return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+    if count > 1:
+        k = -(-e.k // count) if e.k is not None else None
+        assert e.m is not None and e.n is not None
+        return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+    many = _whole(e, target)
+    few = _for_few_rows(e, target) if e.m is None and isinstance(many, Blocking) and many.pack_b else None
+    return ByRows(few, many, FEW_ROWS) if few is not None and isinstance(many, Blocking) else many
+
+
+def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
+    """Without packing B, which takes the time of several rows; nothing where that is a moment."""
+    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    if e.transpose_b:
+        if e.transpose_a or _at_most(e.bytes(e.k, e.n), target.l1) or _at_most(e.k, 4 * width - 1):
+            return None
+        return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), DOT_DEPTH))
+    streaming = not _at_most(e.bytes(e.k, e.n), target.l3 // 2)
+    most = 4 if streaming else WIDEST
+    several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
+    depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
+    form = FewRows(width, several, alone, depth, 2 * WIDEST * width << 12 * streaming)
+    return replace(form, count=target.threads) if _at_most(target.threads * form.unit, e.n or UNKNOWN) else form
+
+
+def _vectors(e: Extents, width: int, most: int) -> int:
+    """So many that the columns are a multiple of them, if those are half of the most at least."""
+    vectors = -(-e.n // width) if e.n else most
+    even = [v for v in range(-(-most // 2), most + 1) if e.n is not None and e.n % (v * width) == 0]
+    return max(1, min(max(even, default=most), vectors))
 
 
 def _chunks(e: Extents) -> int:
@@ -114,7 +139,7 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     streaming = not _at_most(e.bytes(e.k, e.n), target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
-    vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
+    vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
     return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False)

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.blocked import blocked_function
+from graphflow.compiler.codegen.gemm.by_rows import by_rows_function
 from graphflow.compiler.codegen.gemm.chunks import chunks_function
 from graphflow.compiler.codegen.gemm.dots import dots_function
+from graphflow.compiler.codegen.gemm.few_rows import few_rows_function
 from graphflow.compiler.codegen.gemm.finish import Finish, finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.loops.blocking import Chunks, Dots, Form
+from graphflow.compiler.loops.blocking import ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.nest import Product
 
 
@@ -40,6 +42,11 @@ def product_function(module: Module, shape: Shape, form: Form, finish: Finish | 
     if isinstance(form, Chunks):
         each = product_function(module, replace(shape, k=None), form.each, None)
         return chunks_function(module, shape, form, finish, each)
+    if isinstance(form, ByRows):
+        few, many = (product_function(module, shape, each, finish) for each in (form.few, form.many))
+        return by_rows_function(module, shape, form, finish, few, many)
+    if isinstance(form, FewRows):
+        return few_rows_function(module, shape, form, finish)
     if isinstance(form, Dots):
         return dots_function(module, shape, form, finish)
     return blocked_function(module, shape, form, finish)

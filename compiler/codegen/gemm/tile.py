@@ -11,6 +11,7 @@ from graphflow.compiler.ir.dtypes import DType
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
+RAGGED_PARAMS = ("i64 %rows",)
 FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
 
@@ -22,6 +23,7 @@ class Tile:
     masked   only the first `columns` columns of B and C exist
     single   all of k comes at once: C holds nothing to add to
     finish   what becomes of the sums, if they are not to be stored to C
+    ragged   only the first %rows rows exist: the others are the last one once more
     """
 
     dtype: DType
@@ -32,10 +34,11 @@ class Tile:
     masked: bool
     single: bool
     finish: Finish | None
+    ragged: bool = False
 
     @property
     def name(self) -> str:
-        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
+        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single + "g" * self.ragged
         finish = f".{self.finish.key}" if self.finish else ""
         return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{finish}"
 
@@ -57,29 +60,38 @@ class _TileBuilder(FinishingBuilder):
         super().__init__(module, tile.dtype, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
+        self.rows = self.existing()
 
     def text(self) -> str:
         tile = self.tile
+        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged)
         if tile.masked:
             self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
         if tile.finish is None:
-            places = self.places("%c", "%cs")
+            places = self.places("%c", "%cs", self.rows)
             for address, _ in places:
                 self.prefetch(address)
             self.store_all(self.on_top(self.accumulate(), places), places)
-            return self.function(tile.name, PARAMS)
+            return self.function(tile.name, params)
         self.finished(self.accumulate(), tile.finish)
-        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS), tile.finish))
+        return self.function(tile.name, with_finish((*params, *FINISH_PARAMS), tile.finish))
 
-    def places(self, base: str, stride: str) -> list[tuple[str, Value | None]]:
+    def existing(self) -> list[str]:
+        """The numbers of the tile's rows."""
+        if not self.tile.ragged:
+            return [str(i) for i in range(self.tile.rows)]
+        last = self.sub("%rows", 1)
+        return ["0", *(self.least(last, i) for i in range(1, self.tile.rows))]
+
+    def places(self, base: str, stride: str, rows: list[str]) -> list[tuple[str, Value | None]]:
         """Address and mask of each vector of the tile."""
-        rows = [self.at(base, self.mul(stride, i)) for i in range(self.tile.rows)]
-        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in rows
+        starts = [self.at(base, self.mul(stride, i)) for i in rows]
+        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in starts
                 for j in range(self.tile.vecs)]
 
     def accumulate(self) -> list[Value]:
         tile = self.tile
-        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i) for i in range(tile.rows)]
+        starts = [self.at("%a", self.mul("%as", i) if tile.by_rows else i) for i in self.rows]
         with self.loop("0", "%k", starts=self.zeros(tile.rows * tile.vecs)) as loop:
             b = self.at("%b", self.mul(loop.index, "%bs"))
             vectors = [self.fetch(self.at(b, j * tile.width), tile.width, self.masks[j])
@@ -110,14 +122,15 @@ class _TileBuilder(FinishingBuilder):
         """
         tile = self.tile
         if not tile.single:
-            places = self.places("%c", "%cs")
+            places = self.places("%c", "%cs", self.rows)
             sums = self.on_top(sums, places)
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
             width = tile.vecs * tile.width
-            spilled = self.places("%sums", str(width))
+            spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
             self.store_all(sums, [(address, None) for address, _ in spilled])
             columns = self.least("%columns", width) if tile.masked else str(width)
-            self.finish_rows("%sums", width, "%row", str(tile.rows), "%column", columns)
+            rows = "%rows" if tile.ragged else str(tile.rows)
+            self.finish_rows("%sums", width, "%row", rows, "%column", columns)
         self.reserve("%sums", tile.rows * tile.vecs * tile.width)
