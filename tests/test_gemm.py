@@ -16,7 +16,7 @@ import graphflow as tf
 from graphflow.compiler.ir.dims import sym
 from graphflow.compiler.ir.dtypes import bfloat16, float32, float64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Blocking, Chunks
+from graphflow.compiler.loops.blocking import Blocking, ByRows, Chunks
 from graphflow.compiler.loops.nest import Let, Store
 from graphflow.compiler.target import Target
 
@@ -94,6 +94,21 @@ def test_chunks_of_k_whose_number_only_the_run_tells(ta, tb):
         a = rng.integers(-8, 9, (k, 30) if ta else (30, k)).astype(np.float32)
         b = rng.integers(-8, 9, (40, k) if tb else (k, 40)).astype(np.float32)
         assert np.array_equal(runner(a, b, range(1, 17)), (a.T if ta else a) @ (b.T if tb else b)), k
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.code)
+@pytest.mark.parametrize("n, k", [(384, 300), (250, 390), (1600, 130)])
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_few_and_many_rows_that_only_the_run_tells(dtype, n, k, ta, tb):
+    target = Target(512, l1=1 << 12, l2=1 << 16, l3=1 << 20, threads=2)
+    runner, rng = Case(dtype, None, n, k, ta, tb, target).compile(), np.random.default_rng(0)
+    assert isinstance(runner.product.blocking, ByRows) == (not (ta and tb))
+    for m in (0, 1, 2, 3, 4, 5, 7, 8, 11, 16, 17, 23, 40, 77):
+        a = rng.integers(-8, 9, (k, m) if ta else (m, k)).astype(dtype.numpy)
+        b = rng.integers(-8, 9, (n, k) if tb else (k, n)).astype(dtype.numpy)
+        expected = (a.T if ta else a) @ (b.T if tb else b)
+        for ends in ((2,), (1, 2)):
+            assert np.array_equal(runner(a, b, ends), expected), m
 
 
 def test_a_sample_of_small_sizes_known_beforehand():
@@ -178,7 +193,7 @@ def finished(dtype, m, n, k, known, target, out):
                          ids=lambda d: d.code)
 def test_what_follows_a_product_is_computed_on_its_sums(m, n, k, dtype, out):
     rng = np.random.default_rng(0)
-    for known, threads in ((True, 1), (False, 1), (True, 2)):
+    for known, threads in ((True, 1), (False, 1), (True, 2), (False, 2)):
         case = finished(dtype, m, n, k, known, Target(512, threads=threads), out)
         a, b = operands(case, m, n, k)
         bias, scale, residual = (rng.standard_normal(s).astype(dtype.numpy) for s in (n, m, (m, n)))

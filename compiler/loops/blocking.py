@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
 
-
 SEVERAL = 4  # rows at once, where only the run tells how many there are, and they are few
 
 

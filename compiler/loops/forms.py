@@ -18,6 +18,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.loops.view import Side
 
 
 class Load(Protocol):
@@ -113,7 +114,14 @@ class BlockSum(Form):
 
 
 class Contraction(Form):
-    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`."""
+    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`.
+
+    `sides`, if given, says how the rows and columns of `a` lie in memory; all axes of the result but the last
+    then number the rows, and the leading ones of `b` its rows.
+    """
+
+    def __init__(self, sides: Callable[[Operation], tuple[Side, Side]] | None = None) -> None:
+        self.sides = sides
 
 
 class Scatter(Form):
@@ -153,22 +161,14 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
+    """Where a joined tensor lies: `index` gives the whole's index for one of its own."""
 
     whole: Tensor
-    axis: int
-    start: Dim
-    new_axis: bool
-
-    def index(self, at: Index) -> Index:
-        """The whole's index for an element of the part."""
-        if self.new_axis:
-            return (*at[:self.axis], self.start, *at[self.axis:])
-        return (*at[:self.axis], at[self.axis] + self.start, *at[self.axis + 1:])
+    index: Callable[[Index], Index]
 
 
 class Join(Form):
-    """The result is its operands side by side: `parts(op)` says where each lies.
+    """The result is its operands side by side, or between one another: `parts(op)` says where each lies.
 
     No kernel copies them there: those that compute the operands store them into the result's memory.
     """

@@ -22,6 +22,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     mathematics,
     nn,
     normalization,
+    phases,
     pooling,
     random,
     reductions,
@@ -32,6 +33,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     shapes,
     sorting,
     tables,
+    window_products,
     windows,
 )
 

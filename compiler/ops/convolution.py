@@ -2,11 +2,12 @@
 
 The three records are bilinear in their operands, and each is a gradient of the other two, so that
 derivatives of every order stay among them. They keep their identity through the graph passes (`late`);
-what they expand to is products of matrices whose rows are windows:
+what they expand to is products of matrices whose rows are windows, read where they lie if their extents are
+known (ops/window_products.py), else copied to patches:
 
-    convolution               patches(x) @ filters
-    convolution_input_grad    fold(g @ filters^T)
-    convolution_filter_grad   patches(x)^T @ g
+    convolution               windows(x) @ filters
+    convolution_input_grad    windows(g) @ turned filters for each phase of a stride, or fold(g @ filters^T)
+    convolution_filter_grad   windows(x)^T @ g
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.linalg import matmul
+from graphflow.compiler.ops.phases import input_grad_by_windows
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.window_products import (
+    has_windows,
+    lie_in_memory,
+    padded,
+    steps_of,
+    valid_convolution,
+    valid_filter_grad,
+)
 from graphflow.compiler.ops.windows import (
-    Slide,
     check_geometry,
     covering,
     cropped,
@@ -247,21 +255,9 @@ def _patches(op: Operation, x: Tensor, size: Any, copy: int = 0) -> Tensor:
         return _split(x, op.groups, len(size) + 1)
     attrs, channels = {"size": size, "copy": copy, **_window_attrs(op)}, x.type.known_dims[-1]
     found = slides(x.type.known_dims[1:-1], size, attrs)
-    if isinstance(channels, int) and channels < _FEW_CHANNELS and all(_has_windows(s) for s in found):
-        x, attrs["padding"] = _padded(x, found), "VALID"
+    if isinstance(channels, int) and channels < _FEW_CHANNELS and all(has_windows(s) for s in found):
+        x, attrs["padding"] = padded(x, found), "VALID"
     return _split(windows(x, **attrs), op.groups, len(size) + 1)
-
-
-def _has_windows(s: Slide) -> bool:
-    return isinstance(s.count, int) and s.count > 0
-
-
-def _padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    """x with zeros around: a row of a window is then one run in memory, with no tests for the edge in it."""
-    if not any(s.padded for s in found):
-        return x
-    result: Tensor = pad(x, paddings=((0, 0), *((s.before, s.after) for s in found), (0, 0)))
-    return result
 
 
 def _window_attrs(op: Operation) -> dict[str, Any]:
@@ -275,9 +271,13 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
 
 
 def _convolution(op: Operation) -> Tensor:
-    rank = len(op.strides)
+    rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
     if _is_depthwise(op, op.filters.type):
         return _depthwise(op)
+    found = slides(x[1:-1], filters[:rank], op.attrs)
+    if lie_in_memory(op, found, x[-1], filters[-1]):
+        result: Tensor = valid_convolution(padded(op.x, found), op.filters, **steps_of(op))
+        return result
     rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
     return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
 
@@ -287,12 +287,15 @@ def _input_grad(op: Operation) -> Tensor:
     size = op.filters.type.known_dims[:rank]
     if _is_depthwise(op, op.filters.type):
         return _depthwise_input_grad(op)
+    by_windows = input_grad_by_windows(op)
+    if by_windows is not None:
+        return by_windows
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
     if _is_pointwise(op, size):
         return _joined(rows, op.groups, out)
     counts = op.g.type.known_dims[1:-1]
-    found = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
-    result: Tensor = fold_windows(found, size=size, shape=out[1:-1], **_window_attrs(op))
+    patches = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
+    result: Tensor = fold_windows(patches, size=size, shape=out[1:-1], **_window_attrs(op))
     return result
 
 
@@ -300,6 +303,11 @@ def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _is_depthwise(op, op.out.type):
         return _depthwise_filter_grad(op)
+    x = op.x.type.known_dims
+    found = slides(x[1:-1], out[:-2], op.attrs)
+    if lie_in_memory(op, found, x[-1], out[-1]):
+        result: Tensor = valid_filter_grad(padded(op.x, found), op.g, size=out[:-2], **steps_of(op))
+        return result
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)

@@ -46,7 +46,11 @@ def _at(at: E.Index, axis: int, value: Dim) -> E.Index:
 def _concat_parts(op: Operation) -> list[Part]:
     axis = normal_axis(op, op.axis, _rank(op))
     starts = itertools.accumulate((t.type.known_dims[axis] for t in op.operands), initial=0)
-    return [Part(op.out, axis, start, False) for start, _ in zip(starts, op.operands, strict=False)]
+
+    def part(start: Dim) -> Part:
+        return Part(op.out, lambda at: _at(at, axis, at[axis] + start))
+
+    return [part(start) for start, _ in zip(starts, op.operands, strict=False)]
 
 
 def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
@@ -83,7 +87,11 @@ def _stack_type(op: Operation) -> TensorType:
 
 def _stack_parts(op: Operation) -> list[Part]:
     axis = normal_axis(op, op.axis, len(op.out.type.known_dims))
-    return [Part(op.out, axis, k, True) for k in range(len(op.operands))]
+
+    def part(k: int) -> Part:
+        return Part(op.out, lambda at: (*at[:axis], k, *at[axis:]))
+
+    return [part(k) for k in range(len(op.operands))]
 
 
 stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attrs=("axis",),

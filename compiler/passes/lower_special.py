@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.ir.dims import (
     Atom,
@@ -33,6 +33,7 @@ from graphflow.compiler.loops.nest import (
     positions,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
+from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
 from graphflow.compiler.target import Target
@@ -46,8 +47,11 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     if 0 in dims:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
-    batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     body: list[Stmt]
+    if t.op.opdef.lower.sides is not None:
+        body = [_blocked(memory, _view_product(memory, t, (), ()), target)]
+        return memory.launch(body, (t,), "product")
+    batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     if _is_one_matrix(t.op):
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
@@ -62,6 +66,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
+    if op.opdef.lower.sides is not None:
+        return [_with_room(memory, _blocked(memory, _view_product(memory, t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -75,6 +81,42 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
                 _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
                 op.transpose_b, t.dtype, row=row, column=column, body=body)
     return nested([_with_room(memory, _blocked(memory, p, target))], tuple(batch))
+
+
+def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
+    """A product whose left side lies by steps; as few of them as memory, and a body's memory, allow."""
+    op, n = t.op, t.type.known_dims[-1]
+    rows, along = (tuple(d for d in side if d[0] != 1) or ((1, 0),) for side in op.opdef.lower.sides(op))
+    m, k = (product(e for e, _ in side) for side in (rows, along))
+    numbers = [i for i in at[:-1] if i != 0] or [0]
+    while len(rows) > 1 and is_one(*rows[-2:]) and (isinstance(rows[-2][0], int) or rows[-1][1] == k):
+        joint = _joined(numbers[-2], numbers[-1], rows[-1][0], body) if body else (0, m, body)
+        if joint is None:
+            break
+        numbers[-2:], body = joint[:1], joint[2]
+        rows = (*rows[:-2], join(*rows[-2:]))
+    out = "" if body else memory.name(t, write=True)
+    p = Product(out, memory.name(op.operands[0]), memory.name(op.operands[1]), 0, 0, 0, m, n, k, False, False,
+                t.dtype, row=numbers[-1], column=at[-1] if at else 0, body=body)
+    found = _as_matrix(p, rows, merged(along))
+    if found is not None:
+        return found
+    if not isinstance(rows[-1][0], int):
+        numbers = [*numbers, 0]
+    view = View(steps(rows), steps(runs(along)).cut(DEPTH[t.dtype.size]))
+    return replace(p, view=view, row=numbers[-1], lines=tuple(numbers[:-1]))
+
+
+def _as_matrix(p: Product, rows: Side, along: Side) -> Product | None:
+    """The product as one of a matrix, where the steps are those of one, or of a transposed one."""
+    if len(rows) > 1 or len(along) > 1:
+        return None
+    (m, row_step), (k, step) = rows[0], along[0]
+    if (step == 1 or k == 1) and (row_step == k or m == 1):
+        return p
+    if (row_step == 1 or m == 1) and (step == m or k == 1):
+        return replace(p, transpose_a=True)
+    return None
 
 
 def _joined(outer: Dim, row: Dim, rows: Dim,
@@ -100,7 +142,8 @@ def _with_room(memory: Memory, p: Product) -> Product:
     """
     if p.blocking is not None and not p.blocking.keeps_sums(p.k):
         return p
-    offset = p.out_offset + p.row * p.n + p.column
+    offset = linear((*(i for i, _ in p.row_extents), p.column), (*(e for _, e in p.row_extents), p.n))
+    offset = p.out_offset + offset
     new = {memory.names.get(t) for t in memory.grouping.graph.updates.values()}
     for s in p.body:
         if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
@@ -136,14 +179,14 @@ def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
 
 def _blocked(memory: Memory, p: Product, target: Target) -> Product:
     """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
-    if p.n == 1 and p.m != 1:
+    if p.n == 1 and p.m != 1 and p.view is None:
         p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
-    if p.m == 1:
+    if p.m == 1 and p.view is None:
         p = replace(p, transpose_a=False)
     if flags.use_blas():
         return p
-    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     blocking = choose(extents, target)
     scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
     return replace(p, blocking=blocking, scratch=scratch)

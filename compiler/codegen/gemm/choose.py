@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
+F = TypeVar("F", Blocking, Dots)
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 16             # below, nothing pays for packing B
+FEW_ROWS = 24             # so few do not pay for packing B
+DOT_ROWS = 16             # and so few for packing a transposed B
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
@@ -32,6 +36,7 @@ class Extents:
     k: int | None
     transpose_a: bool
     transpose_b: bool
+    view: View | None = None
 
     def bytes(self, *sizes: int | None) -> int | None:
         """The size of a matrix, if it is known."""
@@ -51,8 +56,10 @@ def choose(e: Extents, target: Target) -> Form:
         assert e.m is not None and e.n is not None
         return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
     many = _whole(e, target)
-    few = _for_few_rows(e, target) if e.m is None and isinstance(many, Blocking) and many.pack_b else None
-    return ByRows(few, many, FEW_ROWS) if few is not None and isinstance(many, Blocking) else many
+    if e.m is None and e.view is None and isinstance(many, Blocking) and many.pack_b:
+        few = _for_few_rows(e, target)
+        return ByRows(few, many, DOT_ROWS if e.transpose_b else FEW_ROWS) if few is not None else many
+    return many
 
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
@@ -67,7 +74,8 @@ def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
     several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
     depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
     form = FewRows(width, several, alone, depth, 2 * WIDEST * width << 12 * streaming)
-    return replace(form, count=target.threads) if _at_most(target.threads * form.unit, e.n or UNKNOWN) else form
+    cut = target.threads * form.unit <= (e.n or UNKNOWN)
+    return replace(form, count=target.threads) if cut else form
 
 
 def _vectors(e: Extents, width: int, most: int) -> int:
@@ -79,7 +87,7 @@ def _vectors(e: Extents, width: int, most: int) -> int:
 
 def _chunks(e: Extents) -> int:
     """A function of the shape alone: results are the same for any number of threads."""
-    if e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
+    if e.view is not None or e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
         return 1
     if e.k is None:
         return MOST_CHUNKS
@@ -89,7 +97,9 @@ def _chunks(e: Extents) -> int:
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.dtype.size))
-    few = e.m is not None and e.m <= FEW_ROWS
+    if e.view is not None:
+        return _for_view(e, e.view, width, target)
+    few = e.m is not None and e.m <= (DOT_ROWS if e.transpose_b else FEW_ROWS)
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
@@ -108,6 +118,17 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b))
+
+
+def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
+    """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
+    run, unit = view.rows.length, view.along.length
+    rows, vecs = _tile(replace(e, m=run), width, target)
+    depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    pack_b = not _at_most(e.bytes(e.k, e.n), target.l2)
+    return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b))
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
@@ -145,7 +166,7 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False)
 
 
-def _in_parts(e: Extents, target: Target, form: Blocking | Dots) -> Blocking | Dots:
+def _in_parts(e: Extents, target: Target, form: F) -> F:
     """With a part for each thread, cut so that the largest is small and little is packed more than once."""
     m, n, k = (UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
     if m * n * k < LEAST_SHARED:

@@ -60,7 +60,8 @@ class _FewRowsBuilder(PartsBuilder):
         self.across(block, several, "%m", self.tile(1, self.form.vecs_alone))
 
     def tile(self, rows: int, vecs: int) -> Tile:
-        return Tile(self.dtype, rows, vecs, self.width, not self.shape.transpose_a, False, False, None, rows > 1)
+        by_rows = not self.shape.transpose_a
+        return Tile(self.dtype, rows, vecs, self.width, by_rows, False, False, None, ragged=rows > 1)
 
     def across(self, block: _Block, row: str, past: str, tile: Tile) -> None:
         """Tiles of one kind on these rows, and all columns of the block."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.gemm.blocked import blocked_function
+from graphflow.compiler.codegen.gemm.blocked import BlockedBuilder, blocked_function
 from graphflow.compiler.codegen.gemm.by_rows import by_rows_function
 from graphflow.compiler.codegen.gemm.chunks import chunks_function
 from graphflow.compiler.codegen.gemm.dots import dots_function
 from graphflow.compiler.codegen.gemm.few_rows import few_rows_function
 from graphflow.compiler.codegen.gemm.finish import Finish, finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
+from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.loops.blocking import ByRows, Chunks, Dots, FewRows, Form
@@ -30,7 +31,7 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     done = ["ptr %done" if in_parts else "ptr null"] if isinstance(p.blocking, Chunks) else []
     scratch = f"ptr %{p.scratch}" if p.scratch else "ptr null"
     module = kernel.em.module
-    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     name = product_function(module, shape, p.blocking, finish)
     arguments = [a, f"i64 {lda}", b, f"i64 {ldb}", out, f"i64 {n}", f"i64 {m}", f"i64 {n}", f"i64 {k}",
                  *parts, scratch, *done, *(finish.arguments(kernel.axes) if finish else ())]
@@ -49,7 +50,8 @@ def product_function(module: Module, shape: Shape, form: Form, finish: Finish | 
         return few_rows_function(module, shape, form, finish)
     if isinstance(form, Dots):
         return dots_function(module, shape, form, finish)
-    return blocked_function(module, shape, form, finish)
+    builder = ViewBuilder if shape.view else BlockedBuilder
+    return blocked_function(module, shape, form, finish, builder)
 
 
 def known(d: Dim) -> int | None:
