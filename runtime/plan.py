@@ -24,7 +24,7 @@ from graphflow.compiler.codegen.frame import (
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import ACCESS, LEAST_PART, MOST_PARTS, Loop
+from graphflow.compiler.loops.nest import ACCESS, LEAST_PART, Loop
 from graphflow.compiler.placement import place
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
@@ -234,7 +234,7 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     """
     loop = c.nest.outermost
     count = evaluate(c.nest.iterations, values)
-    parts = min(_work(c, values) // LEAST_PART, MOST_PARTS)
+    parts = min(_work(c, values) // LEAST_PART, c.nest.most_parts)
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)
     step = c.nest.width if isinstance(loop, Loop) and loop.vector else 1

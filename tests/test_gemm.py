@@ -19,6 +19,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.blocking import Blocking, ByRows, Chunks
 from graphflow.compiler.loops.nest import Let, Store
 from graphflow.compiler.target import Target
+from graphflow.runtime.threads import usable_cores
 
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 CLASSES = {
@@ -270,6 +271,29 @@ def test_bias_activation_and_residual_are_one_kernel(shape, weights, fed):
         np.testing.assert_allclose(run(a, residual)[0], np.maximum(np.matmul(a, w) + bias, 0) * 2 + residual,
                                    rtol=1e-4, atol=1e-4)
         assert len(run.programs[0].calls) == (1 if 0 not in result else 2)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("shape, weights, tb", [
+    ((7, 70, 900), (7, 900, 80), False), ((5, 60, 80), (5, 90, 80), True),
+    ((3, 2, 64, 700), (3, 2, 700, 64), False)])
+def test_a_batch_of_packed_products_runs_in_parts(shape, weights, tb, known):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, s).astype(np.float32) for s in (shape, weights))
+    product = np.matmul(a, np.swapaxes(b, -1, -2) if tb else b)
+    found = set()
+    for threads in (1, 2):
+        with tf.Graph().as_default():
+            x = tf.placeholder(tf.float32, shape if known else [None, *shape[1:]])
+            y = tf.placeholder(tf.float32, weights if known else [None, *weights[1:]])
+            sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads))
+            z = tf.matmul(x, y, transpose_b=tb)
+            for fetch, expected in ((z, product), (tf.nn.relu(z) + 1.0, np.maximum(product, 0) + 1)):
+                run = sess.engine.prepare([fetch], (), [x, y], whole=True)
+                for _ in range(5):
+                    assert np.array_equal(run(a, b)[0], expected)
+                found |= {c.nest.parallel for c in run.programs[0].calls}
+    assert found == {usable_cores() > 1} or not tb
 
 
 def test_a_variable_is_updated_where_its_gradient_is_computed():

@@ -94,6 +94,7 @@ class Product:
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
+    rooms        for how many parts of a loop around it there is scratch
     body         what becomes of each sum, named `sum`, at index [*lines, row, column]; with no body `out`
                  keeps it, else `out` is only for sums that are not finished
     view         how `a` lies in memory, if not as a matrix: `row` is then within a run of its rows, and
@@ -119,6 +120,7 @@ class Product:
     body: tuple[Stmt, ...] = ()
     view: View | None = None
     lines: tuple[Dim, ...] = ()
+    rooms: int = 1
 
     @property
     def row_extents(self) -> list[tuple[Dim, Dim]]:
@@ -152,7 +154,7 @@ class LoopNest:
     """A kernel: parameters, run-time integers, places to report errors for, and the body.
 
     width     lanes of its vector loops
-    parallel  whether parts of its outermost loop may run at the same time
+    parallel  whether parts of its outermost loop may run at the same time, `most_parts` of them
     """
 
     params: tuple[Param, ...]
@@ -161,6 +163,7 @@ class LoopNest:
     checks: tuple[str, ...] = ()
     width: int = field(default=1, compare=False)
     parallel: bool = field(default=False, compare=False)
+    most_parts: int = field(default=MOST_PARTS, compare=False)
 
     @property
     def outermost(self) -> Loop | Product:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
@@ -24,6 +25,8 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
+    MOST_PARTS,
+    PART_NUMBER,
     Accumulator,
     Let,
     Loop,
@@ -57,7 +60,7 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     else:
         rows = dims[-2]
     if t.dtype in (float32, float64):
-        body = [_blocked(memory, _product(memory, t, batch, rows), target)]
+        body = [_blocked(memory, _product(memory, t, batch, rows), target, batch)]
     else:
         body = _product_loops(memory, t, batch, rows)
     return memory.launch(nested(body, batch), (t,), "product")
@@ -80,7 +83,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
                 _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
                 op.transpose_b, t.dtype, row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, p, target))], tuple(batch))
+    return nested([_with_room(memory, _blocked(memory, p, target, batch))], tuple(batch))
 
 
 def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
@@ -148,7 +151,9 @@ def _with_room(memory: Memory, p: Product) -> Product:
     for s in p.body:
         if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
             return replace(p, out=s.buffer)
-    return replace(p, out=memory.name(Scratch(p.dtype, p.m * p.n), write=True), out_offset=0)
+    room: Dim = p.m * p.n
+    return replace(p, out=memory.name(Scratch(p.dtype, room * p.rooms), write=True),
+                   out_offset=PART_NUMBER * room if p.rooms > 1 else 0)
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -177,8 +182,11 @@ def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
                    op.transpose_a, op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, p: Product, target: Target) -> Product:
-    """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
+def _blocked(memory: Memory, p: Product, target: Target, batch: Sequence[Dim] = ()) -> Product:
+    """The product with its blocking; matrix times vector becomes vector times transposed matrix.
+
+    One of a batch is not cut into parts: these are of the batch, and have scratch of their own.
+    """
     if p.n == 1 and p.m != 1 and p.view is None:
         p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
@@ -187,9 +195,11 @@ def _blocked(memory: Memory, p: Product, target: Target) -> Product:
     if flags.use_blas():
         return p
     extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
-    blocking = choose(extents, target)
-    scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
-    return replace(p, blocking=blocking, scratch=scratch)
+    rooms = min(target.threads, MOST_PARTS) if any(i != 0 for i in batch) else 1
+    blocking = choose(extents, target if rooms == 1 else replace(target, threads=1))
+    room = Scratch(p.dtype, blocking.scratch * rooms)
+    return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
+                   rooms=rooms)
 
 
 def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:

@@ -17,6 +17,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
     LEAST_PART,
+    MOST_PARTS,
     PART,
     Accumulator,
     Let,
@@ -49,7 +50,9 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
         body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
     width = lanes * registers_at_once(body, lanes)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    return replace(nest, body=body, width=width, parallel=is_parallel(body))
+    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and s.rooms > 1)
+    return replace(nest, body=body, width=width, parallel=is_parallel(body),
+                   most_parts=min(rooms, default=MOST_PARTS))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
@@ -74,7 +77,8 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
 
 def _has_its_own(p: Product, outer: Atom) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
-    return p.blocking is not None and not p.scratch and (not p.out or _is_own(p.out_offset, outer))
+    return (p.blocking is not None and (not p.scratch or p.rooms > 1)
+            and (not p.out or _is_own(p.out_offset, outer)))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:

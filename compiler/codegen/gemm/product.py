@@ -16,7 +16,7 @@ from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.loops.blocking import ByRows, Chunks, Dots, FewRows, Form
-from graphflow.compiler.loops.nest import Product
+from graphflow.compiler.loops.nest import PART_NUMBER, Product
 
 
 def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> None:
@@ -29,7 +29,8 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
     parts = ["i64 %begin", "i64 %end"] if in_parts else ["i64 0", f"i64 {p.parts}"]
     done = ["ptr %done" if in_parts else "ptr null"] if isinstance(p.blocking, Chunks) else []
-    scratch = f"ptr %{p.scratch}" if p.scratch else "ptr null"
+    room = PART_NUMBER * p.blocking.scratch if p.rooms > 1 else 0
+    scratch = f"ptr {kernel.address(p.scratch, p.dtype, kernel.dim(room))}" if p.scratch else "ptr null"
     module = kernel.em.module
     shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     name = product_function(module, shape, p.blocking, finish)
