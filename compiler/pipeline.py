@@ -25,6 +25,7 @@ from graphflow.compiler.passes.prune import Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sink_joins import sink_joins
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.stream import stream
@@ -35,7 +36,7 @@ from graphflow.compiler.target import Target
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    split_reductions, cse)
+    sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,
@@ -90,7 +91,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
+    nests = {nest: schedule(nest, target.vector_bits) for nest in dict.fromkeys(x.nest for x in launches)}
+    return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

@@ -161,10 +161,14 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Where a joined tensor lies: `index` gives the whole's index for one of its own."""
+    """Where a joined tensor lies: `index` gives the whole's index for one of its own.
+
+    Parts of different pieces are computed apart, though they may be of one shape.
+    """
 
     whole: Tensor
     index: Callable[[Index], Index]
+    piece: int = 0
 
 
 class Join(Form):

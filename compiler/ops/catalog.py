@@ -35,6 +35,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     tables,
     window_products,
     windows,
+    winograd,
 )
 
 BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

@@ -35,7 +35,6 @@ from graphflow.compiler.ops.window_products import (
     lie_in_memory,
     padded,
     steps_of,
-    valid_convolution,
     valid_filter_grad,
 )
 from graphflow.compiler.ops.windows import (
@@ -52,6 +51,7 @@ from graphflow.compiler.ops.windows import (
     window_counts,
     windows,
 )
+from graphflow.compiler.ops.winograd import convolve
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
@@ -276,8 +276,7 @@ def _convolution(op: Operation) -> Tensor:
         return _depthwise(op)
     found = slides(x[1:-1], filters[:rank], op.attrs)
     if lie_in_memory(op, found, x[-1], filters[-1]):
-        result: Tensor = valid_convolution(padded(op.x, found), op.filters, **steps_of(op))
-        return result
+        return convolve(op.x, op.filters, found)
     rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
     return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
 
