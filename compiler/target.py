@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """vector_bits: width of a vector register; l1, l2, l3: bytes of cache; threads: cores to share work."""
+    """vector_bits: width of a vector register; l1, l2, l3: bytes of cache; threads: cores to share work.
+
+    tuned: products, by their `Extents`, and the blocking that was measured to be best for each
+    """
 
     vector_bits: int
     l1: int = 32 << 10
     l2: int = 1 << 20
     l3: int = 16 << 20
     threads: int = 1
+    tuned: tuple[tuple[object, object], ...] = ()
 
 
 ANY = Target(128)

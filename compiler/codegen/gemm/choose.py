@@ -97,6 +97,9 @@ def _chunks(e: Extents) -> int:
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.dtype.size))
+    measured = dict(target.tuned).get(e) if target.tuned else None
+    if isinstance(measured, Blocking):
+        return _in_parts(e, target, measured)
     if e.view is not None:
         return _for_view(e, e.view, width, target)
     few = e.m is not None and e.m <= (DOT_ROWS if e.transpose_b else FEW_ROWS)
@@ -111,7 +114,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
         return _in_parts(e, target, _few_rows(e, width, target))
-    rows, vecs = _tile(e, width, target)
+    rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.dtype.size], 8)
     pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
                   or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
@@ -123,7 +126,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
 def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit = view.rows.length, view.along.length
-    rows, vecs = _tile(replace(e, m=run), width, target)
+    rows, vecs = _tile(replace(e, m=run), target)
     depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
     tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
@@ -185,11 +188,17 @@ def _in_parts(e: Extents, target: Target, form: F) -> F:
     return replace(form, parts=min(fitting, key=time))
 
 
-def _tile(e: Extents, width: int, target: Target) -> tuple[int, int]:
+def _tile(e: Extents, target: Target) -> tuple[int, int]:
     """The register tile with the least estimated time for all tiles of the product."""
     if e.m == 0 or e.n == 0:
         return 1, 1
-    return min(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
+    return likely_tiles(e, target)[0]
+
+
+def likely_tiles(e: Extents, target: Target) -> list[tuple[int, int]]:
+    """Rows and vectors of register tiles, those with the least estimated time first."""
+    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    return sorted(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
 
 
 def _candidates(e: Extents, width: int, target: Target) -> Iterator[tuple[int, int]]:
