@@ -50,7 +50,7 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
         body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
     width = lanes * registers_at_once(body, lanes)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and s.rooms > 1)
+    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
     return replace(nest, body=body, width=width, parallel=is_parallel(body),
                    most_parts=min(rooms, default=MOST_PARTS))
 
@@ -79,6 +79,10 @@ def _has_its_own(p: Product, outer: Atom) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
     return (p.blocking is not None and (not p.scratch or p.rooms > 1)
             and (not p.out or _is_own(p.out_offset, outer)))
+
+
+def _uses_rooms(p: Product) -> bool:
+    return p.rooms > 1 and bool(p.scratch or PART in atoms_of(p.out_offset))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:

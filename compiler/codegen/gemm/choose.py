@@ -137,7 +137,7 @@ def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
 def _has_few_columns(e: Extents, width: int) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k <= DOT_DEPTH
-            and (e.m is None or e.m > FEW_ROWS) and not (e.transpose_a or e.transpose_b))
+            and (e.m is None or e.m > DOT_ROWS) and not (e.transpose_a or e.transpose_b))
 
 
 def _at_most(size: int | None, limit: int) -> bool:
