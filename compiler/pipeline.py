@@ -17,6 +17,7 @@ from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -35,8 +36,8 @@ from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    sink_joins, split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
+    simplify, sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,
@@ -77,7 +78,7 @@ def compile_signature(signature: Signature, target: Target,
     if debug >= 4:
         nests = [str(launch.nest) for launch in plan.launches]
         dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
+    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps)
     passed("emit")
     return program
 

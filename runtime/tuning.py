@@ -18,6 +18,7 @@ import numpy as np
 from graphflow.compiler import flags
 from graphflow.compiler.codegen.gemm.choose import LEAST_SHARED, Extents
 from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.trial import candidates, trial_ir
 from graphflow.compiler.ir.dtypes import BY_CODE
 from graphflow.compiler.loops.blocking import Blocking
@@ -56,11 +57,14 @@ def compile_tuned(compile: Callable[[Target], Program]) -> Program:
 
 def _products(program: Program) -> Iterator[Extents]:
     """Products by register tiles, of known sizes."""
-    for s in (s for call in program.calls for s in statements(call.nest.body)):
-        if isinstance(s, Product) and isinstance(s.blocking, Blocking) and s.view is None:
-            size = s.m * s.n * s.k
-            if isinstance(size, int) and size >= LEAST_SHARED:
-                yield Extents(s.dtype, known(s.m), known(s.n), known(s.k), s.transpose_a, s.transpose_b)
+    for nest in (call.nest for call in program.calls):
+        dtypes = {p.name: p.dtype for p in nest.params}
+        for s in (s for s in statements(nest.body) if isinstance(s, Product)):
+            terms, size = Terms(dtypes[s.a], dtypes[s.b], s.dtype), s.m * s.n * s.k
+            e = Extents(terms, known(s.m), known(s.n), known(s.k), s.transpose_a, s.transpose_b, s.view)
+            worth = isinstance(size, int) and size >= LEAST_SHARED
+            if worth and e.is_plain and isinstance(s.blocking, Blocking):
+                yield e
 
 
 def _fastest(e: Extents) -> Blocking:
@@ -69,7 +73,7 @@ def _fastest(e: Extents) -> Blocking:
     ir, names = trial_ir(e, forms)
     assert e.m is not None and e.n is not None and e.k is not None
     sizes = e.m * e.k, e.k * e.n, e.m * e.n, max(f.scratch for f in forms)
-    memory = [aligned_empty((size,), e.dtype.numpy) for size in sizes]
+    memory = [aligned_empty((size,), e.terms.sum.numpy) for size in sizes]
     for array in memory:
         array[:] = 1
     block = np.array([*(array.ctypes.data for array in memory), 0], np.int64)
@@ -102,7 +106,7 @@ def _loaded(folder: str) -> _Table:
     kept = cache.current()
     data = kept.read(_key()) if kept is not None else None
     try:
-        return {Extents(BY_CODE[code], *sizes): Blocking(**form)
+        return {Extents(Terms(*(BY_CODE[code],) * 3), *sizes): Blocking(**form)
                 for (code, *sizes), form in json.loads(data or b"[]")}
     except (ValueError, TypeError, KeyError):
         return {}
@@ -111,7 +115,7 @@ def _loaded(folder: str) -> _Table:
 def _keep(table: _Table) -> None:
     kept = cache.current()
     if kept is not None:
-        rows = [((e.dtype.code, e.m, e.n, e.k, e.transpose_a, e.transpose_b),
+        rows = [((e.terms.code, e.m, e.n, e.k, e.transpose_a, e.transpose_b),
                  {f.name: getattr(form, f.name) for f in fields(form) if f.name != "parts"})
                 for e, form in table.items()]  # the cut into parts is anew for each number of threads
         kept.write(_key(), json.dumps(rows).encode())

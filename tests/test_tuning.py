@@ -8,6 +8,7 @@ from gemm_runner import Case
 
 import graphflow as tf
 from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.trial import candidates
 from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.loops.blocking import Blocking
@@ -15,6 +16,10 @@ from graphflow.compiler.target import Target
 from graphflow.runtime import cache, tuning
 
 SMALL = Target(512, l1=1 << 10, l2=1 << 14, l3=1 << 18)
+
+
+def product_of(dtype, m, n, k, ta, tb):
+    return Extents(Terms(dtype, dtype, dtype), m, n, k, ta, tb)
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def run(m=80, k=90, n=100):
 
 def test_a_product_is_measured_once_and_remembered(tuned, monkeypatch):
     run()
-    product = Extents(float32, 80, 100, 90, False, False)
+    product = product_of(float32, 80, 100, 90, False, False)
     table = tuning._table()
     assert list(table) == [product]
     assert (product, table[product]) in tuning.target().tuned
@@ -53,7 +58,7 @@ def test_what_was_measured_is_used_and_is_in_the_key_of_programs(tuned, monkeypa
     monkeypatch.setattr(tuning, "_fastest", lambda e: odd)
     run(82)
     target = tuning.target()
-    assert choose(Extents(float32, 82, 100, 90, False, False), target).rows == 5
+    assert choose(product_of(float32, 82, 100, 90, False, False), target).rows == 5
     assert str(odd) in str(target)
 
 
@@ -73,7 +78,7 @@ def test_a_damaged_table_is_none(tuned):
 def test_every_candidate_computes_the_product(dtype):
     rng = np.random.default_rng(0)
     for ta, tb in ((False, False), (True, False), (False, True)):
-        e = Extents(dtype, 70, 110, 130, ta, tb)
+        e = product_of(dtype, 70, 110, 130, ta, tb)
         forms = candidates(e, SMALL)
         assert len(set(forms)) == len(forms) > 3 and forms[0] == choose(e, SMALL)
         a = rng.integers(-8, 9, (130, 70) if ta else (70, 130)).astype(dtype.numpy)
@@ -84,5 +89,5 @@ def test_every_candidate_computes_the_product(dtype):
 
 
 def test_some_products_have_no_candidates():
-    assert not candidates(Extents(float32, 1, 1, 5000, False, False), SMALL)
-    assert not candidates(Extents(float32, 64, 64, 100_000, False, False), SMALL)
+    assert not candidates(product_of(float32, 1, 1, 5000, False, False), SMALL)
+    assert not candidates(product_of(float32, 64, 64, 100_000, False, False), SMALL)

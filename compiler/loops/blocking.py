@@ -17,10 +17,11 @@ class Blocking:
 
     width          lanes of a vector
     rows, vecs     a register tile has `rows` rows of `vecs` vectors
-    depth          a block of k
+    depth          a block of k, a multiple of `group`
     tiles, panels  a block of A has `tiles` tiles of rows, a block of B `panels` panels of columns
     pack_a, pack_b whether a block is copied into panels first, or read where it is
     parts          how many parts for threads along m and along n
+    group          elements of k that a lane multiplies at once; panels then hold them together
     """
 
     width: int
@@ -32,6 +33,7 @@ class Blocking:
     pack_a: bool
     pack_b: bool
     parts: tuple[int, int] = (1, 1)
+    group: int = 1
 
     @property
     def count(self) -> int:
@@ -55,11 +57,14 @@ class Blocking:
     @property
     def b_room(self) -> int:
         """Elements for a packed block of B."""
-        return self._room(self.panels, self.columns) if self.pack_b else 0
+        return self._room(self.panels, self.columns, self.group == 4) if self.pack_b else 0
 
-    def _room(self, count: int, lines: int) -> int:
-        """Packing goes on to the next multiple of the width along k, and stores whole vectors of lines."""
-        return _rounded((count * self.depth + self.width) * lines + self.width)
+    def _room(self, count: int, lines: int, more: int = 0) -> int:
+        """Packing goes on to the next multiple of the width along k, and stores whole vectors of lines.
+
+        more  rows of a panel besides those along k
+        """
+        return _rounded((count * (self.depth // self.group + more) + self.width) * lines + self.width)
 
     @property
     def scratch(self) -> int:
@@ -71,6 +76,7 @@ class Blocking:
 class Dots:
     """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed.
 
+    group   elements of k that a lane multiplies at once
     pack_b  B is not transposed, and is copied so that it is; `room` is the elements for that
     """
 
@@ -81,6 +87,7 @@ class Dots:
     parts: tuple[int, int] = (1, 1)
     pack_b: bool = False
     room: int = 0
+    group: int = 1
 
     @property
     def count(self) -> int:
@@ -115,6 +122,11 @@ class Chunks:
         return False
 
     @property
+    def group(self) -> int:
+        """Elements of k that a lane multiplies at once."""
+        return self.each.group
+
+    @property
     def room(self) -> int:
         """Elements of scratch for the sums of a chunk."""
         return _rounded(self.elements + self.each.width)
@@ -143,6 +155,7 @@ class FewRows:
     columns: int
     count: int = 1
     scratch: int = 0
+    group: int = 1
 
     @property
     def unit(self) -> int:
@@ -161,6 +174,7 @@ class ByRows:
     few: FewRows | Dots
     many: Blocking
     most: int
+    group: int = 1
 
     @property
     def count(self) -> int:

@@ -64,6 +64,7 @@ def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
     a = _left(p, env, m, k)
     b = _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
+    a, b = a.astype(p.dtype.numpy), b.astype(p.dtype.numpy)
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
         return

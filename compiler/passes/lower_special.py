@@ -8,6 +8,7 @@ from dataclasses import replace
 from graphflow.compiler import flags
 from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import (
     Atom,
     Dim,
@@ -19,7 +20,7 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
-from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
+from graphflow.compiler.ir.dtypes import DType, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -27,7 +28,6 @@ from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
     PART_NUMBER,
-    Accumulator,
     Let,
     Loop,
     Product,
@@ -43,34 +43,30 @@ from graphflow.compiler.target import Target
 
 
 def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
-    """A matrix product per batch index: a Product for f32 and f64, loops for other dtypes."""
+    """A matrix product per batch index."""
     (t,) = group.members
     memory = Memory(grouping)
     dims = t.type.known_dims
     if 0 in dims:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
-    body: list[Stmt]
     if t.op.opdef.lower.sides is not None:
-        body = [_blocked(memory, _view_product(memory, t, (), ()), target)]
-        return memory.launch(body, (t,), "product")
+        product_of = _blocked(memory, _view_product(memory, t, (), ()), t.op, target)
+        return memory.launch([product_of], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     if _is_one_matrix(t.op):
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
         rows = dims[-2]
-    if t.dtype in (float32, float64):
-        body = [_blocked(memory, _product(memory, t, batch, rows), target, batch)]
-    else:
-        body = _product_loops(memory, t, batch, rows)
-    return memory.launch(nested(body, batch), (t,), "product")
+    product_of = _blocked(memory, _product(memory, t, batch, rows), t.op, target, batch)
+    return memory.launch(nested([product_of], batch), (t,), "product")
 
 
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
     if op.opdef.lower.sides is not None:
-        return [_with_room(memory, _blocked(memory, _view_product(memory, t, at, body), target))]
+        return [_with_room(memory, _blocked(memory, _view_product(memory, t, at, body), op, target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -83,7 +79,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
                 _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
                 op.transpose_b, t.dtype, row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, p, target, batch))], tuple(batch))
+    return nested([_with_room(memory, _blocked(memory, p, op, target, batch))], tuple(batch))
 
 
 def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
@@ -182,37 +178,26 @@ def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
                    op.transpose_a, op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, p: Product, target: Target, batch: Sequence[Dim] = ()) -> Product:
+def _blocked(memory: Memory, p: Product, op: Operation, target: Target, batch: Sequence[Dim] = ()) -> Product:
     """The product with its blocking; matrix times vector becomes vector times transposed matrix.
 
     One of a batch is not cut into parts: these are of the batch, and have scratch of their own.
     """
+    terms = Terms(op.operands[0].dtype, op.operands[1].dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
+        terms = replace(terms, a=terms.b, b=terms.a)
         p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
     if p.m == 1 and p.view is None:
         p = replace(p, transpose_a=False)
-    if flags.use_blas():
+    if flags.use_blas() and terms.code in ("f32", "f64"):
         return p
-    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
+    extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     rooms = min(target.threads, MOST_PARTS) if any(i != 0 for i in batch) else 1
     blocking = choose(extents, target if rooms == 1 else replace(target, threads=1))
     room = Scratch(p.dtype, blocking.scratch * rooms)
     return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
                    rooms=rooms)
-
-
-def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:
-    op, cols, depth = t.op, t.type.known_dims[-1], _inner_extent(t.op)
-    i, j, k = axis("m", rows), axis("n", cols), axis("k", depth)
-    a_at = k * rows + i if op.transpose_a else i * depth + k
-    b_at = j * depth + k if op.transpose_b else k * cols + j
-    a = E.load(memory.name(op.a), _matrix_offset(op.a, batch) + a_at, t.dtype)
-    b = E.load(memory.name(op.b), _matrix_offset(op.b, batch) + b_at, t.dtype)
-    out = linear((*batch, 0, 0), t.type.known_dims) + i * cols + j
-    inner = Loop(_atom(k), depth, (), (Accumulator("sum", "add", a * b),))
-    store = Store(memory.name(t, write=True), out, E.temp("sum", t.dtype))
-    return nested([inner, store], (i, j))
 
 
 def lower_scatter(grouping: Grouping, group: Group) -> Launch:

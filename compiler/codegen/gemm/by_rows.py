@@ -17,7 +17,7 @@ def by_rows_function(module: Module, shape: Shape, form: ByRows, finish: Finish 
     name = f"gf.rows.{form.most}.{few}.{many}"
     if name not in module.functions:
         module.functions[name] = ""
-        builder = _ByRowsBuilder(module, shape.dtype, form.few.width, finish)
+        builder = _ByRowsBuilder(module, shape.terms.sum, form.few.width, finish)
         module.functions[name] = builder.text(name, form, few, many)
     return name
 

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
 F = TypeVar("F", Blocking, Dots)
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
+GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
+LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
@@ -30,7 +32,7 @@ LONG = 4                  # k by the other sizes, from which on it is cut in chu
 class Extents:
     """A product's sizes; None where a dim is a run-time integer."""
 
-    dtype: DType
+    terms: Terms
     m: int | None
     n: int | None
     k: int | None
@@ -38,14 +40,24 @@ class Extents:
     transpose_b: bool
     view: View | None = None
 
-    def bytes(self, *sizes: int | None) -> int | None:
-        """The size of a matrix, if it is known."""
-        total = self.dtype.size
-        for s in sizes:
-            if s is None:
-                return None
-            total *= s
-        return total
+    @property
+    def size(self) -> int:
+        """Bytes of a sum."""
+        return self.terms.sum.size
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the operands are matrices of the sums' dtype."""
+        return self.view is None and self.terms.a is self.terms.b is self.terms.sum
+
+    @property
+    def bytes_of_a(self) -> int | None:
+        """If they are known."""
+        return None if self.m is None or self.k is None else self.m * self.k * self.terms.a.size
+
+    @property
+    def bytes_of_b(self) -> int | None:
+        return None if self.k is None or self.n is None else self.k * self.n * self.terms.b.size
 
 
 def choose(e: Extents, target: Target) -> Form:
@@ -56,7 +68,7 @@ def choose(e: Extents, target: Target) -> Form:
         assert e.m is not None and e.n is not None
         return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
     many = _whole(e, target)
-    if e.m is None and e.view is None and isinstance(many, Blocking) and many.pack_b:
+    if e.m is None and e.is_plain and isinstance(many, Blocking) and many.pack_b:
         few = _for_few_rows(e, target)
         return ByRows(few, many, DOT_ROWS if e.transpose_b else FEW_ROWS) if few is not None else many
     return many
@@ -64,15 +76,15 @@ def choose(e: Extents, target: Target) -> Form:
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
     """Without packing B, which takes the time of several rows; nothing where that is a moment."""
-    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    width = max(1, target.vector_bits // (8 * e.size))
     if e.transpose_b:
-        if e.transpose_a or _at_most(e.bytes(e.k, e.n), target.l1) or _at_most(e.k, 4 * width - 1):
+        if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
             return None
         return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), DOT_DEPTH))
-    streaming = not _at_most(e.bytes(e.k, e.n), target.l3 // 2)
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     most = 4 if streaming else WIDEST
     several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
-    depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
+    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     form = FewRows(width, several, alone, depth, 2 * WIDEST * width << 12 * streaming)
     cut = target.threads * form.unit <= (e.n or UNKNOWN)
     return replace(form, count=target.threads) if cut else form
@@ -87,7 +99,7 @@ def _vectors(e: Extents, width: int, most: int) -> int:
 
 def _chunks(e: Extents) -> int:
     """A function of the shape alone: results are the same for any number of threads."""
-    if e.view is not None or e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
+    if not e.is_plain or e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
         return 1
     if e.k is None:
         return MOST_CHUNKS
@@ -96,41 +108,45 @@ def _chunks(e: Extents) -> int:
 
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
-    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    width = max(1, target.vector_bits // (8 * e.size))
     measured = dict(target.tuned).get(e) if target.tuned else None
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
     if e.view is not None:
         return _for_view(e, e.view, width, target)
-    few = e.m is not None and e.m <= (DOT_ROWS if e.transpose_b else FEW_ROWS)
+    group = e.terms.grouped(target).group
+    few = e.m is not None and e.m <= DOT_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH))
+        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH, group=group))
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
-        return _in_parts(e, target, Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k))
-    pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
-    if few and not pack_b:
+        few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
+        return _in_parts(e, target, few_columns)
+    if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
         return _in_parts(e, target, _few_rows(e, width, target))
+    pack_b = e.transpose_b or e.terms.b is not e.terms.sum or not _at_most(e.bytes_of_b, target.l2)
     rows, vecs = _tile(e, target)
-    depth = _block(e.k, DEPTH[e.dtype.size], 8)
-    pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
-                  or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    pack_a = e.terms.a is not e.terms.sum or not (
+        _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
+        or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
+    tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b))
+    form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group)
+    return _in_parts(e, target, form)
 
 
 def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit = view.rows.length, view.along.length
     rows, vecs = _tile(replace(e, m=run), target)
-    depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    pack_b = not _at_most(e.bytes(e.k, e.n), target.l2)
+    pack_b = not _at_most(e.bytes_of_b, target.l2)
     return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b))
 
 
@@ -160,13 +176,14 @@ def _accumulators(target: Target) -> int:
 def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
-    streaming = not _at_most(e.bytes(e.k, e.n), target.l3 // 2)
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
     vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
-    depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
+    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False)
+    return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels, e.terms.a is not e.terms.sum,
+                    False)
 
 
 def _in_parts(e: Extents, target: Target, form: F) -> F:
@@ -197,7 +214,7 @@ def _tile(e: Extents, target: Target) -> tuple[int, int]:
 
 def likely_tiles(e: Extents, target: Target) -> list[tuple[int, int]]:
     """Rows and vectors of register tiles, those with the least estimated time first."""
-    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    width = max(1, target.vector_bits // (8 * e.size))
     return sorted(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
 
 

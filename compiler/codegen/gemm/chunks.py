@@ -30,7 +30,7 @@ def chunks_function(module: Module, shape: Shape, chunks: Chunks, finish: Finish
 class _ChunksBuilder(FinishingBuilder):
     def __init__(self, module: Module, shape: Shape, chunks: Chunks, finish: Finish | None,
                  each: str) -> None:
-        super().__init__(module, shape.dtype, chunks.each.width, finish)
+        super().__init__(module, shape.terms.sum, chunks.each.width, finish)
         self.shape = shape
         self.chunks = chunks
         self.each = each

@@ -17,7 +17,7 @@ from graphflow.compiler.loops.blocking import SEVERAL, FewRows
 def few_rows_function(module: Module, shape: Shape, form: FewRows, finish: Finish | None) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
     even = shape.n is not None and shape.n % form.unit == 0
-    name = (f"gf.few.{shape.dtype.code}.{'nt'[shape.transpose_a]}.{form.vecs}x{form.vecs_alone}x{form.width}"
+    name = (f"gf.few.{shape.terms.code}.{'nt'[shape.transpose_a]}.{form.vecs}x{form.vecs_alone}x{form.width}"
             f".{form.depth}.{form.columns}.{form.count}{'e' * even}{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
@@ -33,7 +33,7 @@ class _FewRowsBuilder(PartsBuilder):
 
     def __init__(self, module: Module, shape: Shape, form: FewRows, finish: Finish | None,
                  even: bool) -> None:
-        super().__init__(module, shape.dtype, form.width, finish)
+        super().__init__(module, shape.terms.sum, form.width, finish)
         self.shape = shape
         self.form = form
         self.even = even
@@ -60,8 +60,9 @@ class _FewRowsBuilder(PartsBuilder):
         self.across(block, several, "%m", self.tile(1, self.form.vecs_alone))
 
     def tile(self, rows: int, vecs: int) -> Tile:
-        by_rows = not self.shape.transpose_a
-        return Tile(self.dtype, rows, vecs, self.width, by_rows, False, False, None, ragged=rows > 1)
+        terms, by_rows = self.shape.terms, not self.shape.transpose_a
+        return Tile(terms, terms.left, terms.right, rows, vecs, self.width, by_rows, False, False, None,
+                    ragged=rows > 1)
 
     def across(self, block: _Block, row: str, past: str, tile: Tile) -> None:
         """Tiles of one kind on these rows, and all columns of the block."""

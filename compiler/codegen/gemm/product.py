@@ -12,6 +12,7 @@ from graphflow.compiler.codegen.gemm.dots import dots_function
 from graphflow.compiler.codegen.gemm.few_rows import few_rows_function
 from graphflow.compiler.codegen.gemm.finish import Finish, finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
@@ -23,7 +24,8 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     """Compute a product in the kernel named `key`: all of it, or its parts %begin to %end."""
     assert p.blocking is not None
     finish = finish_of(p, kernel.nest, key, kernel.axes)
-    a, b, out = (f"ptr {kernel.address(name, p.dtype, kernel.dim(at))}" if name else "ptr null"
+    dtypes = {param.name: param.dtype for param in kernel.nest.params}
+    a, b, out = (f"ptr {kernel.address(name, dtypes[name], kernel.dim(at))}" if name else "ptr null"
                  for name, at in ((p.a, p.a_offset), (p.b, p.b_offset), (p.out, p.out_offset)))
     m, n, k = (kernel.dim(d) for d in (p.m, p.n, p.k))
     lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
@@ -32,7 +34,8 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     room = PART_NUMBER * p.blocking.scratch if p.rooms > 1 else 0
     scratch = f"ptr {kernel.address(p.scratch, p.dtype, kernel.dim(room))}" if p.scratch else "ptr null"
     module = kernel.em.module
-    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
+    terms = Terms(dtypes[p.a], dtypes[p.b], p.dtype, p.blocking.group)
+    shape = Shape(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     name = product_function(module, shape, p.blocking, finish)
     arguments = [a, f"i64 {lda}", b, f"i64 {ldb}", out, f"i64 {n}", f"i64 {m}", f"i64 {n}", f"i64 {k}",
                  *parts, scratch, *done, *(finish.arguments(kernel.axes) if finish else ())]

@@ -19,7 +19,7 @@ TILES = 3  # kinds of register tiles that are tried
 def candidates(e: Extents, target: Target) -> list[Blocking]:
     """The blocking that is estimated best, and others; none where register tiles are out of the question."""
     first = choose(e, replace(target, threads=1, tuned=()))
-    if not isinstance(first, Blocking) or e.view is not None:
+    if not isinstance(first, Blocking) or not e.is_plain:
         return []
     found = [first]
     for rows, vecs in likely_tiles(e, target)[:TILES]:
@@ -28,7 +28,7 @@ def candidates(e: Extents, target: Target) -> list[Blocking]:
         tile = replace(tile, tiles=max(1, first.tiles * first.rows // rows))
         found += [tile, replace(tile, depth=max(8, tile.depth // 2)), replace(tile, pack_a=not tile.pack_a),
                   replace(tile, pack_b=not tile.pack_b or e.transpose_b)]
-    return [f for f in dict.fromkeys(found) if f.depth <= DEPTH[e.dtype.size]]
+    return [f for f in dict.fromkeys(found) if f.depth <= DEPTH[e.size]]
 
 
 def trial_ir(e: Extents, forms: Sequence[Blocking]) -> tuple[str, list[str]]:
@@ -38,10 +38,10 @@ def trial_ir(e: Extents, forms: Sequence[Blocking]) -> tuple[str, list[str]]:
     """
     assert e.m is not None and e.n is not None and e.k is not None
     module, names = Module(), [f"k{i}" for i in range(len(forms))]
-    params = tuple(Param(f"p{i}", e.dtype, i > 1) for i in range(4))
+    params = tuple(Param(f"p{i}", e.terms.sum, i > 1) for i in range(4))
     texts = []
     for name, form in zip(names, forms, strict=True):
-        p = Product("p2", "p0", "p1", 0, 0, 0, e.m, e.n, e.k, e.transpose_a, e.transpose_b, e.dtype, form,
+        p = Product("p2", "p0", "p1", 0, 0, 0, e.m, e.n, e.k, e.transpose_a, e.transpose_b, e.terms.sum, form,
                     "p3")
         texts.append(emit_kernel(LoopNest(params, (), (p,), (), form.width), name, module))
     return "\n".join([module.text(), *texts, ATTRIBUTES, ""]), names
