@@ -45,6 +45,11 @@ def use_blas() -> bool:
     return _one_of("GRAPHFLOW_GEMM", ("", "blas")) == "blas"
 
 
+def tune_products() -> bool:
+    """`GRAPHFLOW_TUNE=1` measures a few ways to compute each matrix product when it is first compiled."""
+    return _is_on("GRAPHFLOW_TUNE", False)
+
+
 def _is_on(name: str, default: bool) -> bool:
     text = _one_of(name, ("", *_ON, *_OFF))
     return text in _ON if text else default

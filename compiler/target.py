@@ -11,6 +11,7 @@ class Target:
 
     dots_bf16, dots_int8: whether vectors of pairs of bfloat16, or of four 8-bit integers, are multiplied and
     added to sums of 32 bits by one instruction
+    tuned: products, by their `Extents`, and the blocking that was measured to be best for each
     """
 
     vector_bits: int
@@ -20,6 +21,7 @@ class Target:
     threads: int = 1
     dots_bf16: bool = False
     dots_int8: bool = False
+    tuned: tuple[tuple[object, object], ...] = ()
 
 
 ANY = Target(128)

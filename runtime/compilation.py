@@ -20,6 +20,7 @@ from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature, Undecided
+from graphflow.compiler.target import Target
 from graphflow.runtime import cache, cpu, jit, objects
 from graphflow.runtime.loader import UnlinkableError
 from graphflow.runtime.plan import Compiled
@@ -54,7 +55,19 @@ def _wants_a_whole_program() -> bool:
 def _compile(signature: Signature, note: Note) -> Program:
     from graphflow.compiler.pipeline import compile_signature
 
-    return compile_signature(signature, cpu.host_target(), note)
+    if not flags.tune_products():
+        return compile_signature(signature, cpu.host_target(), note)
+    from graphflow.runtime.tuning import compile_tuned
+
+    return compile_tuned(lambda target: compile_signature(signature, target, note))
+
+
+def _target() -> Target:
+    if not flags.tune_products():
+        return cpu.host_target()
+    from graphflow.runtime import tuning
+
+    return tuning.target()
 
 
 class _Cached:
@@ -66,11 +79,13 @@ class _Cached:
         self.note = note
         try:
             self.subject: Subject | None = Subject(signature)
-            self.key = cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
-                                    f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()}",
-                                    self.subject.fingerprint)
+            self.key = self._key(self.subject)
         except UnsuitedError:
             self.subject = None
+
+    def _key(self, subject: Subject) -> str:
+        return cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
+                            f"{_target()} {flags.use_blas()} {flags.use_winograd()}", subject.fingerprint)
 
     def get(self) -> tuple[Program, Compiled]:
         found = self._find()
@@ -115,7 +130,7 @@ class _Cached:
     def _keep(self, result: Program | Undecided, key: str) -> None:
         if self.subject is not None:
             try:
-                self.cache.write(self.key, key.encode() + encode(result, self.subject))
+                self.cache.write(self._key(self.subject), key.encode() + encode(result, self.subject))
             except CodecError:
                 self.subject = None
 

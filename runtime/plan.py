@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from graphflow.compiler.codegen.interrupt import WORK_BETWEEN_LOOKS
 from graphflow.compiler.errors import InvalidArgumentError, ShapeError
 from graphflow.compiler.ir.dims import Atom, Dim, evaluate
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.loops.nest import LEAST_PART, MOST_PARTS, Loop
+from graphflow.compiler.loops.nest import ACCESS, LEAST_PART, Loop
 from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
@@ -210,7 +211,7 @@ class _Blocks:
             if c.nest.parallel:
                 count, length = _parts(c, values, threads)
                 self.in_parts |= length < count
-                integers += [count, length]
+                integers += [count, length, 0]
             integer_slots += range(start + len(c.buffers), start + block_size(c))
         self.buffer_slots, self.buffers = np.array(buffer_slots, np.int64), np.array(buffers, np.int64)
         self.integer_slots, self.integers = np.array(integer_slots, np.int64), np.array(integers, np.int64)
@@ -218,11 +219,11 @@ class _Blocks:
 
 def _work(c: Call, values: Mapping[Atom, int]) -> int:
     """Of a launch, in additions of vector lanes."""
-    product = 1
-    for d in c.extents:
-        product *= max(evaluate(d, values), 1)
-    product *= _ASSUMED_TRIPS if c.kind == "while" else 1
-    return product * 5 // 4 if c.kind == "product" else product * max(c.work, 1)
+    extents = [max(evaluate(d, values), 1) for d in c.extents]
+    product = math.prod(extents) * (_ASSUMED_TRIPS if c.kind == "while" else 1)
+    if c.kind == "product":
+        return 2 * product + ACCESS * sum(product // d for d in extents[-3:])  # a matrix lacks m, n or k
+    return product * max(c.work, 1)
 
 
 def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]:
@@ -232,7 +233,7 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     """
     loop = c.nest.outermost
     count = evaluate(c.nest.iterations, values)
-    parts = min(_work(c, values) // LEAST_PART, MOST_PARTS)
+    parts = min(_work(c, values) // LEAST_PART, c.nest.most_parts)
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)
     step = c.nest.width * loop.registers if isinstance(loop, Loop) and loop.vector else 1

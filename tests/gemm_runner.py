@@ -18,7 +18,7 @@ from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import Dim, axis, sym
 from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, float32, int8, int32, uint8
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
@@ -53,7 +53,7 @@ class Case:
     transpose_a: bool = False
     transpose_b: bool = False
     target: Target = MACHINE
-    blocking: Blocking | Dots | None = None
+    blocking: Form | None = None
     body: tuple[Stmt, ...] = ()
     more: tuple[tuple[str, DType], ...] = ()
     view: View | None = None
@@ -131,7 +131,7 @@ class Runner:
         numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:],
                    *(sizes[s] for s in self.symbols)]
         count = self.product.parts
-        block = np.array([*numbers, 0, count, 1], np.int64)
+        block = np.array([*numbers, 0, count, 1, 0], np.int64)
         if not self.parallel:
             self._run(None, block.ctypes.data)
             return
@@ -139,6 +139,7 @@ class Runner:
         for end in parts or (count,):
             self._run(None, block.ctypes.data, begin, end)
             begin = end
+        assert block[-1] == 0, "a count of parts is ready for the next call"
 
 
 def aligned(elements: int, dtype: DType) -> Array:

@@ -16,9 +16,10 @@ import graphflow as tf
 from graphflow.compiler.ir.dims import sym
 from graphflow.compiler.ir.dtypes import bfloat16, float32, float64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Blocking
+from graphflow.compiler.loops.blocking import Blocking, ByRows, Chunks
 from graphflow.compiler.loops.nest import Let, Store
 from graphflow.compiler.target import Target
+from graphflow.runtime.threads import usable_cores
 
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 CLASSES = {
@@ -85,6 +86,32 @@ def test_one_kernel_for_sizes_that_only_the_run_tells(ta, tb):
         assert np.array_equal(runner(a, b), (a.T if ta else a) @ (b.T if tb else b)), (m, n, k)
 
 
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_chunks_of_k_whose_number_only_the_run_tells(ta, tb):
+    case = Case(float32, 30, 40, None, ta, tb)
+    assert isinstance(case.product()[0].blocking, Chunks)
+    runner, rng = case.compile(), np.random.default_rng(0)
+    for k in (0, 1, 1023, 1024, 1025, 5000, 16_384, 16_385, 40_000):
+        a = rng.integers(-8, 9, (k, 30) if ta else (30, k)).astype(np.float32)
+        b = rng.integers(-8, 9, (40, k) if tb else (k, 40)).astype(np.float32)
+        assert np.array_equal(runner(a, b, range(1, 17)), (a.T if ta else a) @ (b.T if tb else b)), k
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.code)
+@pytest.mark.parametrize("n, k", [(384, 300), (250, 390), (1600, 130)])
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_few_and_many_rows_that_only_the_run_tells(dtype, n, k, ta, tb):
+    target = Target(512, l1=1 << 12, l2=1 << 16, l3=1 << 20, threads=2)
+    runner, rng = Case(dtype, None, n, k, ta, tb, target).compile(), np.random.default_rng(0)
+    assert isinstance(runner.product.blocking, ByRows) == (not (ta and tb))
+    for m in (0, 1, 2, 3, 4, 5, 7, 8, 11, 16, 17, 23, 40, 77):
+        a = rng.integers(-8, 9, (k, m) if ta else (m, k)).astype(dtype.numpy)
+        b = rng.integers(-8, 9, (n, k) if tb else (k, n)).astype(dtype.numpy)
+        expected = (a.T if ta else a) @ (b.T if tb else b)
+        for ends in ((2,), (1, 2)):
+            assert np.array_equal(runner(a, b, ends), expected), m
+
+
 def test_a_sample_of_small_sizes_known_beforehand():
     rng = np.random.default_rng(1)
     for m, n, k, ta, tb in zip(*rng.integers(1, 71, (3, 40)), *rng.integers(0, 2, (2, 40)), strict=True):
@@ -124,7 +151,9 @@ def test_nothing_outside_of_the_operands_is_touched():
 
 @pytest.mark.parametrize("m, n, k, ta, tb", [(200, 300, 500, False, False), (64, 2000, 64, False, True),
                                              (1, 3000, 800, False, True), (8, 2048, 900, False, False),
-                                             (2000, 64, 400, True, False), (3000, 3, 300, False, False)])
+                                             (2000, 64, 400, True, False), (3000, 3, 300, False, False),
+                                             (60, 70, 8200, True, False), (7, 9, 5000, False, False),
+                                             (1, 1, 90_000, False, True)])
 def test_results_do_not_depend_on_how_the_work_is_cut(m, n, k, ta, tb):
     alone = Case(float32, m, n, k, ta, tb, PACKED)
     a, b = operands(alone, m, n, k)
@@ -165,7 +194,7 @@ def finished(dtype, m, n, k, known, target, out):
                          ids=lambda d: d.code)
 def test_what_follows_a_product_is_computed_on_its_sums(m, n, k, dtype, out):
     rng = np.random.default_rng(0)
-    for known, threads in ((True, 1), (False, 1), (True, 2)):
+    for known, threads in ((True, 1), (False, 1), (True, 2), (False, 2)):
         case = finished(dtype, m, n, k, known, Target(512, threads=threads), out)
         a, b = operands(case, m, n, k)
         bias, scale, residual = (rng.standard_normal(s).astype(dtype.numpy) for s in (n, m, (m, n)))
@@ -186,6 +215,21 @@ def test_a_tile_may_have_any_form():
 
 
 # Through a session
+
+def test_sums_of_chunks_are_the_same_for_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((33, 20_000), (20_000, 50)))
+    found = set()
+    for threads in range(1, 9):
+        with tf.Graph().as_default():
+            x, y = (tf.placeholder(tf.float32, [None, None]) for _ in "ab")
+            x.set_shape(a.shape)
+            y.set_shape([None, 50])
+            sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads))
+            run = sess.make_callable([tf.matmul(x, y), tf.nn.relu(tf.matmul(x, y) * 2.0)], [x, y])
+            found |= {b"".join(v.tobytes() for v in run(a, b)) for _ in range(20)}
+    assert len(found) == 1
+
 
 BATCHES = [((4, 5, 6), (4, 6, 7)), ((3, 1, 5, 6), (2, 6, 7)), ((2, 3, 5, 6), (6, 7)), ((5, 6), (3, 6, 7)),
            ((0, 5, 6), (0, 6, 7)), ((3, 130, 140), (3, 140, 150)), ((7, 1, 6), (7, 6, 1))]
@@ -227,6 +271,29 @@ def test_bias_activation_and_residual_are_one_kernel(shape, weights, fed):
         np.testing.assert_allclose(run(a, residual)[0], np.maximum(np.matmul(a, w) + bias, 0) * 2 + residual,
                                    rtol=1e-4, atol=1e-4)
         assert len(run.programs[0].calls) == (1 if 0 not in result else 2)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("shape, weights, tb", [
+    ((7, 70, 900), (7, 900, 80), False), ((5, 60, 80), (5, 90, 80), True),
+    ((3, 2, 64, 700), (3, 2, 700, 64), False)])
+def test_a_batch_of_packed_products_runs_in_parts(shape, weights, tb, known):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, s).astype(np.float32) for s in (shape, weights))
+    product = np.matmul(a, np.swapaxes(b, -1, -2) if tb else b)
+    found = set()
+    for threads in (1, 2):
+        with tf.Graph().as_default():
+            x = tf.placeholder(tf.float32, shape if known else [None, *shape[1:]])
+            y = tf.placeholder(tf.float32, weights if known else [None, *weights[1:]])
+            sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads))
+            z = tf.matmul(x, y, transpose_b=tb)
+            for fetch, expected in ((z, product), (tf.nn.relu(z) + 1.0, np.maximum(product, 0) + 1)):
+                run = sess.engine.prepare([fetch], (), [x, y], whole=True)
+                for _ in range(5):
+                    assert np.array_equal(run(a, b)[0], expected)
+                found |= {c.nest.parallel for c in run.programs[0].calls}
+    assert found == {usable_cores() > 1} or not tb
 
 
 def test_a_variable_is_updated_where_its_gradient_is_computed():

@@ -5,10 +5,10 @@ addresses of two library routines, whether to release the interpreter lock, the 
 that runs a kernel's parts in it, the thread's state while that lock is released, and how much work to do
 until the next look for signals, and for an error the part of the kernel that told it, and a lock. Then comes
 a block for each launch: the addresses of its buffers, its run-time integers, the number of its first check,
-its work, and for a parallel kernel the iterations of its outermost loop and of one part. Then from, to and
-bytes of each copy made at the end, the same for each move, and the address of each flag that is tested. The
-caller fills in all of it once, but for the addresses of feeds and outputs, which the entry puts where they
-belong at each call.
+its work, and for a parallel kernel the iterations of its outermost loop and of one part, and a 0 in which
+parts may count. Then from, to and bytes of each copy made at the end, the same for each move, and the address
+of each flag that is tested. The caller fills in all of it once, but for the addresses of feeds and outputs,
+which the entry puts where they belong at each call.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def work_slot(c: Call) -> int:
 
 
 def range_slot(c: Call) -> int:
-    """Where in its block a parallel launch keeps its iterations, and next those of one part."""
+    """Where in its block a parallel launch keeps its iterations, next those of one part, and a counter."""
     return work_slot(c) + 1
 
 
 def block_size(c: Call) -> int:
-    return range_slot(c) + (2 if c.nest.parallel else 0)
+    return range_slot(c) + (3 if c.nest.parallel else 0)

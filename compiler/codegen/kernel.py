@@ -78,7 +78,8 @@ class _KernelEmitter(MemoryOps):
         """Parts are cut at multiples of their length, which follows the count in the block."""
         self.em.lines += [f"%part.at = getelementptr i64, ptr %block, i64 {range_slot + 1}",
                           "%part.length = load i64, ptr %part.at, align 8",
-                          "%part = udiv i64 %begin, %part.length"]
+                          "%part = udiv i64 %begin, %part.length",
+                          f"%done = getelementptr i64, ptr %block, i64 {range_slot + 2}"]
 
     # Statements
 

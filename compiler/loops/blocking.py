@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeAlias
+
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.records import record
+
+SEVERAL = 4  # rows at once, where only the run tells how many there are, and they are few
 
 
 @record
@@ -31,6 +36,15 @@ class Blocking:
     group: int = 1
 
     @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return self.parts[0] * self.parts[1]
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return not (isinstance(k, int) and k <= self.depth)
+
+    @property
     def columns(self) -> int:
         """Columns of a register tile."""
         return self.vecs * self.width
@@ -55,7 +69,7 @@ class Blocking:
     @property
     def scratch(self) -> int:
         """Elements of scratch for all parts."""
-        return (self.a_room + self.b_room) * self.parts[0] * self.parts[1]
+        return (self.a_room + self.b_room) * self.count
 
 
 @record
@@ -76,9 +90,108 @@ class Dots:
     group: int = 1
 
     @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return self.parts[0] * self.parts[1]
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return False
+
+    @property
     def scratch(self) -> int:
         """Elements of scratch for all parts."""
-        return self.room * self.parts[0] * self.parts[1]
+        return self.room * self.count
+
+
+@record
+class Chunks:
+    """A product of few `elements` whose long k is cut in chunks: its parts, each with sums of its own.
+
+    each   how one chunk is computed
+    count  chunks, fewer where they would have less than `least` elements of k
+    """
+
+    each: Blocking | Dots
+    count: int
+    least: int
+    elements: int
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return False
+
+    @property
+    def group(self) -> int:
+        """Elements of k that a lane multiplies at once."""
+        return self.each.group
+
+    @property
+    def room(self) -> int:
+        """Elements of scratch for the sums of a chunk."""
+        return _rounded(self.elements + self.each.width)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch for all parts."""
+        return (self.room + self.each.scratch) * self.count
+
+
+@record
+class FewRows:
+    """A product of few rows, only the run tells how many; B is read where it lies.
+
+    width           lanes of a vector
+    vecs            vectors of a register tile of SEVERAL rows
+    vecs_alone      of one of a row alone
+    depth, columns  a block of B
+    count           parts for threads, along n, cut at multiples of `unit` columns
+    """
+
+    width: int
+    vecs: int
+    vecs_alone: int
+    depth: int
+    columns: int
+    count: int = 1
+    scratch: int = 0
+    group: int = 1
+
+    @property
+    def unit(self) -> int:
+        """A number of columns that every tile divides."""
+        return math.lcm(self.vecs, self.vecs_alone) * self.width
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return True
+
+
+@record
+class ByRows:
+    """`few` for up to `most` rows, `many` for more, where only the run tells how many there are."""
+
+    few: FewRows | Dots
+    many: Blocking
+    most: int
+    group: int = 1
+
+    @property
+    def count(self) -> int:
+        """Parts that may run at the same time."""
+        return max(self.few.count, self.many.count)
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch for all parts."""
+        return max(self.few.scratch, self.many.scratch)
+
+    def keeps_sums(self, k: Dim) -> bool:
+        """Whether sums wait in the result's memory until all of k is added."""
+        return self.few.keeps_sums(k) or self.many.keeps_sums(k)
+
+
+Form: TypeAlias = "Blocking | Dots | Chunks | FewRows | ByRows"
 
 
 def heights(m: int, rows: int) -> tuple[int, int]:

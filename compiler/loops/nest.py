@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
@@ -96,6 +96,7 @@ class Product:
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
+    rooms        for how many parts of a loop around it there is scratch
     body         what becomes of each sum, named `sum`, at index [*lines, row, column]; with no body `out`
                  keeps it, else `out` is only for sums that are not finished
     view         how `a` lies in memory, if not as a matrix: `row` is then within a run of its rows, and
@@ -114,13 +115,14 @@ class Product:
     transpose_a: bool
     transpose_b: bool
     dtype: DType
-    blocking: Blocking | Dots | None = None
+    blocking: Form | None = None
     scratch: str = ""
     row: Dim = 0
     column: Dim = 0
     body: tuple[Stmt, ...] = ()
     view: View | None = None
     lines: tuple[Dim, ...] = ()
+    rooms: int = 1
 
     @property
     def row_extents(self) -> list[tuple[Dim, Dim]]:
@@ -133,7 +135,7 @@ class Product:
     @property
     def parts(self) -> int:
         """How many parts may run at the same time."""
-        return self.blocking.parts[0] * self.blocking.parts[1] if self.blocking else 1
+        return self.blocking.count if self.blocking else 1
 
 
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"
@@ -154,7 +156,7 @@ class LoopNest:
     """A kernel: parameters, run-time integers, places to report errors for, and the body.
 
     width     lanes of a register
-    parallel  whether parts of its outermost loop may run at the same time
+    parallel  whether parts of its outermost loop may run at the same time, `most_parts` of them
     """
 
     params: tuple[Param, ...]
@@ -163,6 +165,7 @@ class LoopNest:
     checks: tuple[str, ...] = ()
     width: int = field(default=1, compare=False)
     parallel: bool = field(default=False, compare=False)
+    most_parts: int = field(default=MOST_PARTS, compare=False)
 
     @property
     def outermost(self) -> Loop | Product:

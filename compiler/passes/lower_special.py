@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
@@ -23,9 +24,10 @@ from graphflow.compiler.ir.dtypes import DType, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Dots
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
+    MOST_PARTS,
+    PART_NUMBER,
     Let,
     Loop,
     Product,
@@ -56,7 +58,7 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
         rows = dims[-2]
-    product_of = _blocked(memory, _product(memory, t, batch, rows), t.op, target)
+    product_of = _blocked(memory, _product(memory, t, batch, rows), t.op, target, batch)
     return memory.launch(nested([product_of], batch), (t,), "product")
 
 
@@ -77,7 +79,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
                 _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
                 op.transpose_b, t.dtype, row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, p, op, target))], tuple(batch))
+    return nested([_with_room(memory, _blocked(memory, p, op, target, batch))], tuple(batch))
 
 
 def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
@@ -137,7 +139,7 @@ def _with_room(memory: Memory, p: Product) -> Product:
 
     The new value of a variable is left to its kernel: it may then be written over the old one.
     """
-    if isinstance(p.blocking, Dots) or (isinstance(p.k, int) and p.blocking and p.k <= p.blocking.depth):
+    if p.blocking is not None and not p.blocking.keeps_sums(p.k):
         return p
     offset = linear((*(i for i, _ in p.row_extents), p.column), (*(e for _, e in p.row_extents), p.n))
     offset = p.out_offset + offset
@@ -145,7 +147,9 @@ def _with_room(memory: Memory, p: Product) -> Product:
     for s in p.body:
         if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
             return replace(p, out=s.buffer)
-    return replace(p, out=memory.name(Scratch(p.dtype, p.m * p.n), write=True), out_offset=0)
+    room: Dim = p.m * p.n
+    return replace(p, out=memory.name(Scratch(p.dtype, room * p.rooms), write=True),
+                   out_offset=PART_NUMBER * room if p.rooms > 1 else 0)
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -174,8 +178,11 @@ def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
                    op.transpose_a, op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, p: Product, op: Operation, target: Target) -> Product:
-    """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
+def _blocked(memory: Memory, p: Product, op: Operation, target: Target, batch: Sequence[Dim] = ()) -> Product:
+    """The product with its blocking; matrix times vector becomes vector times transposed matrix.
+
+    One of a batch is not cut into parts: these are of the batch, and have scratch of their own.
+    """
     terms = Terms(op.operands[0].dtype, op.operands[1].dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
         terms = replace(terms, a=terms.b, b=terms.a)
@@ -186,9 +193,11 @@ def _blocked(memory: Memory, p: Product, op: Operation, target: Target) -> Produ
     if flags.use_blas() and terms.code in ("f32", "f64"):
         return p
     extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
-    blocking = choose(extents, target)
-    scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
-    return replace(p, blocking=blocking, scratch=scratch)
+    rooms = min(target.threads, MOST_PARTS) if any(i != 0 for i in batch) else 1
+    blocking = choose(extents, target if rooms == 1 else replace(target, threads=1))
+    room = Scratch(p.dtype, blocking.scratch * rooms)
+    return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
+                   rooms=rooms)
 
 
 def lower_scatter(grouping: Grouping, group: Group) -> Launch:

@@ -17,6 +17,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
     LEAST_PART,
+    MOST_PARTS,
     PART,
     Accumulator,
     Let,
@@ -50,7 +51,9 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
         body = tuple(_with_registers(_vectorize_tree(s, lanes), lanes) if isinstance(s, Loop) else s
                      for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    return replace(nest, body=body, width=lanes, parallel=is_parallel(body))
+    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
+    return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
+                   most_parts=min(rooms, default=MOST_PARTS))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
@@ -75,7 +78,12 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
 
 def _has_its_own(p: Product, outer: Atom) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
-    return p.blocking is not None and not p.scratch and (not p.out or _is_own(p.out_offset, outer))
+    return (p.blocking is not None and (not p.scratch or p.rooms > 1)
+            and (not p.out or _is_own(p.out_offset, outer)))
+
+
+def _uses_rooms(p: Product) -> bool:
+    return p.rooms > 1 and bool(p.scratch or PART in atoms_of(p.out_offset))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:

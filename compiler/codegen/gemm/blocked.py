@@ -169,32 +169,22 @@ class BlockedBuilder(PartsBuilder):
         if extra:
             middle = self.most(self.least(at.tiles, extra), at.tile)
             with self.loop(at.tile, middle) as each:
-                self.one_tile(at, panel, each.index, "0", replace(tile, rows=low + 1))
+                self.one_tile(at, panel, each.index, replace(tile, rows=low + 1))
         if low:
             with self.loop(middle, at.tiles) as each:
-                self.one_tile(at, panel, each.index, "0", replace(tile, rows=low))
+                self.one_tile(at, panel, each.index, replace(tile, rows=low))
 
     def run_time_rows(self, at: Block, panel: Panel, tile: Tile) -> None:
-        """Whole tiles, then what is left in tiles of 8, 4, 2 and 1 rows."""
-        rows = self.blocking.rows
-        whole = self.least(at.tiles, self.quotient("%m", rows))
-        with self.loop(at.tile, whole) as each:
-            self.one_tile(at, panel, each.index, "0", tile)
-        with self.loop(self.most(whole, at.tile), at.tiles) as each:
-            left = self.remainder("%m", rows)
-            for height in (h for h in (16, 8, 4, 2, 1) if h < rows):
-                bit = self.compare("ne", self.em.raw(f"and i64 {left}, {height}"), 0)
-                with self.when(bit):
-                    above = self.em.raw(f"and i64 {left}, {-2 * height}")
-                    self.one_tile(at, panel, each.index, above, replace(tile, rows=height))
+        """One kind of tile, of which the last may have fewer rows."""
+        with self.loop(at.tile, at.tiles) as each:
+            self.one_tile(at, panel, each.index, replace(tile, ragged=True))
 
-    def one_tile(self, at: Block, panel: Panel, index: str, above: str, tile: Tile) -> None:
-        """The tile of `index`, from its row `above` on."""
-        row, rows = self.add(self.row_of(index), above), self.blocking.rows
+    def one_tile(self, at: Block, panel: Panel, index: str, tile: Tile) -> None:
+        row, rows = self.row_of(index), self.blocking.rows
         dtype = self.left.operand.dtype
         if self.blocking.pack_a:
             offset = self.mul(self.mul(self.sub(index, at.tile), rows), at.units)
-            a, stride = self.at(self.packed_a, self.add(offset, above)), str(rows)
+            a, stride = self.at(self.packed_a, offset), str(rows)
         elif self.shape.transpose_a:
             a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row), dtype), "%lda"
         else:
@@ -207,6 +197,8 @@ class BlockedBuilder(PartsBuilder):
         c = self.at("%c", self.add(self.mul(row, "%ldc"), panel.column))
         arguments = [f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}",
                      "i64 %ldc", f"i64 {at.units}", f"i64 {panel.left}", f"i1 {at.more}"]
+        if tile.ragged:
+            arguments.append(f"i64 {self.least(self.sub('%m', row), tile.rows)}")
         if tile.finish is not None:
             last = self.compare("sge", self.add(at.k, at.depth), "%k")
             *lines, within = place or (row,)

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from graphflow.compiler.codegen.gemm.terms import Terms
-from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
+F = TypeVar("F", Blocking, Dots)
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
 GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 16             # up to that, nothing pays for packing B
+FEW_ROWS = 24             # so few do not pay for packing B
+DOT_ROWS = 16             # and so few for packing a transposed B
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
+WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
+PACKING = 8               # multiply-adds in the time that it takes to pack an element
+FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
+LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
+LONG = 4                  # k by the other sizes, from which on it is cut in chunks
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class Extents:
         return self.terms.sum.size
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the operands are matrices of the sums' dtype."""
+        return self.view is None and self.terms.a is self.terms.b is self.terms.sum
+
+    @property
     def bytes_of_a(self) -> int | None:
         """If they are known."""
         return None if self.m is None or self.k is None else self.m * self.k * self.terms.a.size
@@ -47,50 +60,100 @@ class Extents:
         return None if self.k is None or self.n is None else self.k * self.n * self.terms.b.size
 
 
-def choose(e: Extents, target: Target) -> Blocking | Dots:
+def choose(e: Extents, target: Target) -> Form:
+    """How to compute a product: in chunks of k where it has few elements and k is long."""
+    count = _chunks(e)
+    if count > 1:
+        k = -(-e.k // count) if e.k is not None else None
+        assert e.m is not None and e.n is not None
+        return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+    many = _whole(e, target)
+    if e.m is None and e.is_plain and isinstance(many, Blocking) and many.pack_b:
+        few = _for_few_rows(e, target)
+        return ByRows(few, many, DOT_ROWS if e.transpose_b else FEW_ROWS) if few is not None else many
+    return many
+
+
+def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
+    """Without packing B, which takes the time of several rows; nothing where that is a moment."""
+    width = max(1, target.vector_bits // (8 * e.size))
+    if e.transpose_b:
+        if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
+            return None
+        return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), DOT_DEPTH))
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
+    most = 4 if streaming else WIDEST
+    several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
+    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
+    form = FewRows(width, several, alone, depth, 2 * WIDEST * width << 12 * streaming)
+    cut = target.threads * form.unit <= (e.n or UNKNOWN)
+    return replace(form, count=target.threads) if cut else form
+
+
+def _vectors(e: Extents, width: int, most: int) -> int:
+    """So many that the columns are a multiple of them, if those are half of the most at least."""
+    vectors = -(-e.n // width) if e.n else most
+    even = [v for v in range(-(-most // 2), most + 1) if e.n is not None and e.n % (v * width) == 0]
+    return max(1, min(max(even, default=most), vectors))
+
+
+def _chunks(e: Extents) -> int:
+    """A function of the shape alone: results are the same for any number of threads."""
+    if not e.is_plain or e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
+        return 1
+    if e.k is None:
+        return MOST_CHUNKS
+    return min(e.k // LEAST_CHUNK, MOST_CHUNKS) if e.k >= LONG * max(LEAST_CHUNK, e.m, e.n) else 1
+
+
+def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
     width = max(1, target.vector_bits // (8 * e.size))
+    measured = dict(target.tuned).get(e) if target.tuned else None
+    if isinstance(measured, Blocking):
+        return _in_parts(e, target, measured)
     if e.view is not None:
         return _for_view(e, e.view, width, target)
     group = e.terms.grouped(target).group
-    few = e.m is not None and e.m <= FEW_ROWS
+    few = e.m is not None and e.m <= DOT_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False), group=group)
+        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH, group=group))
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
-        return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k, group)
+        few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
+        return _in_parts(e, target, few_columns)
     if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
-        return _few_rows(e, width, target)
+        return _in_parts(e, target, _few_rows(e, width, target))
     pack_b = e.transpose_b or e.terms.b is not e.terms.sum or not _at_most(e.bytes_of_b, target.l2)
-    rows, vecs = _tile(e, width, target)
+    rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
     pack_a = e.terms.a is not e.terms.sum or not (
         _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
-                    _parts(e, target, pack_a, pack_b), group)
+    form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group)
+    return _in_parts(e, target, form)
 
 
 def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit = view.rows.length, view.along.length
-    rows, vecs = _tile(replace(e, m=run), width, target)
+    rows, vecs = _tile(replace(e, m=run), target)
     depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
     tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     pack_b = not _at_most(e.bytes_of_b, target.l2)
-    return Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, _parts(e, target, False, pack_b))
+    return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b))
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k <= DOT_DEPTH
-            and (e.m is None or e.m > FEW_ROWS) and not (e.transpose_a or e.transpose_b))
+            and (e.m is None or e.m > DOT_ROWS) and not (e.transpose_a or e.transpose_b))
 
 
 def _at_most(size: int | None, limit: int) -> bool:
@@ -116,28 +179,43 @@ def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
-    vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
+    vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels,
-                    e.terms.a is not e.terms.sum, False, _parts(e, target, False, False))
+    return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels, e.terms.a is not e.terms.sum,
+                    False)
 
 
-def _parts(e: Extents, target: Target, pack_a: bool, pack_b: bool) -> tuple[int, int]:
-    """A part for each thread, cut so that the least is read and packed more than once."""
+def _in_parts(e: Extents, target: Target, form: F) -> F:
+    """With a part for each thread, cut so that the largest is small and little is packed more than once."""
     m, n, k = (UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
-    if target.threads == 1 or m * n * k < LEAST_SHARED:
-        return 1, 1
+    if m * n * k < LEAST_SHARED:
+        return form
+    rows, columns = (form.rows, form.columns) if isinstance(form, Blocking) else (1, 1)
+    pack_a, pack_b = isinstance(form, Blocking) and form.pack_a, form.pack_b
+    tiles, panels = -(-m // rows), -(-n // columns)
+
+    def time(cut: tuple[int, int]) -> int:
+        """Of the largest part, in multiply-adds per element of k."""
+        high, wide = min(-(-tiles // cut[0]) * rows, m), min(-(-panels // cut[1]) * columns, n)
+        return high * wide + PACKING * (high * pack_a + wide * pack_b) + high + wide
+
     cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
-    fitting = [(d, a) for d, a in cuts if d <= max(m // 8, 1) and a <= max(n // 32, 1)] or [(1, 1)]
-    return min(fitting, key=lambda c: c[0] * n * (3 if pack_b else 1) + c[1] * m * (3 if pack_a else 1))
+    fitting = [c for c in cuts if c[0] <= tiles and c[1] <= panels] or [(1, 1)]
+    return replace(form, parts=min(fitting, key=time))
 
 
-def _tile(e: Extents, width: int, target: Target) -> tuple[int, int]:
+def _tile(e: Extents, target: Target) -> tuple[int, int]:
     """The register tile with the least estimated time for all tiles of the product."""
     if e.m == 0 or e.n == 0:
         return 1, 1
-    return min(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
+    return likely_tiles(e, target)[0]
+
+
+def likely_tiles(e: Extents, target: Target) -> list[tuple[int, int]]:
+    """Rows and vectors of register tiles, those with the least estimated time first."""
+    width = max(1, target.vector_bits // (8 * e.size))
+    return sorted(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
 
 
 def _candidates(e: Extents, width: int, target: Target) -> Iterator[tuple[int, int]]:

@@ -73,7 +73,8 @@ class FinishingBuilder(Builder):
         if finish is not None:
             self.axes |= {a: f"%outer{k}" for k, a in enumerate(finish.outer)}
 
-    def finish_rows(self, sums: str, stride: int, row: str, rows: str, column: str, columns: str) -> None:
+    def finish_rows(self, sums: str, stride: int | str, row: str, rows: str, column: str,
+                    columns: str) -> None:
         """Run the body on the sums of `rows` times `columns` elements from [row, column] on."""
         assert self.finish is not None
         per_row = self.finish.per_row()

@@ -12,6 +12,7 @@ from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
+RAGGED_PARAMS = ("i64 %rows",)
 FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
 
@@ -25,6 +26,7 @@ class Tile:
     single   all of k comes at once: C holds nothing to add to
     view     the steps by which A lies: %a is where its first row is, %as the number of the first run along k
     finish   what becomes of the sums, if they are not to be stored to C
+    ragged   only the first %rows rows exist: the others are the last one once more
     """
 
     terms: Terms
@@ -38,10 +40,11 @@ class Tile:
     single: bool
     finish: Finish | None
     view: View | None = None
+    ragged: bool = False
 
     @property
     def name(self) -> str:
-        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
+        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single + "g" * self.ragged
         view = ".v" + "_".join(map(str, _steps_of(self.view))) if self.view else ""
         finish = f".{self.finish.key}" if self.finish else ""
         read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
@@ -72,25 +75,34 @@ class _TileBuilder(FinishingBuilder):
         super().__init__(module, tile.terms.sum, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
+        self.rows = self.existing()
 
     def text(self) -> str:
         tile = self.tile
+        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged)
         if tile.masked:
             self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
         if tile.finish is None:
-            places = self.places("%c", "%cs")
+            places = self.places("%c", "%cs", self.rows)
             for address, _ in places:
                 self.prefetch(address)
             self.store_all(self.on_top(self.accumulate(), places), places)
-            return self.function(tile.name, PARAMS)
+            return self.function(tile.name, params)
         self.finished(self.accumulate(), tile.finish)
         lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
-        return self.function(tile.name, with_finish((*PARAMS, *FINISH_PARAMS, *lines), tile.finish))
+        return self.function(tile.name, with_finish((*params, *FINISH_PARAMS, *lines), tile.finish))
 
-    def places(self, base: str, stride: str) -> list[tuple[str, Value | None]]:
+    def existing(self) -> list[str]:
+        """The numbers of the tile's rows."""
+        if not self.tile.ragged:
+            return [str(i) for i in range(self.tile.rows)]
+        last = self.sub("%rows", 1)
+        return ["0", *(self.least(last, i) for i in range(1, self.tile.rows))]
+
+    def places(self, base: str, stride: str, rows: list[str]) -> list[tuple[str, Value | None]]:
         """Address and mask of each vector of the tile."""
-        rows = [self.at(base, self.mul(stride, i)) for i in range(self.tile.rows)]
-        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in rows
+        starts = [self.at(base, self.mul(stride, i)) for i in rows]
+        return [(self.at(row, j * self.tile.width), self.masks[j]) for row in starts
                 for j in range(self.tile.vecs)]
 
     def accumulate(self) -> list[Value]:
@@ -111,7 +123,7 @@ class _TileBuilder(FinishingBuilder):
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
         """The sums with `count` more products each, A's rows and columns being so many steps apart."""
         tile, dtype = self.tile, self.tile.a.dtype
-        starts = [self.at(a, self.mul(steps[0], i), dtype) for i in range(tile.rows)]
+        starts = [self.at(a, self.mul(steps[0], i), dtype) for i in self.rows]
         with self.loop("0", count, starts=sums) as loop:
             vectors = self.row_of_b(b, loop.index)
             column = self.mul(loop.index, steps[1])
@@ -147,7 +159,7 @@ class _TileBuilder(FinishingBuilder):
         """
         tile = self.tile
         if not tile.single:
-            places = self.places("%c", "%cs")
+            places = self.places("%c", "%cs", self.rows)
             sums = self.on_top(sums, places)
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
@@ -155,8 +167,9 @@ class _TileBuilder(FinishingBuilder):
             for k, index in enumerate(finish.product.lines):
                 self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
-            spilled = self.places("%sums", str(width))
+            spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
             self.store_all(sums, [(address, None) for address, _ in spilled])
             columns = self.least("%columns", width) if tile.masked else str(width)
-            self.finish_rows("%sums", width, "%row", str(tile.rows), "%column", columns)
+            rows = "%rows" if tile.ragged else str(tile.rows)
+            self.finish_rows("%sums", width, "%row", rows, "%column", columns)
         self.reserve("%sums", tile.rows * tile.vecs * tile.width)

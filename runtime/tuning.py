@@ -1,0 +1,125 @@
+"""Tuning: with GRAPHFLOW_TUNE=1, matrix products get the blocking that is fastest when measured here.
+
+The first compilation of a product times a few; the winner is kept in the cache, for later processes that tune
+too. Others keep to estimates, so that their results do not depend on what ran before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+
+import numpy as np
+
+from graphflow.compiler import flags
+from graphflow.compiler.codegen.gemm.choose import LEAST_SHARED, Extents
+from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.gemm.terms import Terms
+from graphflow.compiler.codegen.gemm.trial import candidates, trial_ir
+from graphflow.compiler.ir.dtypes import BY_CODE
+from graphflow.compiler.loops.blocking import Blocking
+from graphflow.compiler.loops.nest import Product, statements
+from graphflow.compiler.program import Program
+from graphflow.compiler.target import Target
+from graphflow.runtime import cache, cpu, jit, objects
+from graphflow.runtime.variables import aligned_empty
+
+_Table = dict[Extents, Blocking]
+_ROUNDS = 7
+_SECONDS = 2e-3  # of one measurement, at least
+_GAIN = 0.97     # of the time that the estimated best takes: noise alone does not change a choice
+
+
+def target() -> Target:
+    """This machine, with what was measured on it if products are to be tuned."""
+    host = cpu.host_target()
+    return replace(host, tuned=tuple(_table().items())) if flags.tune_products() else host
+
+
+def compile_tuned(compile: Callable[[Target], Program]) -> Program:
+    """What `compile` gives once the products of the program are measured."""
+    program = compile(target())
+    if not flags.tune_products():
+        return program
+    table = _table()
+    new = [e for e in dict.fromkeys(_products(program)) if e not in table]
+    for e in new:
+        table[e] = _fastest(e)
+    if new:
+        _keep(table)
+        program = compile(target())
+    return program
+
+
+def _products(program: Program) -> Iterator[Extents]:
+    """Products by register tiles, of known sizes."""
+    for nest in (call.nest for call in program.calls):
+        dtypes = {p.name: p.dtype for p in nest.params}
+        for s in (s for s in statements(nest.body) if isinstance(s, Product)):
+            terms, size = Terms(dtypes[s.a], dtypes[s.b], s.dtype), s.m * s.n * s.k
+            e = Extents(terms, known(s.m), known(s.n), known(s.k), s.transpose_a, s.transpose_b, s.view)
+            worth = isinstance(size, int) and size >= LEAST_SHARED
+            if worth and e.is_plain and isinstance(s.blocking, Blocking):
+                yield e
+
+
+def _fastest(e: Extents) -> Blocking:
+    """Of the candidates, which take turns."""
+    forms = candidates(e, cpu.host_target())
+    ir, names = trial_ir(e, forms)
+    assert e.m is not None and e.n is not None and e.k is not None
+    sizes = e.m * e.k, e.k * e.n, e.m * e.n, max(f.scratch for f in forms)
+    memory = [aligned_empty((size,), e.terms.sum.numpy) for size in sizes]
+    for array in memory:
+        array[:] = 1
+    block = np.array([*(array.ctypes.data for array in memory), 0], np.int64)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    runs = [functools.partial(call(at), None, block.ctypes.data) for at in jit.function_addresses(ir, names)]
+    rounds = [[_time(run) for run in runs] for _ in range(_ROUNDS)]
+    times = [min(each) for each in zip(*rounds, strict=True)]
+    best = min(range(len(forms)), key=times.__getitem__)
+    return forms[best] if times[best] < _GAIN * times[0] else forms[0]
+
+
+def _time(run: Callable[[], None]) -> float:
+    """Of one call, of as many as take long enough."""
+    calls, spent, start = 0, 0.0, time.thread_time()
+    while calls == 0 or spent < _SECONDS:
+        run()
+        calls += 1
+        spent = time.thread_time() - start
+    return spent / calls
+
+
+# What was measured, by the folder of the cache
+
+def _table() -> _Table:
+    return _loaded(flags.cache_folder())
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(folder: str) -> _Table:
+    kept = cache.current()
+    data = kept.read(_key()) if kept is not None else None
+    try:
+        return {Extents(Terms(*(BY_CODE[code],) * 3), *sizes): Blocking(**form)
+                for (code, *sizes), form in json.loads(data or b"[]")}
+    except (ValueError, TypeError, KeyError):
+        return {}
+
+
+def _keep(table: _Table) -> None:
+    kept = cache.current()
+    if kept is not None:
+        rows = [((e.terms.code, e.m, e.n, e.k, e.transpose_a, e.transpose_b),
+                 {f.name: getattr(form, f.name) for f in fields(form) if f.name != "parts"})
+                for e, form in table.items()]  # the cut into parts is anew for each number of threads
+        kept.write(_key(), json.dumps(rows).encode())
+
+
+def _key() -> str:
+    return cache.key_of("products", objects.version(), cpu.target(), str(cpu.host_target()))
