@@ -131,7 +131,7 @@ class Runner:
         numbers = [*addresses[:3], self.scratch.ctypes.data, *addresses[3:],
                    *(sizes[s] for s in self.symbols)]
         count = self.product.parts
-        block = np.array([*numbers, 0, count, 1, 0], np.int64)
+        block = np.array([*numbers, 0, 0, count, 1, 0], np.int64)
         if not self.parallel:
             self._run(None, block.ctypes.data)
             return
