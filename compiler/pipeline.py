@@ -16,12 +16,14 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.group import Grouping
+from graphflow.compiler.passes.hoist import hoist, settled_inputs
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
-from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
-from graphflow.compiler.passes.prune import Signature, prune
+from graphflow.compiler.passes.plan_memory import MemoryPlan, plan_memory, without_self_copies
+from graphflow.compiler.passes.prune import Pruned, Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
@@ -32,7 +34,7 @@ from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
+# Passes from Graph to Graph. What follows, in order: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
     split_reductions, cse)
@@ -62,8 +64,33 @@ def compile_signature(signature: Signature, target: Target,
         _keep(dumps, debug, run_pass.__name__, graph)
         passed(run_pass.__name__)
     pruned.take_late_assumptions(graph)
-    grouping = fuse(graph)
+    hoisted = hoist(graph)
+    _keep(dumps, debug, "hoist", hoisted.graph)
+    grouping = fuse(hoisted.graph)
+    grouping.settled = settled_inputs(grouping.graph)
     passed("fuse")
+    plan = _planned(grouping, target, passed)
+    _keep_nests(dumps, debug, "nests", plan)
+    setup = None
+    if plan.held:
+        graph = hoisted.setup(grouping.graph.inputs, plan.held)
+        _keep(dumps, debug, "setup", graph)
+        setup = _setup(graph, target, passed, dumps, debug)
+    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps, setup)
+    passed("emit")
+    return program
+
+
+def _setup(graph: Graph, target: Target, passed: Callable[[str], None], dumps: list[tuple[str, str]],
+           debug: int) -> Program:
+    grouping = fuse(graph)
+    plan = _planned(grouping, target, passed)
+    _keep_nests(dumps, debug, "nests of setup", plan)
+    return emit(Pruned(graph, {}, [], {}), grouping.graph, plan, 0)
+
+
+def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:
+    """The kernels of all groups, in order, and where in memory their values are."""
     steps = _scheduled(lower(grouping, target), target)
     passed("lower")
     plan = plan_memory(grouping.graph, steps)
@@ -73,12 +100,7 @@ def compile_signature(signature: Signature, target: Target,
             plan = plan_memory(grouping.graph, [steps[k] for k in sequence])
     without_self_copies(plan)
     passed("plan_memory")
-    if debug >= 4:
-        nests = [str(launch.nest) for launch in plan.launches]
-        dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps)
-    passed("emit")
-    return program
+    return plan
 
 
 def count_ops(signature: Signature) -> int:
@@ -91,6 +113,12 @@ def count_ops(signature: Signature) -> int:
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
     return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
+
+
+def _keep_nests(dumps: list[tuple[str, str]], debug: int, name: str, plan: MemoryPlan) -> None:
+    if debug >= 4:
+        nests = [str(launch.nest) for launch in plan.launches]
+        dumps.append((name, "\n".join([*nests, describe_buffers(plan.buffers)])))
 
 
 def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:

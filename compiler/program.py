@@ -33,7 +33,8 @@ class Symbol:
 class Buffer:
     """Memory of a program.
 
-    role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", or "arena"
+    role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", "arena",
+           or "held" (index: which result of the setup)
     size   in elements
     first, last  the launches between which an arena buffer is in use
     name, source  the operation whose value it is, and where the user made it
@@ -134,6 +135,7 @@ class Program:
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
+    setup      a program without feeds, whose outputs are the held buffers of this one
     """
 
     ir: str
@@ -153,4 +155,5 @@ class Program:
     checks: tuple[str, ...]
     uses_key: bool
     ops: int
+    setup: Program | None = None
     dumps: tuple[tuple[str, str], ...] = field(default=(), compare=False)

@@ -48,6 +48,30 @@ def compile_native(signature: Signature, note: Note, whole: bool = False) -> tup
     return _Cached(signature, known, note).get()
 
 
+def native_of(program: Program) -> Compiled:
+    """A program's code, out of the cache or into it."""
+    if not flags.use_jit():
+        from graphflow.runtime.interpreter import InterpretedProgram
+
+        return InterpretedProgram(program)
+    known = None if flags.use_numba() else cache.current()
+    return jit.compile_ir(program.ir, program.entry) if known is None else _known_native(known, program)
+
+
+def _known_native(known: cache.Cache, program: Program) -> jit.NativeFunction:
+    key = objects.key_of(program.ir)
+    image = known.read(key)
+    try:
+        found = image and jit.load_object(image, program.entry, program.ir)
+    except UnlinkableError:
+        found = None
+    if not found:
+        found = jit.compile_ir(program.ir, program.entry)
+        if found.image:
+            known.write(key, found.image)
+    return found
+
+
 def _wants_a_whole_program() -> bool:
     return flags.debug_level() > 0 or flags.check_passes() or flags.use_numba()
 

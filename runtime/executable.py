@@ -23,10 +23,20 @@ from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
+    from graphflow.runtime.setup import Setup
 
 _MOST_PLANS = 256
 Pins = tuple[tuple[str, int], ...]
-Compile = Callable[[tuple[TensorType, ...], Pins], tuple[Program, Compiled]]
+Compile = Callable[[tuple[TensorType, ...], Pins], "Variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A program for feeds of some types, ready to run, and what it holds between runs."""
+
+    program: Program
+    native: Compiled
+    setup: Setup | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Executable:
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, Plan] = {}
-        self._variants: dict[Any, tuple[Program, Compiled]] = {}
+        self._variants: dict[Any, Variant] = {}
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
@@ -126,12 +136,13 @@ class Executable:
             if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
-        program, native, values = self._fitting(arrays)
+        variant, values = self._fitting(arrays)
+        program = variant.program
         for pair in broken(list(program.required), values):
             text = f"{program.required[pair]}: {pair[0]} must equal {pair[1]}, with {_dims_text(values)}"
             raise InvalidArgumentError(None, None, text)
-        plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
-                    self._engine.threads)
+        plan = Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
+                    self._engine.threads, variant.setup)
         plan.more_room = self._more_room
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
@@ -147,16 +158,16 @@ class Executable:
             self._runs[key] = plan.run
         return plan
 
-    def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, int]]:
+    def _fitting(self, arrays: list[Array]) -> tuple[Variant, dict[Atom, int]]:
         """A program whose guards hold for these feeds; dims in a broken one become constants of the next."""
         types, pins = feed_types(self._feeds, arrays), dict[str, int]()
         while True:
-            program, native, pinned = self._variant(types, arrays, pins)
-            pins |= pinned
+            variant, pinned = self._variant(types, arrays, pins)
+            program, pins = variant.program, pins | pinned
             values = {a: self._rooms.get(a) or symbol_value(s, arrays) for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
-                return program, native, values
+                return variant, values
             new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
             may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
             if new.keys() <= pins.keys() or not may_broadcast:
@@ -167,7 +178,7 @@ class Executable:
             pins |= new
 
     def _variant(self, types: tuple[TensorType, ...], arrays: list[Array],
-                 pins: dict[str, int]) -> tuple[Program, Compiled, dict[str, int]]:
+                 pins: dict[str, int]) -> tuple[Variant, dict[str, int]]:
         pins = dict(pins)
         while True:
             key = (types, tuple(sorted(pins.items())))
@@ -177,8 +188,8 @@ class Executable:
                     start = time.perf_counter()
                     found = self._variants[key] = self._compile(*key)
                     self.compile_seconds += time.perf_counter() - start
-                    self._note_elements(found[0])
-                return (*found, pins)
+                    self._note_elements(found.program)
+                return found, pins
             except Undecided as e:
                 new = {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
                 assert not new.keys() <= pins.keys(), f"dims stay undecided: {e}"
@@ -200,7 +211,7 @@ class Executable:
     @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        return [program for program, _ in self._variants.values()]
+        return [variant.program for variant in self._variants.values()]
 
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:

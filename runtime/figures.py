@@ -106,7 +106,8 @@ def _times(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
     """Ticks by run and launch; and how often each launch ran in a run."""
     program = plan.program
     native = compile_ir(timed_module(program, tick_counter(machine_name())), program.entry)
-    timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads)
+    timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads,
+                 plan.setup)
     slot, start = timed.new_slot(), time_slots(program.calls, program.steps, program.copies)
     assert len(slot.frame) == start, "the times come after all else in the frame"
     slot.frame = np.concatenate([slot.frame, np.zeros(2 * len(program.calls), np.int64)])

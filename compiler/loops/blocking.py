@@ -16,6 +16,7 @@ class Blocking:
     depth          a block of k
     tiles, panels  a block of A has `tiles` tiles of rows, a block of B `panels` panels of columns
     pack_a, pack_b whether a block is copied into panels first, or read where it is
+    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
     parts          how many parts for threads along m and along n
     """
 
@@ -28,6 +29,7 @@ class Blocking:
     pack_a: bool
     pack_b: bool
     parts: tuple[int, int] = (1, 1)
+    ahead: bool = False
 
     @property
     def columns(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.dims import Atom, single_atom
+from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
 from graphflow.compiler.loops.nest import (
     PART,
@@ -63,7 +64,7 @@ def _store(s: Store, env: Env) -> None:
 def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
     a = _matrix(env, p.a, p.a_offset, k, m).T if p.transpose_a else _matrix(env, p.a, p.a_offset, m, k)
-    b = _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
+    b = _right(p, env, n, k)
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
         return
@@ -74,6 +75,15 @@ def _product(p: Product, env: Env) -> None:
             env.atoms[found], moving = np.arange(extent).reshape(shape), True
     env.temps["sum"] = a @ b if moving else (a @ b).item()
     run_body(p.body, env)
+
+
+def _right(p: Product, env: Env, n: int, k: int) -> Array:
+    """B as a matrix [k, n], however it lies."""
+    if isinstance(p.blocking, Blocking) and p.blocking.ahead:
+        columns = p.blocking.columns
+        panels = env.buffers[p.b].reshape(-1, k, columns)
+        return np.moveaxis(panels, 0, 1).reshape(k, -1)[:, :n]
+    return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
 
 
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:

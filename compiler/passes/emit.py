@@ -19,7 +19,7 @@ ENTRY = "program"
 
 
 def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
-         dumps: Sequence[tuple[str, str]]) -> Program:
+         dumps: Sequence[tuple[str, str]] = (), setup: Program | None = None) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
     Example:  two launches of equal structure on different buffers
@@ -48,7 +48,8 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
-        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, dumps=tuple(dumps))
+        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops, setup=setup,
+        dumps=tuple(dumps))
 
 
 def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:

@@ -121,6 +121,7 @@ class Grouping:
     stored   tensors that need memory, because another kernel or the caller reads them
     aliases  tensor -> the tensor whose memory it shares, element for element
     parts    tensor -> the part of a joined tensor's memory that it is stored in
+    settled  an input that is the same in every run -> the outermost graph's input that it is
     """
 
     graph: Graph
@@ -128,6 +129,7 @@ class Grouping:
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
     parts: dict[Tensor, Part]
+    settled: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def memory_of(self, t: Tensor) -> Tensor:
         """The tensor whose memory holds the elements of t."""

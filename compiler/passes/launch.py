@@ -29,6 +29,36 @@ class Scratch:
 
 
 @dataclass(frozen=True)
+class Panels:
+    """A matrix that no run changes, packed for a product that takes it as B; made once, and held between runs.
+
+    transposed  the matrix is [n, k], else [k, n]
+    """
+
+    matrix: Tensor
+    k: int
+    n: int
+    transposed: bool
+    columns: int
+
+    @property
+    def dtype(self) -> DType:
+        return self.matrix.dtype
+
+    @property
+    def count(self) -> int:
+        """Of panels."""
+        return -(-self.n // self.columns)
+
+    @property
+    def size(self) -> int:
+        return self.count * self.k * self.columns
+
+
+Place: TypeAlias = "Tensor | Scratch | Panels"
+
+
+@dataclass(frozen=True)
 class Launch:
     """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for.
 
@@ -36,14 +66,14 @@ class Launch:
     """
 
     nest: LoopNest
-    arguments: tuple[Tensor | Scratch, ...]
+    arguments: tuple[Place, ...]
     members: tuple[Tensor, ...]
     kind: str
     symbols: tuple[Dim, ...]
     starts: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
-    def written(self) -> list[Tensor | Scratch]:
+    def written(self) -> list[Place]:
         """What the kernel writes."""
         return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
 
@@ -94,15 +124,20 @@ class Memory:
     """The memory that a kernel touches, as parameters in the order of first use."""
 
     grouping: Grouping
-    names: dict[Tensor | Scratch, str] = field(default_factory=dict)
+    names: dict[Place, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
-    def name(self, t: Tensor | Scratch, write: bool = False) -> str:
+    def name(self, t: Place, write: bool = False) -> str:
         t = self.grouping.memory_of(t) if isinstance(t, Tensor) else t
         found = self.names.setdefault(t, f"p{len(self.names)}")
         if write:
             self.written.add(found)
         return found
+
+    def settled(self, t: Tensor) -> Tensor | None:
+        """What a tensor in memory is in the outermost graph, if it is the same in every run."""
+        t = self.grouping.memory_of(t)
+        return t if t.op.opdef is constant else self.grouping.settled.get(t)
 
     def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
         """An element of a tensor in memory; of a constant, its number where all elements are the same."""

@@ -22,7 +22,7 @@ from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Dots
+from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
     Accumulator,
@@ -35,7 +35,7 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Scratch, linear
 from graphflow.compiler.target import Target
 
 
@@ -54,7 +54,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     else:
         rows = dims[-2]
     if t.dtype in (float32, float64):
-        body = [_blocked(memory, _product(memory, t, batch, rows), target)]
+        p = _blocked(memory, t.op, _product(t, batch, rows), target)
+        body = [replace(p, out=memory.name(t, write=True))]
     else:
         body = _product_loops(memory, t, batch, rows)
     return memory.launch(nested(body, batch), (t,), "product")
@@ -71,11 +72,8 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
                 break
             row, rows, body = joint
             batch[k] = 0
-    where = linear((*batch, 0, 0), dims)
-    p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
-                _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
-                op.transpose_b, t.dtype, row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, p, target))], tuple(batch))
+    p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
+    return nested([_with_room(memory, _blocked(memory, op, p, target))], tuple(batch))
 
 
 def _joined(outer: Dim, row: Dim, rows: Dim,
@@ -127,27 +125,39 @@ def _inner_extent(op: Operation) -> Dim:
     return dims[-2 if op.transpose_a else -1]
 
 
-def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
-    op = t.op
-    a, b, out = memory.name(op.a), memory.name(op.b), memory.name(t, write=True)
-    return Product(out, a, b, linear((*batch, 0, 0), t.type.known_dims), _matrix_offset(op.a, batch),
-                   _matrix_offset(op.b, batch), rows, t.type.known_dims[-1], _inner_extent(op),
-                   op.transpose_a, op.transpose_b, t.dtype)
+def _product(t: Tensor, batch: Index, rows: Dim) -> Product:
+    """The product of a batch index, whose buffers have no names yet."""
+    op, dims = t.op, t.type.known_dims
+    return Product("", "", "", linear((*batch, 0, 0), dims), _matrix_offset(op.a, batch),
+                   _matrix_offset(op.b, batch), rows, dims[-1], _inner_extent(op), op.transpose_a,
+                   op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, p: Product, target: Target) -> Product:
-    """The product with its blocking; matrix times vector becomes vector times transposed matrix."""
+def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Product:
+    """The product with its operands and blocking; matrix times vector becomes vector times transposed matrix.
+
+    A matrix B that is the same in every run is packed ahead, where the blocking wants it so.
+    """
+    a, b = op.a, op.b
     if p.n == 1 and p.m != 1:
-        p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
+        a, b = b, a
+        p = replace(p, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
     if p.m == 1:
         p = replace(p, transpose_a=False)
     if flags.use_blas():
-        return p
+        return replace(p, a=memory.name(a), b=memory.name(b))
+    matrix = memory.settled(b) if p.b_offset == 0 else None
     extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
-    blocking = choose(extents, target)
-    scratch = memory.name(Scratch(p.dtype, blocking.scratch), write=True) if blocking.scratch else ""
-    return replace(p, blocking=blocking, scratch=scratch)
+    blocking = choose(extents, target, matrix is not None)
+    if isinstance(blocking, Blocking) and blocking.ahead:
+        assert matrix is not None and extents.k is not None and extents.n is not None
+        b = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        p = replace(p, transpose_b=False)
+    p = replace(p, a=memory.name(a), b=memory.name(b), blocking=blocking)
+    if blocking.scratch:
+        p = replace(p, scratch=memory.name(Scratch(p.dtype, blocking.scratch), write=True))
+    return p
 
 
 def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:

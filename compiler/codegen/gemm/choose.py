@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
@@ -38,9 +38,14 @@ class Extents:
         return total
 
 
-def choose(e: Extents, target: Target) -> Blocking | Dots:
-    """Dot products for few rows of A and a transposed B; else register tiles."""
+def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
+    """Dot products for few rows of A and a transposed B; else register tiles.
+
+    ahead  B may be packed ahead of the run
+    """
     width = max(1, target.vector_bits // (8 * e.dtype.size))
+    if ahead and e.m != 1 and e.n and e.k:
+        return _packed_ahead(e, width, target)
     few = e.m is not None and e.m <= FEW_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
@@ -53,7 +58,16 @@ def choose(e: Extents, target: Target) -> Blocking | Dots:
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
         return _few_rows(e, width, target)
+    return _in_tiles(e, *_tile(e, width, target), width, pack_b, target)
+
+
+def _packed_ahead(e: Extents, width: int, target: Target) -> Blocking:
+    """Packing B costs the run nothing: all shapes take it in panels."""
     rows, vecs = _tile(e, width, target)
+    return replace(_in_tiles(e, rows, vecs, width, False, target), ahead=True)
+
+
+def _in_tiles(e: Extents, rows: int, vecs: int, width: int, pack_b: bool, target: Target) -> Blocking:
     depth = _block(e.k, DEPTH[e.dtype.size], 8)
     pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
                   or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
