@@ -26,9 +26,11 @@ from graphflow.compiler.ir.dtypes import BY_CODE, DType, as_dtype
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt
+from graphflow.compiler.loops.view import Steps, View
 from graphflow.compiler.passes.prune import Undecided
 
-_CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop, Product, Blocking, Dots)
+_CLASSES: dict[str, Any] = {c.__name__: c for c in (*vars(_program).values(), Loop, Product, Blocking, Dots,
+                                                    View, Steps)
                             if isinstance(c, type) and is_dataclass(c)}
 _FIELDS = {name: tuple(f.name for f in fields(c)) for name, c in _CLASSES.items()}
 _PLAIN = (int, float, bool, type(None))

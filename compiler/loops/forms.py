@@ -18,6 +18,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, cost, eq, index, select, temp
 from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.loops.view import Side
 
 
 class Load(Protocol):
@@ -113,7 +114,14 @@ class BlockSum(Form):
 
 
 class Contraction(Form):
-    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`."""
+    """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`.
+
+    `sides`, if given, says how the rows and columns of `a` lie in memory; all axes of the result but the last
+    then number the rows, and the leading ones of `b` its rows.
+    """
+
+    def __init__(self, sides: Callable[[Operation], tuple[Side, Side]] | None = None) -> None:
+        self.sides = sides
 
 
 class Scatter(Form):

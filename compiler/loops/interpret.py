@@ -21,6 +21,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Join, Reduction, Scatter, Serial
 from graphflow.compiler.loops.nest import Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
+from graphflow.compiler.loops.view import Side
 
 Array = np.ndarray[Any, Any]
 _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum,
@@ -236,10 +237,23 @@ def _run_reduction(op: Operation, form: Reduction, arrays: Sequence[Array], env:
 
 def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], env: Env) -> Array:
     a, b = arrays
+    if form.sides is not None:
+        rows, along = (_offsets(side, env) for side in form.sides(op))
+        b = b.reshape(-1, b.shape[-1])
+        result = a.ravel()[rows[:, None] + along] @ b
+        return np.asarray(result.reshape(_sizes(op.out.type, env)), op.out.dtype.numpy)
     a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):
         return np.asarray(np.matmul(a, b), op.out.dtype.numpy)
+
+
+def _offsets(side: Side, env: Env) -> Array:
+    """Of each position along a side."""
+    total: Any = np.zeros(1, np.int64)
+    for extent, pitch in side:
+        total = (total[:, None] + np.arange(evaluate_dim(extent, env)) * evaluate_dim(pitch, env)).ravel()
+    return np.asarray(total)
 
 
 def _run_block_sum(op: Operation, form: BlockSum, arrays: Sequence[Array], env: Env) -> Array:

@@ -63,16 +63,16 @@ def _store(s: Store, env: Env) -> None:
 
 def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
-    a = _matrix(env, p.a, p.a_offset, k, m).T if p.transpose_a else _matrix(env, p.a, p.a_offset, m, k)
-    b = _right(p, env, n, k)
+    a, b = _left(p, env, m, k), _right(p, env, n, k)
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
         return
     moving = False
-    for index, extent, shape in ((p.row, m, (-1, 1)), (p.column, n, (1, -1))):
+    numbers = _row_numbers(p, np.arange(m).reshape(-1, 1))
+    for index, number in (*numbers, (p.column, np.arange(n).reshape(1, -1))):
         found = single_atom(index)
         if found is not None:
-            env.atoms[found], moving = np.arange(extent).reshape(shape), True
+            env.atoms[found], moving = number, True
     env.temps["sum"] = a @ b if moving else (a @ b).item()
     run_body(p.body, env)
 
@@ -84,6 +84,21 @@ def _right(p: Product, env: Env, n: int, k: int) -> Array:
         panels = env.buffers[p.b].reshape(-1, k, columns)
         return np.moveaxis(panels, 0, 1).reshape(k, -1)[:, :n]
     return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
+
+
+def _left(p: Product, env: Env, m: int, k: int) -> Array:
+    if p.view is not None:
+        rows, along = p.view.rows.offset(np.arange(m)), p.view.along.offset(np.arange(k))
+        return np.asarray(env.buffers[p.a][evaluate_dim(p.a_offset, env) + rows[:, None] + along])
+    return _matrix(env, p.a, p.a_offset, k, m).T if p.transpose_a else _matrix(env, p.a, p.a_offset, m, k)
+
+
+def _row_numbers(p: Product, row: Array) -> list[tuple[Any, Array]]:
+    """The indices of the rows, and their numbers for each row."""
+    if p.view is None:
+        return [(p.row, row)]
+    rows = p.view.rows
+    return [*zip(p.lines, rows.digits(row // rows.length), strict=True), (p.row, row % rows.length)]
 
 
 def _matrix(env: Env, buffer: str, offset: Any, rows: int, cols: int) -> Array:

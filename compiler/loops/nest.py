@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
+from graphflow.compiler.loops.view import View
 
 PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
 PART_NUMBER = poly({(PART,): 1})
@@ -92,8 +94,10 @@ class Product:
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
-    body         what becomes of each sum, named `sum`, at index [row, column]; with no body `out` keeps
-                 it, else `out` is only for sums that are not finished
+    body         what becomes of each sum, named `sum`, at index [*lines, row, column]; with no body `out`
+                 keeps it, else `out` is only for sums that are not finished
+    view         how `a` lies in memory, if not as a matrix: `row` is then within a run of its rows, and
+                 `lines` are the digits of the run's number
     """
 
     out: str
@@ -113,6 +117,16 @@ class Product:
     row: Dim = 0
     column: Dim = 0
     body: tuple[Stmt, ...] = ()
+    view: View | None = None
+    lines: tuple[Dim, ...] = ()
+
+    @property
+    def row_extents(self) -> list[tuple[Dim, Dim]]:
+        """The indices that number the rows, outermost first, and their extents."""
+        if self.view is None:
+            return [(self.row, self.m)]
+        counts = (self.m // (self.view.rows.length * prod(self.view.rows.counts)), *self.view.rows.counts)
+        return [*zip(self.lines, counts, strict=False), (self.row, self.view.rows.length)]
 
     @property
     def parts(self) -> int:
@@ -258,9 +272,11 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             yield f"{pad}{stmt.buffer}[{stmt.offset}] {'+=' if stmt.add else '='} {text(stmt.value)}"
         elif isinstance(stmt, Product):
             ta, tb = ("^T" if flag else "" for flag in (stmt.transpose_a, stmt.transpose_b))
-            right = f"{stmt.a}[{stmt.a_offset}:]{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})"
+            view = f"{stmt.view}" if stmt.view else ""
+            right = f"{stmt.a}[{stmt.a_offset}:]{view}{ta} @ {stmt.b}[{stmt.b_offset}:]{tb}  (k = {stmt.k})"
             if stmt.body:
-                yield f"{pad}for {stmt.row} < {stmt.m}, {stmt.column} < {stmt.n}: sum = {right}"
+                rows = ", ".join(f"{i} < {extent}" for i, extent in stmt.row_extents)
+                yield f"{pad}for {rows}, {stmt.column} < {stmt.n}: sum = {right}"
                 yield from _lines(stmt.body, pad + "  ")
             else:
                 yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"

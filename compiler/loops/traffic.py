@@ -81,7 +81,7 @@ class _Counter:
         self.touch(self.reads, p.a, p.a_offset, loops, self.count(p.m * p.k))
         self.touch(self.reads, p.b, p.b_offset, loops, self.count(p.k * p.n))
         if p.body:
-            places = ((single_atom(p.row), p.m), (single_atom(p.column), p.n))
+            places = ((single_atom(i), extent) for i, extent in (*p.row_extents, (p.column, p.n)))
             self.body(p.body, (*loops, *(Loop(a, extent, ()) for a, extent in places if a is not None)))
         else:
             self.touch(self.writes, p.out, p.out_offset, loops, self.count(p.m * p.n))

@@ -32,6 +32,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     shapes,
     sorting,
     tables,
+    window_products,
     windows,
 )
 

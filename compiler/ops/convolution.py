@@ -2,22 +2,25 @@
 
 The three records are bilinear in their operands, and each is a gradient of the other two, so that
 derivatives of every order stay among them. They keep their identity through the graph passes (`late`);
-what they expand to is products of matrices whose rows are windows:
+what they expand to is products of matrices whose rows are windows, read where they lie if their extents are
+known (ops/window_products.py), else copied to patches:
 
-    convolution               patches(x) @ filters
-    convolution_input_grad    fold(g @ filters^T)
-    convolution_filter_grad   patches(x)^T @ g
+    convolution               windows(x) @ filters
+    convolution_input_grad    windows(g) @ turned filters, or fold(g @ filters^T) for strides over 1
+    convolution_filter_grad   windows(x)^T @ g
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graphflow.compiler import flags
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import DType, float16, int32
+from graphflow.compiler.ir.dtypes import DType, float16, float32, float64, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -28,7 +31,8 @@ from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.shapes import dim_of, reshape, reverse, transpose
+from graphflow.compiler.ops.window_products import valid_convolution, valid_filter_grad
 from graphflow.compiler.ops.windows import (
     Slide,
     check_geometry,
@@ -48,6 +52,7 @@ from graphflow.compiler.ops.windows import (
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
 _FEW_CHANNELS = 16  # less than a vector
+_LEAST_OUT = 8      # channels: with fewer, products with vectors of them are mostly empty
 
 
 # Types
@@ -274,10 +279,26 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
     return _split(filters, groups, rank - 1)
 
 
+def _lie_in_memory(op: Operation, found: Sequence[Slide], channels: Dim, out: Dim) -> bool:
+    """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
+    extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
+    return (op.groups == 1 and op.out.dtype in (float32, float64) and not flags.use_blas()
+            and all(isinstance(d, int) for d in (*extents, channels, out)) and channels != 0
+            and D.is_nonnegative(out - _LEAST_OUT) and all(_has_windows(s) and s.size > 0 for s in found))
+
+
+def _steps(op: Operation) -> dict[str, Any]:
+    return {key: op.attrs[key] for key in ("strides", "dilations")}
+
+
 def _convolution(op: Operation) -> Tensor:
-    rank = len(op.strides)
+    rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
     if _is_depthwise(op, op.filters.type):
         return _depthwise(op)
+    found = slides(x[1:-1], filters[:rank], op.attrs)
+    if _lie_in_memory(op, found, x[-1], filters[-1]):
+        result: Tensor = valid_convolution(_padded(op.x, found), op.filters, **_steps(op))
+        return result
     rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
     return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
 
@@ -287,19 +308,44 @@ def _input_grad(op: Operation) -> Tensor:
     size = op.filters.type.known_dims[:rank]
     if _is_depthwise(op, op.filters.type):
         return _depthwise_input_grad(op)
+    found = _turned_windows(op)
+    if found is not None:
+        turned = reverse(op.filters, axis=tuple(range(rank)))
+        turned = transpose(turned, perm=(*range(rank), rank + 1, rank))
+        result: Tensor = valid_convolution(_padded(op.g, found), turned, **_steps(op))
+        return result
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
     if _is_pointwise(op, size):
         return _joined(rows, op.groups, out)
     counts = op.g.type.known_dims[1:-1]
-    found = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
-    result: Tensor = fold_windows(found, size=size, shape=out[1:-1], **_window_attrs(op))
+    patches = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
+    result = fold_windows(patches, size=size, shape=out[1:-1], **_window_attrs(op))
     return result
+
+
+def _turned_windows(op: Operation) -> tuple[Slide, ...] | None:
+    """The windows over g whose products with the turned filters are the gradient, where they step by one."""
+    out, g, size = (t.type.known_dims for t in (op.out, op.g, op.filters))
+    if any(stride != 1 for stride in op.strides):
+        return None
+    found = []
+    for s, count in zip(slides(out[1:-1], size[:-2], op.attrs), g[1:-1], strict=True):
+        before = (s.size - 1) * s.dilation - s.before
+        if not (isinstance(before, int) and before >= 0):
+            return None
+        found.append(Slide(count, s.size, 1, s.dilation, before, s.extent))
+    return tuple(found) if _lie_in_memory(op, found, g[-1], out[-1]) else None
 
 
 def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _is_depthwise(op, op.out.type):
         return _depthwise_filter_grad(op)
+    x = op.x.type.known_dims
+    found = slides(x[1:-1], out[:-2], op.attrs)
+    if _lie_in_memory(op, found, x[-1], out[-1]):
+        result: Tensor = valid_filter_grad(_padded(op.x, found), op.g, size=out[:-2], **_steps(op))
+        return result
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)

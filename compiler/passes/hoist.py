@@ -1,7 +1,7 @@
 """hoist: what constants and unwritten variables alone decide is computed once, and held between runs.
 
-It becomes a program of its own, `setup`, from variables to the values that are held. The runtime runs it before
-the first run, and again when one of its variables was written.
+It becomes a program of its own, the setup, from variables to the values that are held. The runtime runs it
+before the first run, and again when one of its variables was written.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.ir.dims import (
     Atom,
@@ -34,6 +34,7 @@ from graphflow.compiler.loops.nest import (
     positions,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
+from graphflow.compiler.loops.view import Side, View, is_one, join, merged, steps
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Panels, Scratch, linear
 from graphflow.compiler.target import Target
@@ -47,15 +48,16 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     if 0 in dims:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
-    batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     body: list[Stmt]
+    if t.op.opdef.lower.sides is not None:
+        return memory.launch([_stored(memory, t, _view_product(t, (), ()), target)], (t,), "product")
+    batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     if _is_one_matrix(t.op):
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
         rows = dims[-2]
     if t.dtype in (float32, float64):
-        p = _blocked(memory, t.op, _product(t, batch, rows), target)
-        body = [replace(p, out=memory.name(t, write=True))]
+        body = [_stored(memory, t, _product(t, batch, rows), target)]
     else:
         body = _product_loops(memory, t, batch, rows)
     return memory.launch(nested(body, batch), (t,), "product")
@@ -64,6 +66,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
+    if op.opdef.lower.sides is not None:
+        return [_with_room(memory, _blocked(memory, op, _view_product(t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -74,6 +78,46 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
             batch[k] = 0
     p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
     return nested([_with_room(memory, _blocked(memory, op, p, target))], tuple(batch))
+
+
+def _stored(memory: Memory, t: Tensor, p: Product, target: Target) -> Product:
+    """A product whose sums are the result."""
+    return replace(_blocked(memory, t.op, p, target), out=memory.name(t, write=True))
+
+
+def _view_product(t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
+    """A product whose left side lies by steps; as few of them as memory, and a body's memory, allow."""
+    op, n = t.op, t.type.known_dims[-1]
+    rows, along = (tuple(d for d in side if d[0] != 1) or ((1, 0),) for side in op.opdef.lower.sides(op))
+    m, k = (product(e for e, _ in side) for side in (rows, along))
+    numbers = [i for i in at[:-1] if i != 0] or [0]
+    while len(rows) > 1 and is_one(*rows[-2:]) and (isinstance(rows[-2][0], int) or rows[-1][1] == k):
+        joint = _joined(numbers[-2], numbers[-1], rows[-1][0], body) if body else (0, m, body)
+        if joint is None:
+            break
+        numbers[-2:], body = joint[:1], joint[2]
+        rows = (*rows[:-2], join(*rows[-2:]))
+    p = Product("", "", "", 0, 0, 0, m, n, k, False, False, t.dtype, row=numbers[-1],
+                column=at[-1] if at else 0, body=body)
+    found = _as_matrix(p, rows, merged(along))
+    if found is not None:
+        return found
+    if not isinstance(rows[-1][0], int):
+        rows, numbers = (*rows, (1, 0)), [*numbers, 0]
+    view = View(steps(rows), steps(merged(along)).cut(DEPTH[t.dtype.size]))
+    return replace(p, view=view, row=numbers[-1], lines=tuple(numbers[:-1]))
+
+
+def _as_matrix(p: Product, rows: Side, along: Side) -> Product | None:
+    """The product as one of a matrix, where the steps are those of one, or of a transposed one."""
+    if len(rows) > 1 or len(along) > 1:
+        return None
+    (m, row_step), (k, step) = rows[0], along[0]
+    if (step == 1 or k == 1) and (row_step == k or m == 1):
+        return p
+    if (row_step == 1 or m == 1) and (step == m or k == 1):
+        return replace(p, transpose_a=True)
+    return None
 
 
 def _joined(outer: Dim, row: Dim, rows: Dim,
@@ -99,7 +143,8 @@ def _with_room(memory: Memory, p: Product) -> Product:
     """
     if isinstance(p.blocking, Dots) or (isinstance(p.k, int) and p.blocking and p.k <= p.blocking.depth):
         return p
-    offset = p.out_offset + p.row * p.n + p.column
+    offset = linear((*(i for i, _ in p.row_extents), p.column), (*(e for _, e in p.row_extents), p.n))
+    offset = p.out_offset + offset
     new = {memory.names.get(t) for t in memory.grouping.graph.updates.values()}
     for s in p.body:
         if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
@@ -138,17 +183,17 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Produ
 
     A matrix B that is the same in every run is packed ahead, where the blocking wants it so.
     """
-    a, b = op.a, op.b
-    if p.n == 1 and p.m != 1:
+    a, b = op.operands
+    if p.n == 1 and p.m != 1 and p.view is None:
         a, b = b, a
         p = replace(p, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
-    if p.m == 1:
+    if p.m == 1 and p.view is None:
         p = replace(p, transpose_a=False)
     if flags.use_blas():
         return replace(p, a=memory.name(a), b=memory.name(b))
     matrix = memory.settled(b) if p.b_offset == 0 else None
-    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     blocking = choose(extents, target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None

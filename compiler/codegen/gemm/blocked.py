@@ -20,7 +20,8 @@ from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import Blocking, heights
 
 
-def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> str:
+def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None,
+                     builder: type[BlockedBuilder]) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
     low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
     rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
@@ -30,10 +31,10 @@ def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: F
             f".{blocking.parts[0]}x{blocking.parts[1]}"
             f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
             f".{rest if shape.n is not None else 'n'}{'s' if _is_single(shape, blocking) else ''}"
-            f"{f'.{finish.key}' if finish else ''}")
+            f"{f'.v{shape.view.code}' if shape.view else ''}{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _BlockedBuilder(module, shape, blocking, finish).text(name)
+        module.functions[name] = builder(module, shape, blocking, finish).text(name)
     return name
 
 
@@ -41,28 +42,33 @@ def _is_single(shape: Shape, blocking: Blocking) -> bool:
     return shape.k is not None and shape.k <= blocking.depth
 
 
-class _BlockedBuilder(PartsBuilder):
+class BlockedBuilder(PartsBuilder):
+    """Builds the function for matrices that lie row by row."""
+
     def __init__(self, module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> None:
         super().__init__(module, shape.dtype, blocking.width, finish)
         self.shape = shape
         self.blocking = blocking
         by_rows = not (blocking.pack_a or shape.transpose_a)
         self.tile = Tile(shape.dtype, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
-                         _is_single(shape, blocking), finish)
+                         _is_single(shape, blocking), finish, shape.view)
         self.low, self.extra = "0", "0"
 
     def text(self, name: str) -> str:
         blocking = self.blocking
-        tiles = self.ceil_div("%m", blocking.rows)
-        if self.shape.m is not None:
-            count = self.most(tiles, 1)
-            self.low, self.extra = self.quotient("%m", count), self.remainder("%m", count)
-        with self.each_part(blocking.parts, tiles, self.ceil_div("%n", blocking.columns)) as part:
+        with self.each_part(blocking.parts, self.tile_count(), self.ceil_div("%n", blocking.columns)) as part:
             room = blocking.a_room + blocking.b_room
             self.packed_a = self.at("%scratch", self.mul(part.number, room))
             self.packed_b = self.at(self.packed_a, blocking.a_room)
             self.part(part)
         return self.function(name, with_finish(PARAMS, self.finish))
+
+    def tile_count(self) -> str:
+        tiles = self.ceil_div("%m", self.blocking.rows)
+        if self.shape.m is not None:
+            count = self.most(tiles, 1)
+            self.low, self.extra = self.quotient("%m", count), self.remainder("%m", count)
+        return tiles
 
     def part(self, part: Part) -> None:
         with self.loop(part.column, part.columns, self.blocking.panels) as outer:
@@ -83,7 +89,7 @@ class _BlockedBuilder(PartsBuilder):
             tiles = self.least(self.add(outer.index, self.blocking.tiles), part.rows)
             if self.blocking.pack_a:
                 self.pack_tiles(outer.index, tiles, k, depth)
-            self.cache_block(_Block(panel, panels, outer.index, tiles, k, depth, more))
+            self.cache_block(Block(panel, panels, outer.index, tiles, k, depth, more))
 
     def pack(self, source: str, stride: str, first: str, count: str, k: str, depth: str, target: str,
              lines: int, along_lines: bool) -> None:
@@ -108,7 +114,7 @@ class _BlockedBuilder(PartsBuilder):
 
     # Blocks in cache
 
-    def cache_block(self, at: _Block) -> None:
+    def cache_block(self, at: Block) -> None:
         """Every panel with every tile; the last panel may be a narrower one."""
         columns, n = self.blocking.columns, self.shape.n
         whole = self.least(at.panels, self.quotient("%n", columns))
@@ -121,7 +127,7 @@ class _BlockedBuilder(PartsBuilder):
             with self.loop(whole, at.panels) as panel:
                 self.panel(at, panel.index, replace(self.tile, vecs=vecs, masked=masked))
 
-    def panel(self, at: _Block, panel: str, tile: Tile) -> None:
+    def panel(self, at: Block, panel: str, tile: Tile) -> None:
         columns = self.blocking.columns
         column = self.mul(panel, columns)
         if self.blocking.pack_b:
@@ -132,13 +138,16 @@ class _BlockedBuilder(PartsBuilder):
             b, stride = self.at("%b", self.mul(row, columns)), str(columns)
         else:
             b, stride = self.at("%b", self.add(self.mul(at.k, "%ldb"), column)), "%ldb"
-        operand = _Panel(b, stride, column, self.sub("%n", column))
-        if self.shape.m is not None:
-            self.known_rows(at, operand, tile)
-        else:
-            self.run_time_rows(at, operand, tile)
+        self.tiles(at, Panel(b, stride, column, self.sub("%n", column)), tile)
 
-    def known_rows(self, at: _Block, panel: _Panel, tile: Tile) -> None:
+    def tiles(self, at: Block, panel: Panel, tile: Tile) -> None:
+        """Every tile of the block with one panel."""
+        if self.shape.m is not None:
+            self.known_rows(at, panel, tile)
+        else:
+            self.run_time_rows(at, panel, tile)
+
+    def known_rows(self, at: Block, panel: Panel, tile: Tile) -> None:
         assert self.shape.m is not None
         low, extra = heights(self.shape.m, self.blocking.rows)
         middle = at.tile
@@ -150,7 +159,7 @@ class _BlockedBuilder(PartsBuilder):
             with self.loop(middle, at.tiles) as each:
                 self.one_tile(at, panel, each.index, "0", replace(tile, rows=low))
 
-    def run_time_rows(self, at: _Block, panel: _Panel, tile: Tile) -> None:
+    def run_time_rows(self, at: Block, panel: Panel, tile: Tile) -> None:
         """Whole tiles, then what is left in tiles of 8, 4, 2 and 1 rows."""
         rows = self.blocking.rows
         whole = self.least(at.tiles, self.quotient("%m", rows))
@@ -164,7 +173,7 @@ class _BlockedBuilder(PartsBuilder):
                     above = self.em.raw(f"and i64 {left}, {-2 * height}")
                     self.one_tile(at, panel, each.index, above, replace(tile, rows=height))
 
-    def one_tile(self, at: _Block, panel: _Panel, index: str, above: str, tile: Tile) -> None:
+    def one_tile(self, at: Block, panel: Panel, index: str, above: str, tile: Tile) -> None:
         """The tile of `index`, from its row `above` on."""
         row, rows = self.add(self.row_of(index), above), self.blocking.rows
         if self.blocking.pack_a:
@@ -174,17 +183,24 @@ class _BlockedBuilder(PartsBuilder):
             a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row)), "%lda"
         else:
             a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k)), "%lda"
+        self.call_tile(tile, at, panel, a, stride, row)
+
+    def call_tile(self, tile: Tile, at: Block, panel: Panel, a: str, stride: str, row: str,
+                  place: tuple[str, ...] = ()) -> None:
+        """Call the function of a tile whose first row is `row`; for its finish, `place` is lines and row."""
         c = self.at("%c", self.add(self.mul(row, "%ldc"), panel.column))
         arguments = [f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}",
                      "i64 %ldc", f"i64 {at.depth}", f"i64 {panel.left}", f"i1 {at.more}"]
         if tile.finish is not None:
             last = self.compare("sge", self.add(at.k, at.depth), "%k")
-            arguments += [f"i1 {last}", f"i64 {row}", f"i64 {panel.column}", *tile.finish.params]
+            *lines, within = place or (row,)
+            arguments += [f"i1 {last}", f"i64 {within}", f"i64 {panel.column}", *(f"i64 {i}" for i in lines),
+                          *tile.finish.params]
         self.call(tile_function(self.module, tile), arguments)
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Panels and tiles from the first to the one past the last, k and its depth, and whether to add to C."""
 
     panel: str
@@ -197,7 +213,7 @@ class _Block:
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
     """Where a panel of B lies, its first column, and the columns from there on."""
 
     b: str

@@ -11,6 +11,7 @@ from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, llvm_type, scalar_type, splat_literal, suffix
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.nest import LoopNest
+from graphflow.compiler.loops.view import Steps
 
 _FOLD = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
          "udiv": lambda a, b: a // b, "urem": lambda a, b: a % b}
@@ -93,6 +94,23 @@ class Builder(MemoryOps):
 
     def compare(self, code: str, a: str, b: str | int) -> str:
         return self.em.raw(f"icmp {code} i64 {a}, {b}")
+
+    # Steps through memory
+
+    def digits(self, run: str, steps: Steps) -> list[str]:
+        """The digits of a run's number, outermost first."""
+        found: list[str] = []
+        for count in reversed(steps.counts):
+            found.insert(0, self.remainder(run, count))
+            run = self.quotient(run, count)
+        return [run, *found] if steps.pitches else []
+
+    def run_offset(self, run: str, steps: Steps) -> str:
+        """Where a run begins."""
+        total = "0"
+        for digit, pitch in zip(self.digits(run, steps), steps.pitches, strict=True):
+            total = self.add(total, self.mul(digit, pitch))
+        return total
 
     # Control
 

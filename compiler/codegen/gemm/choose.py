@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
@@ -27,6 +28,7 @@ class Extents:
     k: int | None
     transpose_a: bool
     transpose_b: bool
+    view: View | None = None
 
     def bytes(self, *sizes: int | None) -> int | None:
         """The size of a matrix, if it is known."""
@@ -44,8 +46,10 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
     ahead  B may be packed ahead of the run
     """
     width = max(1, target.vector_bits // (8 * e.dtype.size))
+    if e.view is not None:
+        return _for_view(e, e.view, width, ahead, target)
     if ahead and e.m != 1 and e.n and e.k:
-        return _packed_ahead(e, width, target)
+        return _in_tiles(e, width, False, True, target)
     few = e.m is not None and e.m <= FEW_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
@@ -58,23 +62,30 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
     pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
     if few and not pack_b:
         return _few_rows(e, width, target)
-    return _in_tiles(e, *_tile(e, width, target), width, pack_b, target)
+    return _in_tiles(e, width, pack_b, False, target)
 
 
-def _packed_ahead(e: Extents, width: int, target: Target) -> Blocking:
-    """Packing B costs the run nothing: all shapes take it in panels."""
+def _in_tiles(e: Extents, width: int, pack_b: bool, ahead: bool, target: Target) -> Blocking:
     rows, vecs = _tile(e, width, target)
-    return replace(_in_tiles(e, rows, vecs, width, False, target), ahead=True)
-
-
-def _in_tiles(e: Extents, rows: int, vecs: int, width: int, pack_b: bool, target: Target) -> Blocking:
     depth = _block(e.k, DEPTH[e.dtype.size], 8)
     pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
                   or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
-                    _parts(e, target, pack_a, pack_b))
+                    _parts(e, target, pack_a, pack_b), ahead)
+
+
+def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
+    """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
+    run, unit = view.rows.length, view.along.length
+    rows, vecs = _tile(replace(e, m=run), width, target)
+    depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    pack_b = not (ahead or _at_most(e.bytes(e.k, e.n), target.l2))
+    return Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b,
+                    _parts(e, target, False, pack_b), ahead)
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:

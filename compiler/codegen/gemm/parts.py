@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from graphflow.compiler.codegen.gemm.finish import FinishingBuilder
 from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
           "i64 %m", "i64 %n", "i64 %k", "i64 %begin", "i64 %end", "ptr %scratch")  # then the finish's
@@ -15,7 +16,10 @@ PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noali
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a product when it is compiled; sizes are None where they are run-time integers."""
+    """What is known of a product when it is compiled; sizes are None where they are run-time integers.
+
+    view  how A lies in memory, if not as a matrix
+    """
 
     dtype: DType
     m: int | None
@@ -23,6 +27,7 @@ class Shape:
     k: int | None
     transpose_a: bool
     transpose_b: bool
+    view: View | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.codegen.gemm.blocked import blocked_function
+from graphflow.compiler.codegen.gemm.blocked import BlockedBuilder, blocked_function
 from graphflow.compiler.codegen.gemm.dots import dots_function
 from graphflow.compiler.codegen.gemm.finish import finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
+from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.loops.blocking import Dots
@@ -23,11 +24,11 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     parts = ["i64 %begin", "i64 %end"] if in_parts else ["i64 0", f"i64 {p.parts}"]
     scratch = f"ptr %{p.scratch}" if p.scratch else "ptr null"
     module = kernel.em.module
-    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b)
+    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     if isinstance(p.blocking, Dots):
         name = dots_function(module, shape, p.blocking, finish)
     else:
-        name = blocked_function(module, shape, p.blocking, finish)
+        name = blocked_function(module, shape, p.blocking, finish, ViewBuilder if p.view else BlockedBuilder)
     arguments = [a, f"i64 {lda}", b, f"i64 {ldb}", out, f"i64 {n}", f"i64 {m}", f"i64 {n}", f"i64 {k}",
                  *parts, scratch, *(finish.arguments(kernel.axes) if finish else ())]
     kernel.em.lines.append(f"call void @{name}({', '.join(arguments)})")

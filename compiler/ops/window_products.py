@@ -1,0 +1,104 @@
+"""Products with the windows over channels-last images, read where they lie: what convolutions expand to.
+
+    valid_convolution   windows(x) @ filters        no padding: every window is inside
+    valid_filter_grad   windows(x)^T @ g
+
+A window over [spatial..., c] is a row of a matrix whose elements lie by steps in memory (loops/view.py); no
+patches are copied. All extents but the batch are known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.opdef import REQUIRED, OpDef
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.loops.forms import Contraction
+from graphflow.compiler.loops.view import Side
+from graphflow.compiler.ops.samples import Sample
+from graphflow.compiler.ops.windows import slides, window_counts, windows_numpy
+
+_STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED}
+
+
+def _sides(op: Operation, size: tuple[Dim, ...]) -> tuple[Side, Side]:
+    """The windows, and the elements of each."""
+    dims: Any = op.x.type.known_dims
+    pitches = [product(dims[k + 1:]) for k in range(len(dims))]
+    inner = list(zip(pitches[1:-1], op.strides, op.dilations, strict=True))
+    counts = window_counts(op, dims[1:-1], size)
+    each = zip(counts, (pitch * stride for pitch, stride, _ in inner), strict=True)
+    within = zip(size, (pitch * dilation for pitch, _, dilation in inner), strict=True)
+    return ((dims[0], pitches[0]), *each), ((*within, (dims[-1], 1)))
+
+
+def _window_rows(x: Any, size: Any, attrs: Any) -> Any:
+    found = windows_numpy(x, size, **attrs)
+    counts = found.shape[:1 + len(size)]
+    return found.reshape(-1, int(np.prod(size)) * x.shape[-1]), counts
+
+
+def _convolution_numpy(x: Any, filters: Any, **attrs: Any) -> Any:
+    rows, counts = _window_rows(x, filters.shape[:-2], attrs)
+    return (rows @ filters.reshape(-1, filters.shape[-1])).reshape(*counts, filters.shape[-1])
+
+
+def _filter_grad_numpy(x: Any, g: Any, size: Any, **attrs: Any) -> Any:
+    rows, _ = _window_rows(x, size, attrs)
+    return (rows.T @ g.reshape(-1, g.shape[-1])).reshape(*size, x.shape[-1], g.shape[-1])
+
+
+def _dims(t: Tensor, first: int) -> Any:
+    """The dims, of which those from `first` on are decided."""
+    dims: Any = t.type.dims
+    for d in dims[first:]:
+        t.op.graph.rules.decide(d)
+    return dims
+
+
+def _convolution_type(op: Operation) -> TensorType:
+    x, filters = _dims(op.x, 1), _dims(op.filters, 0)
+    return TensorType(op.x.dtype, (x[0], *window_counts(op, x[1:-1], filters[:-2]), filters[-1]))
+
+
+def _filter_grad_type(op: Operation) -> TensorType:
+    return TensorType(op.x.dtype, (*op.size, _dims(op.x, 1)[-1], _dims(op.g, 1)[-1]))
+
+
+def _turned(sides: tuple[Side, Side]) -> tuple[Side, Side]:
+    return sides[1], sides[0]
+
+
+_CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, dilations
+    ((2, 6, 7, 3), (3, 3, 3, 20), (1, 1), (1, 1)), ((1, 9, 8, 4), (3, 2, 4, 17), (2, 2), (1, 1)),
+    ((2, 5, 5, 5), (1, 1, 5, 9), (1, 1), (1, 1)), ((2, 7, 6, 3), (1, 1, 3, 8), (2, 2), (1, 1)),
+    ((1, 9, 9, 2), (3, 3, 2, 33), (1, 1), (2, 3)), ((3, 40, 2), (3, 2, 8), (1,), (1,)),
+    ((2, 4, 5, 4, 2), (2, 2, 3, 2, 8), (1, 2, 1), (1, 1, 1)), ((1, 3, 3, 2), (3, 3, 2, 8), (1, 1), (1, 1)),
+    ((1, 4, 4, 410), (2, 2, 410, 8), (1, 1), (1, 1)))
+
+
+def _samples(gradient: bool) -> tuple[Sample, ...]:
+    found = []
+    for x, filters, strides, dilations in _CASES:
+        attrs = {"strides": strides, "dilations": dilations}
+        counts = [s.count for s in slides(x[1:-1], filters[:-2], {**attrs, "padding": "VALID"})]
+        second = (x[0], *counts, filters[-1]) if gradient else filters
+        found.append(Sample((x, second), {**attrs, "size": filters[:-2]} if gradient else attrs))
+    return tuple(found)
+
+
+valid_convolution: OpDef = OpDef(
+    "valid_convolution", "x filters", infer=_convolution_type, attrs=_STEPS, numpy=_convolution_numpy,
+    lower=Contraction(lambda op: _sides(op, op.filters.type.known_dims[:-2])), samples=_samples(False),
+    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation.., c] * filters[u.., c, o].")
+
+valid_filter_grad: OpDef = OpDef(
+    "valid_filter_grad", "x g", infer=_filter_grad_type, attrs={"size": REQUIRED, **_STEPS},
+    numpy=_filter_grad_numpy, samples=_samples(True),
+    lower=Contraction(lambda op: _turned(_sides(op, op.size))),
+    doc="out[u.., c, o] = sum over b, i.. of x[b, i*stride + u*dilation.., c] * g[b, i.., o].")
