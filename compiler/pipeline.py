@@ -34,7 +34,7 @@ from graphflow.compiler.passes.tidy_loops import tidy_loops
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows, in order: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
     split_reductions, cse)
@@ -48,49 +48,49 @@ def compile_signature(signature: Signature, target: Target,
     passed  called with the name of each pass when it is done, for timing
     Raises: prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
-    debug = flags.debug_level()
-    dumps: list[tuple[str, str]] = []
+    dumps = _Dumps()
     pruned = prune(signature)
     graph = pruned.graph
     verify(graph, "prune")
     checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
-    _keep(dumps, debug, "prune", graph)
+    dumps.graph("prune", graph)
     passed("prune")
     for run_pass in PIPELINE:
         graph = everywhere(run_pass, graph)
         verify(graph, run_pass.__name__)
         if checker is not None:
             checker.check(graph, run_pass.__name__)
-        _keep(dumps, debug, run_pass.__name__, graph)
+        dumps.graph(run_pass.__name__, graph)
         passed(run_pass.__name__)
     pruned.take_late_assumptions(graph)
     hoisted = hoist(graph)
-    _keep(dumps, debug, "hoist", hoisted.graph)
+    if checker is not None:
+        checker.check(hoisted.graph, "hoist", hoisted.origins)
+    dumps.graph("hoist", hoisted.graph)
     grouping = fuse(hoisted.graph)
     grouping.settled = settled_inputs(grouping.graph)
-    passed("fuse")
     plan = _planned(grouping, target, passed)
-    _keep_nests(dumps, debug, "nests", plan)
+    dumps.nests("nests", plan)
     setup = None
     if plan.held:
         graph = hoisted.setup(grouping.graph.inputs, plan.held)
-        _keep(dumps, debug, "setup", graph)
-        setup = _setup(graph, target, passed, dumps, debug)
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps, setup)
+        dumps.graph("taking out the setup", graph)
+        setup = _compile_setup(graph, target, passed, dumps)
+    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps.texts, setup)
     passed("emit")
     return program
 
 
-def _setup(graph: Graph, target: Target, passed: Callable[[str], None], dumps: list[tuple[str, str]],
-           debug: int) -> Program:
+def _compile_setup(graph: Graph, target: Target, passed: Callable[[str], None], dumps: _Dumps) -> Program:
     grouping = fuse(graph)
     plan = _planned(grouping, target, passed)
-    _keep_nests(dumps, debug, "nests of setup", plan)
+    dumps.nests("nests of the setup", plan)
     return emit(Pruned(graph, {}, [], {}), grouping.graph, plan, 0)
 
 
 def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:
     """The kernels of all groups, in order, and where in memory their values are."""
+    passed("fuse")
     steps = _scheduled(lower(grouping, target), target)
     passed("lower")
     plan = plan_memory(grouping.graph, steps)
@@ -115,12 +115,18 @@ def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
 
 
-def _keep_nests(dumps: list[tuple[str, str]], debug: int, name: str, plan: MemoryPlan) -> None:
-    if debug >= 4:
-        nests = [str(launch.nest) for launch in plan.launches]
-        dumps.append((name, "\n".join([*nests, describe_buffers(plan.buffers)])))
+class _Dumps:
+    """What the debug level asks to see of a compilation."""
 
+    def __init__(self) -> None:
+        self.level = flags.debug_level()
+        self.texts: list[tuple[str, str]] = []
 
-def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:
-    if debug >= 3:
-        dumps.append((f"after {name}", print_graph(graph)))
+    def graph(self, pass_name: str, graph: Graph) -> None:
+        if self.level >= 3:
+            self.texts.append((f"after {pass_name}", print_graph(graph)))
+
+    def nests(self, name: str, plan: MemoryPlan) -> None:
+        if self.level >= 4:
+            nests = [str(launch.nest) for launch in plan.launches]
+            self.texts.append((name, "\n".join([*nests, describe_buffers(plan.buffers)])))

@@ -17,7 +17,7 @@ _ALIGNMENT = 64
 
 
 class Setup:
-    """The results of a program without feeds, computed again after a variable that they come from was written.
+    """The results of a program without feeds, computed again after a variable they come from was written.
 
     `version` is another object whenever the results or the addresses of variables may have changed. Whatever
     writes a variable calls `outdate` when it has written; so a run compares one reference, however many

@@ -20,8 +20,8 @@ Array = np.ndarray[Any, Any]
 class VariableStore:
     """Variable -> array.
 
-    `version` is another object whenever an array is made or replaced, never when one is written into; programs
-    keep addresses for as long as it stays. Who holds what comes from variables is told of writes.
+    `version` is another object whenever an array is made or replaced, never when one is written into;
+    programs keep addresses for as long as it stays. What is made of variables is told of writes.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class VariableStore:
             s.version = object()
 
     def watch(self, setup: Setup) -> None:
-        """Tell a setup of writes to the variables that it reads: those who write ask again who is to be told."""
+        """Tell a setup of writes to what it reads; programs that write ask again whom to tell."""
         self._setups.append(setup)
         self._changed()
 

@@ -6,7 +6,7 @@ before the first run, and again when one of its variables was written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -35,7 +35,7 @@ class Hoisted:
     origins: tuple[Tensor, ...]
 
     def setup(self, inputs: Sequence[Tensor], held: Sequence[Tensor | Panels]) -> Graph:
-        """The graph that computes held values, given the main graph's inputs, which passes may have copied."""
+        """The graph that computes held values, given the inputs of `graph`, which passes may have copied."""
         origin = dict(zip(inputs, self.origins, strict=True))
         sources = [h.matrix if isinstance(h, Panels) else h for h in held]
         roots = [origin.get(t, t) for t in sources]
@@ -77,13 +77,12 @@ def hoist(graph: Graph) -> Hoisted:
 
 def settled_inputs(graph: Graph) -> dict[Tensor, Tensor]:
     """The inputs that are the same in every run, each as what it is itself."""
-    return {t: t for t in graph.inputs
-            if t.op.kind == "held" or (t.op.kind == "state" and t.op.variable not in graph.updates)}
+    return {t: t for t in graph.inputs if t.op.kind == "held" or _is_unwritten(t.op, graph)}
 
 
 def in_panels(t: Tensor, p: Panels) -> Tensor:
     """[panel, k, column], with zeros beyond the last column."""
-    room, outside = p.count * p.columns, (0, p.count * p.columns - p.n)
+    outside = 0, p.count * p.columns - p.n
     t.graph.origin = t.op.source
     result: Tensor
     if p.transposed:
@@ -92,21 +91,22 @@ def in_panels(t: Tensor, p: Panels) -> Tensor:
     else:
         rows = pad(reshape(t, shape=(p.k, p.n)), paddings=((0, 0), outside))
         result = transpose(reshape(rows, shape=(p.k, p.count, p.columns)), perm=(1, 0, 2))
-    assert result.type.size == room * p.k
     return result
 
 
 # What is worth it
 
 def _worth_holding(graph: Graph) -> set[Tensor]:
-    """Settled tensors that others are computed from: no views that a kernel reads through for nothing, nothing
-    much larger than what it is made of, and not little work in all.
+    """Settled tensors that others are computed from.
+
+    No views that a kernel reads through for nothing, nothing much larger than what it is made of, and all of
+    it only if it is not little work.
     """
     sources = _settled(graph)
     seen: set[tuple[Tensor, bool]] = set()
     found: set[Tensor] = set()
     wants = [(t, not _reads_elements(op)) for op in live_operations(graph) for t in op.operands
-             if t in sources and op.outputs[0] not in sources]
+             if t in sources and sources.keys().isdisjoint(op.outputs)]
     while wants:
         t, in_memory = want = wants.pop()
         if want in seen or t.op.opdef in (constant, program_input):
@@ -114,11 +114,11 @@ def _worth_holding(graph: Graph) -> set[Tensor]:
         seen.add(want)
         form: Form = t.op.opdef.lower
         if (not form.alias and (in_memory or not form.cheap)
-                and t.type.size * t.dtype.size <= MOST_GROWTH * sources[t]):
+                and _size(t) * t.dtype.size <= MOST_GROWTH * sources[t]):
             found.add(t)
         else:
             wants += [(o, in_memory and form.alias) for o in t.op.operands]
-    return found if _work(found, sources) >= LEAST_WORK else set()
+    return found if _work(found) >= LEAST_WORK else set()
 
 
 def _settled(graph: Graph) -> dict[Tensor, int]:
@@ -129,16 +129,21 @@ def _settled(graph: Graph) -> dict[Tensor, int]:
             found[op.out] = op.value.array.nbytes
         elif _is_steady(op) and op.operands and all(t in found for t in op.operands):
             found[op.out] = sum(found[t] for t in set(op.operands))
-        elif op.opdef is program_input and op.kind == "state" and op.variable not in graph.updates:
-            found[op.out] = op.out.type.size * op.out.dtype.size
+        elif _is_unwritten(op, graph) and op.out.type.is_static:
+            found[op.out] = _size(op.out) * op.out.dtype.size
     return found
+
+
+def _is_unwritten(op: Operation, graph: Graph) -> bool:
+    """Whether an operation is the value of a variable that the program does not write."""
+    return op.opdef is program_input and op.kind == "state" and op.variable not in graph.updates
 
 
 def _is_steady(op: Operation) -> bool:
     """Whether an operation gives the same for the same operands, and never fails."""
     d = op.opdef
     return (isinstance(d.lower, Form) and not (d.effect or d.fails or has_symbols(op))
-            and op.out.type.is_static)
+            and len(op.outputs) == 1 and op.out.type.is_static)
 
 
 def _reads_elements(op: Operation) -> bool:
@@ -146,6 +151,12 @@ def _reads_elements(op: Operation) -> bool:
     return isinstance(op.opdef.lower, (Pointwise, Indexed, Reduction))
 
 
-def _work(found: set[Tensor], sources: Mapping[Tensor, int]) -> int:
+def _work(found: set[Tensor]) -> int:
     made = [op for op in ancestors(found) if op.opdef not in (constant, program_input)]
-    return sum(op.out.type.size * max(op.opdef.lower.work(op), 1) for op in made)
+    return sum(_size(op.out) * max(op.opdef.lower.work(op), 1) for op in made)
+
+
+def _size(t: Tensor) -> int:
+    size = t.type.size
+    assert isinstance(size, int)
+    return size

@@ -30,7 +30,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Panels:
-    """A matrix that no run changes, packed for a product that takes it as B; made once, and held between runs.
+    """A matrix that no run changes, packed for products that take it as B; held between runs.
 
     transposed  the matrix is [n, k], else [k, n]
     """

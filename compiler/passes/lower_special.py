@@ -197,9 +197,10 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Produ
     blocking = choose(extents, target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        b = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
-        p = replace(p, transpose_b=False)
-    p = replace(p, a=memory.name(a), b=memory.name(b), blocking=blocking)
+        panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        p = replace(p, a=memory.name(a), b=memory.name(panels), transpose_b=False, blocking=blocking)
+    else:
+        p = replace(p, a=memory.name(a), b=memory.name(b), blocking=blocking)
     if blocking.scratch:
         p = replace(p, scratch=memory.name(Scratch(p.dtype, blocking.scratch), write=True))
     return p

@@ -15,7 +15,8 @@ DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additio
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 16             # below, nothing pays for packing B
+FEW_ROWS = 16             # below, nothing pays for packing B in each run
+CLOSE = 512               # bytes of a row of B that are read as fast where they lie
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,15 @@ class Extents:
 def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles.
 
-    ahead  B may be packed ahead of the run
+    ahead  B may be packed ahead of the run, where that makes it faster
     """
     width = max(1, target.vector_bits // (8 * e.dtype.size))
+    few = e.m is not None and e.m <= FEW_ROWS
+    ahead = ahead and _gains_by_panels(e, few, target)
     if e.view is not None:
         return _for_view(e, e.view, width, ahead, target)
-    if ahead and e.m != 1 and e.n and e.k:
+    if ahead:
         return _in_tiles(e, width, False, True, target)
-    few = e.m is not None and e.m <= FEW_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
@@ -63,6 +65,14 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
     if few and not pack_b:
         return _few_rows(e, width, target)
     return _in_tiles(e, width, pack_b, False, target)
+
+
+def _gains_by_panels(e: Extents, few: bool, target: Target) -> bool:
+    """Whether B is read faster from panels: not if its rows lie close together in the cache."""
+    if e.m == 1 or not e.n or not e.k:
+        return False
+    return (e.n * e.dtype.size > CLOSE or (e.transpose_b and not few)
+            or not _at_most(e.bytes(e.k, e.n), target.l2))
 
 
 def _in_tiles(e: Extents, width: int, pack_b: bool, ahead: bool, target: Target) -> Blocking:
