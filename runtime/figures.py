@@ -51,7 +51,7 @@ class KernelFigures:
 
 @dataclass(frozen=True)
 class Holder:
-    """A tensor in the arena: its operation, where the user made it, bytes, first and last launch."""
+    """A tensor in memory: its operation, where the user made it, bytes, first and last launch that use it."""
 
     name: str
     source: str
@@ -84,6 +84,14 @@ def peak_holders(plan: Plan) -> tuple[int, list[Holder]]:
     peak = int(np.argmax(alive)) if alive else 0
     held = [Holder(b.name, b.source, size, b.first, b.last) for b, size in arena if b.first <= peak <= b.last]
     return peak, sorted(held, key=lambda h: -h.size)
+
+
+def held_values(plan: Plan) -> list[Holder]:
+    """What is computed once and held between runs, the largest first; for a packed matrix, the matrix."""
+    last = len(plan.program.calls) - 1
+    held = [Holder(b.name, b.source, size, 0, last)
+            for b, size in zip(plan.program.buffers, plan.sizes, strict=True) if b.role == "held"]
+    return sorted(held, key=lambda h: -h.size)
 
 
 def measured(plan: Plan, arrays: Sequence[Array]) -> tuple[list[KernelFigures], float | None]:

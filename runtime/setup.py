@@ -49,11 +49,6 @@ class Setup:
         self._written = object()
         self.version = object()
 
-    @property
-    def held_bytes(self) -> int:
-        return sum(size for size, b in zip(self.plan.sizes, self.plan.program.buffers, strict=True)
-                   if b.role == "output")
-
 
 def _aligned(value: Any) -> Array:
     """As an array that starts at a cache line: large ones do."""
