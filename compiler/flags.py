@@ -35,6 +35,11 @@ def cache_folder() -> str:
     return os.environ.get("GRAPHFLOW_CACHE", "")
 
 
+def use_winograd() -> bool:
+    """`GRAPHFLOW_WINOGRAD=0` computes 3x3 convolutions as direct sums of products."""
+    return _is_on("GRAPHFLOW_WINOGRAD", True)
+
+
 def use_blas() -> bool:
     """`GRAPHFLOW_GEMM=blas` computes matrix products by numpy's OpenBLAS instead of generated code."""
     return _one_of("GRAPHFLOW_GEMM", ("", "blas")) == "blas"

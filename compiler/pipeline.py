@@ -27,6 +27,7 @@ from graphflow.compiler.passes.prune import Pruned, Signature, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
 from graphflow.compiler.passes.simplify import simplify
+from graphflow.compiler.passes.sink_joins import sink_joins
 from graphflow.compiler.passes.sparse import sparse
 from graphflow.compiler.passes.split_reductions import split_reductions
 from graphflow.compiler.passes.stream import stream
@@ -37,7 +38,7 @@ from graphflow.compiler.target import Target
 # Passes from Graph to Graph. What follows: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    split_reductions, cse)
+    sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,

@@ -92,7 +92,8 @@ class _Cached:
         try:
             self.subject: Subject | None = Subject(signature)
             self.key = cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
-                                    f"{cpu.host_target()} {flags.use_blas()}", self.subject.fingerprint)
+                                    f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()}",
+                                    self.subject.fingerprint)
         except UnsuitedError:
             self.subject = None
 

@@ -14,6 +14,7 @@ import numpy as np
 from gemm_runner import Case, Runner
 
 from graphflow.compiler.ir.dtypes import float32, float64
+from graphflow.compiler.loops.view import View, merged, steps
 from graphflow.compiler.target import Target
 
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
@@ -55,7 +56,36 @@ def check(runner: Runner, sizes: tuple[int, int, int]) -> None:
         assert np.array_equal(out, expected), (case, sizes)
 
 
+# an image's dims, the window's, its strides and the columns of B
+WINDOWS = [((2, 6, 5, 3), (3, 2), (1, 1), 17), ((1, 9, 9, 16), (3, 3), (2, 2), 33),
+           ((3, 7, 1, 1), (4, 1), (1, 1), 16)]
+
+
+def check_windows(dims: tuple[int, ...], size: tuple[int, int], strides: tuple[int, int], n: int,
+                  small: bool) -> None:
+    """Windows over a guarded image; `turned` for the sums over all of them."""
+    _, high, wide, channels = dims
+    pitches = (high * wide * channels, wide * channels, channels)
+    counts = [(d - s) // t + 1 for d, s, t in zip(dims[1:], size, strides, strict=False)]
+    steps_between = (p * t for p, t in zip(pitches[1:], strides, strict=True))
+    each = ((dims[0], pitches[0]), *zip(counts, steps_between, strict=True))
+    within = (*zip(size, pitches[1:], strict=True), (channels, 1))
+    for rows, along in ((each, within), (within, each)):
+        view = View(steps(rows), steps(merged(along)))
+        m, k = (int(np.prod([e for e, _ in side])) for side in (rows, along))
+        target = Target(512, l1=1 << 10, l2=1 << 12, l3=1 << 14) if small else Target(512)
+        runner = Case(float32, m, n, k, target=target, view=view).compile()
+        at = view.rows.offset(np.arange(m))[:, None] + view.along.offset(np.arange(k))
+        for at_end in (False, True):
+            a, b, out = (guarded(shape, np.dtype(np.float32), at_end) for shape in (dims, (k, n), (m, n)))
+            a[...], b[...] = np.arange(a.size).reshape(dims) % 7, np.arange(b.size).reshape(b.shape) % 5
+            runner.run([x.ctypes.data for x in (a, b, out)], {"m": m, "n": n, "k": k})
+            assert np.array_equal(out, a.ravel()[at] @ b), (dims, size, strides, n)
+
+
 def main() -> None:
+    for case, small in itertools.product(WINDOWS, (False, True)):
+        check_windows(*case, small)
     for sizes, (ta, tb) in itertools.product(SHAPES, TRANSPOSES):
         dtype, bits = ((float32, 512), (float64, 256))[ta ^ tb ^ (sizes[0] > 5)]
         check(Case(dtype, *sizes, ta, tb, Target(bits)).compile(), sizes)

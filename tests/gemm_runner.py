@@ -19,6 +19,7 @@ from graphflow.compiler.ir.dims import Dim, axis, sym
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 from graphflow.runtime.objects import optimize, target_machine
 
@@ -28,7 +29,7 @@ MACHINE = Target(512, threads=1)
 
 @dataclass(frozen=True)
 class Case:
-    """What to compile. Sizes of None are run-time integers.
+    """What to compile. Sizes of None are run-time integers; with a view, a is what it looks at.
 
     The kernel's buffers are p0 = a, p1 = b, p2 = out, p3 = scratch, and for the body those in `more`.
     """
@@ -43,14 +44,16 @@ class Case:
     blocking: Blocking | Dots | None = None
     body: tuple[Stmt, ...] = ()
     more: tuple[tuple[str, DType], ...] = ()
+    view: View | None = None
 
     def product(self) -> tuple[Product, tuple[Any, ...]]:
         symbols = {name: sym(name) for name in "mnk" if getattr(self, name) is None}
         m, n, k = (symbols.get(name, getattr(self, name)) for name in "mnk")
-        extents = Extents(self.dtype, known(m), known(n), known(k), self.transpose_a, self.transpose_b)
+        extents = Extents(self.dtype, known(m), known(n), known(k), self.transpose_a, self.transpose_b,
+                          self.view)
         blocking = self.blocking or choose(extents, self.target)
         return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, self.transpose_a, self.transpose_b, self.dtype,
-                       blocking, "p3", row_index(m), column_index(n), self.body), tuple(symbols)
+                       blocking, "p3", row_index(m), column_index(n), self.body, self.view), tuple(symbols)
 
     def compile(self) -> Runner:
         return Runner(self)

@@ -161,22 +161,18 @@ class Workspace(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Where a joined tensor lies in the whole: from `start` on along an axis (perhaps a new one)."""
+    """Where a joined tensor lies: `index` gives the whole's index for one of its own.
+
+    Parts of different pieces are computed apart, though they may be of one shape.
+    """
 
     whole: Tensor
-    axis: int
-    start: Dim
-    new_axis: bool
-
-    def index(self, at: Index) -> Index:
-        """The whole's index for an element of the part."""
-        if self.new_axis:
-            return (*at[:self.axis], self.start, *at[self.axis:])
-        return (*at[:self.axis], at[self.axis] + self.start, *at[self.axis + 1:])
+    index: Callable[[Index], Index]
+    piece: int = 0
 
 
 class Join(Form):
-    """The result is its operands side by side: `parts(op)` says where each lies.
+    """The result is its operands side by side, or between one another: `parts(op)` says where each lies.
 
     No kernel copies them there: those that compute the operands store them into the result's memory.
     """

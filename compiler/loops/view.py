@@ -76,16 +76,23 @@ class View:
 
 
 def steps(side: Side) -> Steps:
-    """A side whose runs are of the last digit alone; the extents of the inner digits are ints."""
+    """A side whose runs are of the last digit alone, or of one position where its extent is not known."""
+    if not isinstance(side[-1][0], int):
+        side = (*side, (1, 0))
     (length, step), outer = side[-1], side[:-1]
     return Steps(_int(length), step, tuple(p for _, p in outer), tuple(_int(e) for e, _ in outer[1:]))
 
 
 def merged(side: Side) -> Side:
-    """Digits joined wherever the outer one goes on where the inner one ends."""
+    """Digits joined wherever the outer one goes on where the inner one ends, the innermost first."""
     while len(side) > 1 and is_one(*side[-2:]):
         side = (*side[:-2], join(*side[-2:]))
     return side
+
+
+def runs(side: Side) -> Side:
+    """The same, but for an outermost digit of unknown extent."""
+    return merged(side) if isinstance(side[0][0], int) else (side[0], *merged(side[1:]))
 
 
 def is_one(outer: tuple[Dim, int], inner: tuple[Dim, int]) -> bool:

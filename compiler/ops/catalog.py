@@ -22,6 +22,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     mathematics,
     nn,
     normalization,
+    phases,
     pooling,
     random,
     reductions,
@@ -34,6 +35,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     tables,
     window_products,
     windows,
+    winograd,
 )
 
 BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

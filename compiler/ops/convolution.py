@@ -6,35 +6,38 @@ what they expand to is products of matrices whose rows are windows, read where t
 known (ops/window_products.py), else copied to patches:
 
     convolution               windows(x) @ filters
-    convolution_input_grad    windows(g) @ turned filters, or fold(g @ filters^T) for strides over 1
+    convolution_input_grad    windows(g) @ turned filters for each phase of a stride, or fold(g @ filters^T)
     convolution_filter_grad   windows(x)^T @ g
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from graphflow.compiler import flags
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import DType, float16, float32, float64, int32
+from graphflow.compiler.ir.dtypes import DType, float16, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.linalg import matmul
+from graphflow.compiler.ops.phases import input_grad_by_windows
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.shapes import dim_of, reshape, reverse, transpose
-from graphflow.compiler.ops.window_products import valid_convolution, valid_filter_grad
+from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.window_products import (
+    has_windows,
+    lie_in_memory,
+    padded,
+    steps_of,
+    valid_filter_grad,
+)
 from graphflow.compiler.ops.windows import (
-    Slide,
     check_geometry,
     covering,
     cropped,
@@ -48,11 +51,11 @@ from graphflow.compiler.ops.windows import (
     window_counts,
     windows,
 )
+from graphflow.compiler.ops.winograd import convolve
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
 _FEW_CHANNELS = 16  # less than a vector
-_LEAST_OUT = 8      # channels: with fewer, products with vectors of them are mostly empty
 
 
 # Types
@@ -252,21 +255,9 @@ def _patches(op: Operation, x: Tensor, size: Any, copy: int = 0) -> Tensor:
         return _split(x, op.groups, len(size) + 1)
     attrs, channels = {"size": size, "copy": copy, **_window_attrs(op)}, x.type.known_dims[-1]
     found = slides(x.type.known_dims[1:-1], size, attrs)
-    if isinstance(channels, int) and channels < _FEW_CHANNELS and all(_has_windows(s) for s in found):
-        x, attrs["padding"] = _padded(x, found), "VALID"
+    if isinstance(channels, int) and channels < _FEW_CHANNELS and all(has_windows(s) for s in found):
+        x, attrs["padding"] = padded(x, found), "VALID"
     return _split(windows(x, **attrs), op.groups, len(size) + 1)
-
-
-def _has_windows(s: Slide) -> bool:
-    return isinstance(s.count, int) and s.count > 0
-
-
-def _padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    """x with zeros around: a row of a window is then one run in memory, with no tests for the edge in it."""
-    if not any(s.padded for s in found):
-        return x
-    result: Tensor = pad(x, paddings=((0, 0), *((s.before, s.after) for s in found), (0, 0)))
-    return result
 
 
 def _window_attrs(op: Operation) -> dict[str, Any]:
@@ -279,26 +270,13 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
     return _split(filters, groups, rank - 1)
 
 
-def _lie_in_memory(op: Operation, found: Sequence[Slide], channels: Dim, out: Dim) -> bool:
-    """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
-    extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
-    return (op.groups == 1 and op.out.dtype in (float32, float64) and not flags.use_blas()
-            and all(isinstance(d, int) for d in (*extents, channels, out)) and channels != 0
-            and D.is_nonnegative(out - _LEAST_OUT) and all(_has_windows(s) and s.size > 0 for s in found))
-
-
-def _steps(op: Operation) -> dict[str, Any]:
-    return {key: op.attrs[key] for key in ("strides", "dilations")}
-
-
 def _convolution(op: Operation) -> Tensor:
     rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
     if _is_depthwise(op, op.filters.type):
         return _depthwise(op)
     found = slides(x[1:-1], filters[:rank], op.attrs)
-    if _lie_in_memory(op, found, x[-1], filters[-1]):
-        result: Tensor = valid_convolution(_padded(op.x, found), op.filters, **_steps(op))
-        return result
+    if lie_in_memory(op, found, x[-1], filters[-1]):
+        return convolve(op.x, op.filters, found)
     rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
     return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
 
@@ -308,33 +286,16 @@ def _input_grad(op: Operation) -> Tensor:
     size = op.filters.type.known_dims[:rank]
     if _is_depthwise(op, op.filters.type):
         return _depthwise_input_grad(op)
-    found = _turned_windows(op)
-    if found is not None:
-        turned = reverse(op.filters, axis=tuple(range(rank)))
-        turned = transpose(turned, perm=(*range(rank), rank + 1, rank))
-        result: Tensor = valid_convolution(_padded(op.g, found), turned, **_steps(op))
-        return result
+    by_windows = input_grad_by_windows(op)
+    if by_windows is not None:
+        return by_windows
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
     if _is_pointwise(op, size):
         return _joined(rows, op.groups, out)
     counts = op.g.type.known_dims[1:-1]
     patches = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
-    result = fold_windows(patches, size=size, shape=out[1:-1], **_window_attrs(op))
+    result: Tensor = fold_windows(patches, size=size, shape=out[1:-1], **_window_attrs(op))
     return result
-
-
-def _turned_windows(op: Operation) -> tuple[Slide, ...] | None:
-    """The windows over g whose products with the turned filters are the gradient, where they step by one."""
-    out, g, size = (t.type.known_dims for t in (op.out, op.g, op.filters))
-    if any(stride != 1 for stride in op.strides):
-        return None
-    found = []
-    for s, count in zip(slides(out[1:-1], size[:-2], op.attrs), g[1:-1], strict=True):
-        before = (s.size - 1) * s.dilation - s.before
-        if not (isinstance(before, int) and before >= 0):
-            return None
-        found.append(Slide(count, s.size, 1, s.dilation, before, s.extent))
-    return tuple(found) if _lie_in_memory(op, found, g[-1], out[-1]) else None
 
 
 def _filter_grad(op: Operation) -> Tensor:
@@ -343,8 +304,8 @@ def _filter_grad(op: Operation) -> Tensor:
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
-    if _lie_in_memory(op, found, x[-1], out[-1]):
-        result: Tensor = valid_filter_grad(_padded(op.x, found), op.g, size=out[:-2], **_steps(op))
+    if lie_in_memory(op, found, x[-1], out[-1]):
+        result: Tensor = valid_filter_grad(padded(op.x, found), op.g, size=out[:-2], **steps_of(op))
         return result
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)

@@ -46,7 +46,11 @@ def _at(at: E.Index, axis: int, value: Dim) -> E.Index:
 def _concat_parts(op: Operation) -> list[Part]:
     axis = normal_axis(op, op.axis, _rank(op))
     starts = itertools.accumulate((t.type.known_dims[axis] for t in op.operands), initial=0)
-    return [Part(op.out, axis, start, False) for start, _ in zip(starts, op.operands, strict=False)]
+
+    def part(start: Dim) -> Part:
+        return Part(op.out, lambda at: _at(at, axis, at[axis] + start))
+
+    return [part(start) for start, _ in zip(starts, op.operands, strict=False)]
 
 
 def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
@@ -83,7 +87,11 @@ def _stack_type(op: Operation) -> TensorType:
 
 def _stack_parts(op: Operation) -> list[Part]:
     axis = normal_axis(op, op.axis, len(op.out.type.known_dims))
-    return [Part(op.out, axis, k, True) for k in range(len(op.operands))]
+
+    def part(k: int) -> Part:
+        return Part(op.out, lambda at: (*at[:axis], k, *at[axis:]))
+
+    return [part(k) for k in range(len(op.operands))]
 
 
 stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attrs=("axis",),
@@ -92,6 +100,52 @@ stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attr
               numpy=lambda *v, axis: np.stack(v, axis), tf_name="Pack",
               samples=(*shapes([(3,), (3,)], [(), (), ()], [(2, 3)], [(0, 2), (0, 2)]),
                        *shapes([(2, 3), (2, 3)], axis=-1), *shapes([(2, 3), (2, 3)], axis=1)))
+
+
+# interleave
+
+def _interleave_type(op: Operation) -> TensorType:
+    dims = [t.type.dims for t in op.operands]
+    assert None not in dims, op
+    batches = [d[0] for d in dims[::len(dims) // op.pieces]]  # type: ignore[index]
+    batch = None if None in batches else sum(batches)  # type: ignore[arg-type]
+    return TensorType(op.operands[0].dtype, (batch, *open_dims(op.shape), dims[0][-1]))  # type: ignore[index]
+
+
+def _interleave_parts(op: Operation) -> list[Part]:
+    def part(piece: int, phase: tuple[int, ...]) -> Part:
+        def index(at: E.Index) -> E.Index:
+            inner = zip(at[1:-1], op.strides, phase, strict=True)
+            return (at[0] + starts[piece], *(i * stride + e for i, stride, e in inner), at[-1])
+        return Part(op.out, index, piece)
+
+    phases = list(np.ndindex(*op.strides))
+    batches = [t.type.known_dims[0] for t in op.operands[::len(phases)]]
+    starts = list(itertools.accumulate(batches[:-1], initial=0))
+    return [part(piece, phase) for piece in range(op.pieces) for phase in phases]
+
+
+def _interleave_numpy(*values: Any, shape: Any, strides: Any, pieces: int) -> Any:
+    phases = list(np.ndindex(*strides))
+    batches = [v.shape[0] for v in values[::len(phases)]]
+    result = np.empty((sum(batches), *shape, values[0].shape[-1]), values[0].dtype)
+    starts = itertools.accumulate(batches[:-1], initial=0)
+    for (first, phase), v in zip(itertools.product(starts, phases), values, strict=True):
+        places = (slice(e, None, s) for e, s in zip(phase, strides, strict=True))
+        at = (slice(first, first + v.shape[0]), *places)
+        result[at] = v
+    return result
+
+
+interleave: OpDef = OpDef(
+    "interleave", "*phases", infer=_interleave_type,
+    attrs={"shape": REQUIRED, "strides": REQUIRED, "pieces": 1}, dim_attrs=("shape",),
+    lower=Join(_interleave_parts), numpy=_interleave_numpy,
+    doc="out[b, i*stride + e.., c] = phase e.. [b, i.., c], phases in the order of their numbers e; where "
+        "the batch is in pieces, all phases of a piece come before those of the next.",
+    samples=(*shapes([(2, 3, 4), (2, 2, 4)], shape=(5,), strides=(2,)),
+             *shapes([(2, 2, 4), (2, 1, 4), (1, 2, 4), (1, 1, 4)], shape=(3,), strides=(2,), pieces=2),
+             *shapes([(1, 2, 2, 3), (1, 2, 1, 3), (1, 1, 2, 3), (1, 1, 1, 3)], shape=(3, 3), strides=(2, 2))))
 
 
 # Taking apart

@@ -9,20 +9,26 @@ patches are copied. All extents but the batch are known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graphflow.compiler import flags
+from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim, product
+from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.forms import Contraction
 from graphflow.compiler.loops.view import Side
+from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.windows import slides, window_counts, windows_numpy
+from graphflow.compiler.ops.windows import Slide, slides, window_counts, windows_numpy
 
+LEAST_OUT = 8  # channels: with fewer, products with vectors of them are mostly empty
 _STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED}
 
 
@@ -102,3 +108,31 @@ valid_filter_grad: OpDef = OpDef(
     numpy=_filter_grad_numpy, samples=_samples(True),
     lower=Contraction(lambda op: _turned(_sides(op, op.size))),
     doc="out[u.., c, o] = sum over b, i.. of x[b, i*stride + u*dilation.., c] * g[b, i.., o].")
+
+
+# For those that expand to them
+
+def has_windows(s: Slide) -> bool:
+    """Whether there is a window, for certain."""
+    return isinstance(s.count, int) and s.count > 0
+
+
+def padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
+    """x with zeros around: a row of a window is then one run in memory, with no tests for the edge in it."""
+    if not any(s.padded for s in found):
+        return x
+    result: Tensor = pad(x, paddings=((0, 0), *((s.before, s.after) for s in found), (0, 0)))
+    return result
+
+
+def lie_in_memory(op: Operation, found: Sequence[Slide], channels: Dim, out: Dim) -> bool:
+    """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
+    extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
+    return (op.groups == 1 and op.out.dtype in (float32, float64) and not flags.use_blas()
+            and all(isinstance(d, int) for d in (*extents, channels, out)) and channels != 0
+            and D.is_nonnegative(out - LEAST_OUT) and all(has_windows(s) and s.size > 0 for s in found))
+
+
+def steps_of(op: Operation) -> dict[str, Any]:
+    """The attributes of the products that an op has too."""
+    return {key: op.attrs[key] for key in ("strides", "dilations")}

@@ -46,8 +46,13 @@ class Slide:
     @property
     def after(self) -> Dim:
         """Padding behind that the last window needs."""
+        return D.maximum(self.behind, 0)
+
+    @property
+    def behind(self) -> Dim:
+        """How far the last window reaches behind the extent; below 0 if it ends before."""
         last = (self.count - 1) * self.stride + (self.size - 1) * self.dilation - self.before
-        return D.maximum(last + 1 - self.extent, 0)
+        return last + 1 - self.extent
 
     @property
     def padded(self) -> bool:

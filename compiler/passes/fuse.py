@@ -281,7 +281,8 @@ class _Fuser:
         rank = self._rank_above(op.out, requests)
         dims = (op.operands[0] if isinstance(form, BlockSum) else op.out).type.known_dims
         reduced = (op.operands[0].type.known_dims, form.axes(op)) if isinstance(form, Reduction) else ()
-        key = (rank, dims, reduced)
+        part = self.parts.get(op.out)
+        key = (rank, dims, reduced, part.piece if part else 0)
         group = self.siblings.get(key)
         if group is None or group.merged is not None or not self._takes(group, form, op):
             group = Group(rank)

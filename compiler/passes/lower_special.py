@@ -34,7 +34,7 @@ from graphflow.compiler.loops.nest import (
     positions,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
-from graphflow.compiler.loops.view import Side, View, is_one, join, merged, steps
+from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Panels, Scratch, linear
 from graphflow.compiler.target import Target
@@ -103,8 +103,8 @@ def _view_product(t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
     if found is not None:
         return found
     if not isinstance(rows[-1][0], int):
-        rows, numbers = (*rows, (1, 0)), [*numbers, 0]
-    view = View(steps(rows), steps(merged(along)).cut(DEPTH[t.dtype.size]))
+        numbers = [*numbers, 0]
+    view = View(steps(rows), steps(runs(along)).cut(DEPTH[t.dtype.size]))
     return replace(p, view=view, row=numbers[-1], lines=tuple(numbers[:-1]))
 
 
