@@ -98,9 +98,9 @@ class Explanation:
 
 
 def _rows_of(holders: Sequence[Holder]) -> list[tuple[str, ...]]:
-    rows = [("bytes", "operation", "line", "kernels"),
-            *((bytes_text(h.size), h.name, os.path.basename(h.source), f"{h.first} to {h.last}")
-              for h in holders[:_MOST_HOLDERS])]
+    rows: list[tuple[str, ...]] = [("bytes", "operation", "line", "kernels")]
+    rows += [(bytes_text(h.size), h.name, os.path.basename(h.source), f"{h.first} to {h.last}")
+             for h in holders[:_MOST_HOLDERS]]
     hidden = holders[_MOST_HOLDERS:]
     if hidden:
         rows.append((bytes_text(sum(h.size for h in hidden)), f"{len(hidden)} more", "", ""))

@@ -81,7 +81,8 @@ def _right(p: Product, env: Env, n: int, k: int) -> Array:
     """B as a matrix [k, n], however it lies."""
     if isinstance(p.blocking, Blocking) and p.blocking.ahead:
         columns = p.blocking.columns
-        panels = env.buffers[p.b].reshape(-1, k, columns)
+        count = -(-n // columns)
+        panels = _matrix(env, p.b, p.b_offset, count * k, columns).reshape(count, k, columns)
         return np.moveaxis(panels, 0, 1).reshape(k, -1)[:, :n]
     return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
 

@@ -81,16 +81,16 @@ def settled_inputs(graph: Graph) -> dict[Tensor, Tensor]:
 
 
 def in_panels(t: Tensor, p: Panels) -> Tensor:
-    """[panel, k, column], with zeros beyond the last column."""
-    outside = 0, p.count * p.columns - p.n
+    """[matrix, panel, k, column], with zeros beyond the last column."""
+    outside, none = (0, p.count * p.columns - p.n), (0, 0)
     t.graph.origin = t.op.source
     result: Tensor
     if p.transposed:
-        rows = pad(reshape(t, shape=(p.n, p.k)), paddings=(outside, (0, 0)))
-        result = transpose(reshape(rows, shape=(p.count, p.columns, p.k)), perm=(0, 2, 1))
+        t = pad(reshape(t, shape=(p.matrices, p.n, p.k)), paddings=(none, outside, none))
+        result = transpose(reshape(t, shape=(p.matrices, p.count, p.columns, p.k)), perm=(0, 1, 3, 2))
     else:
-        rows = pad(reshape(t, shape=(p.k, p.n)), paddings=((0, 0), outside))
-        result = transpose(reshape(rows, shape=(p.k, p.count, p.columns)), perm=(1, 0, 2))
+        t = pad(reshape(t, shape=(p.matrices, p.k, p.n)), paddings=(none, none, outside))
+        result = transpose(reshape(t, shape=(p.matrices, p.k, p.count, p.columns)), perm=(0, 2, 1, 3))
     return result
 
 

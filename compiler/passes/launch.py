@@ -30,9 +30,9 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Panels:
-    """A matrix that no run changes, packed for products that take it as B; held between runs.
+    """A matrix that no run changes, or several, packed for products that take it as B; held between runs.
 
-    transposed  the matrix is [n, k], else [k, n]
+    transposed  a matrix is [n, k], else [k, n]
     """
 
     matrix: Tensor
@@ -46,13 +46,24 @@ class Panels:
         return self.matrix.dtype
 
     @property
+    def matrices(self) -> int:
+        size = self.matrix.type.size
+        assert isinstance(size, int)
+        return size // (self.k * self.n)
+
+    @property
     def count(self) -> int:
-        """Of panels."""
+        """Of a matrix's panels."""
         return -(-self.n // self.columns)
 
     @property
-    def size(self) -> int:
+    def each(self) -> int:
+        """Elements of a matrix in panels."""
         return self.count * self.k * self.columns
+
+    @property
+    def size(self) -> int:
+        return self.matrices * self.each
 
 
 Place: TypeAlias = "Tensor | Scratch | Panels"
@@ -137,7 +148,8 @@ class Memory:
     def settled(self, t: Tensor) -> Tensor | None:
         """What a tensor in memory is in the outermost graph, if it is the same in every run."""
         t = self.grouping.memory_of(t)
-        return t if t.op.opdef is constant else self.grouping.settled.get(t)
+        found = t if t.op.opdef is constant else self.grouping.settled.get(t)
+        return found if found is not None and found.type.is_static else None
 
     def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
         """An element of a tensor in memory; of a constant, its number where all elements are the same."""

@@ -192,13 +192,15 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Produ
         p = replace(p, transpose_a=False)
     if flags.use_blas():
         return replace(p, a=memory.name(a), b=memory.name(b))
-    matrix = memory.settled(b) if p.b_offset == 0 else None
+    matrix = memory.settled(b)
     extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     blocking = choose(extents, target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
         panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
-        p = replace(p, a=memory.name(a), b=memory.name(panels), transpose_b=False, blocking=blocking)
+        number = p.b_offset // (extents.k * extents.n)
+        p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
+                    transpose_b=False, blocking=blocking)
     else:
         p = replace(p, a=memory.name(a), b=memory.name(b), blocking=blocking)
     if blocking.scratch:
