@@ -16,7 +16,7 @@ BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 16             # below, nothing pays for packing B in each run
-CLOSE = 512               # bytes of a row of B that are read as fast where they lie
+CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
 
 
 @dataclass(frozen=True)
