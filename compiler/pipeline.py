@@ -113,7 +113,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    return with_launches(steps, (replace(x, nest=schedule(x.nest, target.vector_bits)) for x in launches))
+    nests = {nest: schedule(nest, target.vector_bits) for nest in dict.fromkeys(x.nest for x in launches)}
+    return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 
 class _Dumps:

@@ -71,7 +71,7 @@ def test_another_order_runs_all_after_what_they_need_and_takes_no_more_memory(ed
     at = {k: n for n, k in enumerate(sequence)}
     assert all(at[u] < at[k] for k, (_, uses) in enumerate(edges) for u in uses)
     work, sizes = _Work(launches, plan), [size for size, _ in edges]
-    assert work.peak(sequence, sizes) <= work.peak(range(len(edges)), sizes)
+    assert work.needs(sequence, sizes) <= work.needs(range(len(edges)), sizes)
     assert order(launches, plan) == sequence
 
 

@@ -100,6 +100,36 @@ def test_windows_are_not_copied():
     assert "valid_convolution" in text and "valid_filter_grad" in text and "windows" not in text
 
 
+@pytest.mark.parametrize("n, side, channels, out, padding", [
+    (1, (16, 14), 32, 32, "SAME"), (3, (9, 11), 40, 33, "SAME"), (2, (17, 12), 33, 48, "VALID"),
+    (5, (8, 9), 64, 32, ((2, 1), (0, 2))), (7, (60, 58), 32, 32, "SAME")])  # the last in more than one piece
+def test_winograd_as_direct(monkeypatch, n, side, channels, out, padding):
+    rng = np.random.default_rng(n)
+    images, filters, rest = (rng.normal(size=s).astype(np.float32) for s in
+                             ((n, *side, channels), (3, 3, channels, out), (1, 1, out)))
+    found = {}
+    for switch in "01":
+        monkeypatch.setenv("GRAPHFLOW_WINOGRAD", switch)
+        with tf.Graph().as_default():
+            x, w = tf.placeholder(tf.float32, images.shape), tf.constant(filters)
+            y = convolution(x, w, strides=(1, 1), padding=padding, dilations=(1, 1))
+            z = tf.nn.relu(y + rest) * tf.reverse(y, [1])
+            found[switch] = tf.Session().run([z, *tf.gradients(tf.nn.relu(y + rest), [x, w])], {x: images})
+            assert ("winograd" in str(tf.explain(y, {x: images}, session=tf.Session()))) == (switch == "1")
+    for direct, quick in zip(found["0"], found["1"], strict=True):
+        assert np.abs(direct - quick).max() < 1e-5 * np.abs(direct).max()
+
+
+def test_only_large_32_bit_convolutions_are_winograd():
+    with tf.Graph().as_default():
+        for shape, dtype in (((1, 8, 8, 64), tf.float32), ((1, 32, 32, 16), tf.float32),
+                             ((1, 32, 32, 64), tf.float64)):
+            x, w = tf.placeholder(dtype, shape), tf.zeros((3, 3, shape[-1], 64), dtype)
+            y = tf.nn.conv2d(x, w, [1, 1, 1, 1], "SAME")
+            text = str(tf.explain(y, {x: np.zeros(shape, dtype.numpy)}, session=tf.Session()))
+            assert "winograd" not in text
+
+
 def test_accuracy_is_that_of_a_sum_of_products():
     rng = np.random.default_rng(4)
     images, filters = rng.normal(size=(2, 14, 14, 64)), rng.normal(size=(3, 3, 64, 64))

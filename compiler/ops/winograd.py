@@ -71,10 +71,11 @@ def _winograd(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
     around = ((s.before, 2 * p + 2 - s.before - s.extent) for s, p in zip(found, patches, strict=True))
     x = pad(x, paddings=((0, 0), *around, (0, 0)))
     factors = transformed_filters(filters)
-    most = max(1, _MOST_BYTES // (64 * patches[0] * patches[1] * channels))
+    pieces = -(-number(n) // max(1, _MOST_BYTES // (64 * patches[0] * patches[1] * channels)))
+    each = -(-number(n) // pieces)
     parts = []
-    for first in range(0, number(n), most):
-        images = (first, min(most, n - first))
+    for first in range(0, number(n), each):
+        images = (first, min(each, n - first))
         sums = matmul(transformed_patches(x, images=images, patches=patches), factors)
         parts += [patch_sums(sums, images=images[1], patches=patches, place=(p, q),
                              shape=(_halves(counts[0] - p), _halves(counts[1] - q)))

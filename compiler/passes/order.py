@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate
 from graphflow.compiler.passes.launch import Launch
@@ -17,7 +18,8 @@ _TRIAL_DIMS = (8, 512)  # what an unknown dim may be
 def order(launches: Sequence[Launch], plan: MemoryPlan) -> list[int]:
     """The numbers of the launches, those that free more memory than they take as early as they may run.
 
-    The given order stays unless the new one needs less memory at once, with unknown dims small or large.
+    The given order stays unless a new one needs less memory at once, or as much and less on the
+    whole, with unknown dims small or large.
     What reads a variable stays before what writes it, and the checks of indices in their order.
 
     Example:  0: a = f(x) ; 1: b = g(x) ; 2: c = sum(a) ; 3: d = sum(b)
@@ -28,15 +30,30 @@ def order(launches: Sequence[Launch], plan: MemoryPlan) -> list[int]:
     if not any(any(sizes) for sizes in trials):
         return given
     work = _Work(launches, plan)
-    tried, best, peaks = [given], given, [work.peak(given, sizes) for sizes in trials]
-    for sizes in trials:
-        candidate = work.sequence(sizes)
+    tried, best, least = [given], given, _Needs(*zip(*(work.needs(given, s) for s in trials), strict=True))
+    for greedy, sizes in itertools.product((True, False), trials):
+        candidate = work.sequence(sizes, greedy)
         if candidate not in tried:
             tried.append(candidate)
-            new = [work.peak(candidate, s) for s in trials]
-            if new != peaks and all(a <= b for a, b in zip(new, peaks, strict=True)):
-                best, peaks = candidate, new
+            needs = _Needs(*zip(*(work.needs(candidate, s) for s in trials), strict=True))
+            if needs.are_less_than(least):
+                best, least = candidate, needs
     return best
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """For each trial, the most bytes alive in one launch, and the sum over all launches."""
+
+    peaks: tuple[int, ...]
+    totals: tuple[int, ...]
+
+    def are_less_than(self, other: _Needs) -> bool:
+        """For no trial more, and for some less."""
+        mine, others = self.peaks, other.peaks
+        if mine == others:
+            mine, others = self.totals, other.totals
+        return mine != others and all(a <= b for a, b in zip(mine, others, strict=True))
 
 
 def _bytes_in_arena(buffers: Sequence[Buffer], trial: int) -> list[int]:
@@ -71,48 +88,56 @@ class _Work:
     def _uses(self) -> list[int]:
         return [len(users) + (b in self.kept) for b, users in enumerate(self.users)]
 
-    def peak(self, sequence: Sequence[int], sizes: Sequence[int]) -> int:
-        """The most bytes alive in one launch."""
+    def needs(self, sequence: Sequence[int], sizes: Sequence[int]) -> tuple[int, int]:
+        """The most bytes alive in one launch, and the sum over all launches."""
         left = self._uses()
-        alive = peak = 0
+        alive = peak = total = 0
         for k in sequence:
             for b in self.made[k]:
                 alive += sizes[b]
-            peak = max(peak, alive)
+            peak, total = max(peak, alive), total + alive
             for b in self.used[k]:
                 left[b] -= 1
                 if not left[b]:
                     alive -= sizes[b]
-        return peak
+        return peak, total
 
-    def sequence(self, sizes: Sequence[int]) -> list[int]:
-        """Of the launches that may run, always the one that adds least to what is alive; else the first."""
+    def sequence(self, sizes: Sequence[int], greedy: bool) -> list[int]:
+        """Of the launches that may run, the one that frees most; where each adds, the first of them, or of
+        greed the one that adds least.
+        """
         left, waiting = self._uses(), [len(b) for b in self.before]
         added = [sum(sizes[b] for b in made) for made in self.made]
         for b, users in enumerate(self.users):
             if left[b] == 1:
                 added[users[0]] -= sizes[b]
-        ready = [(added[k], k) for k, count in enumerate(waiting) if not count]
+
+        def entry(k: int) -> tuple[bool, int, int]:
+            waits = added[k] > 0 and not greedy
+            return waits, 0 if waits else added[k], k
+
+        ready = [entry(k) for k, count in enumerate(waiting) if not count]
         heapq.heapify(ready)
         found: list[int] = []
         ran = [False] * len(waiting)
         while ready:
-            cost, k = heapq.heappop(ready)
-            if ran[k] or cost != added[k]:
+            next_one = heapq.heappop(ready)
+            k = next_one[-1]
+            if ran[k] or next_one != entry(k):
                 continue  # an entry from before the other users of some buffer ran
             ran[k] = True
             found.append(k)
             for n in self.after[k]:
                 waiting[n] -= 1
                 if not waiting[n]:
-                    heapq.heappush(ready, (added[n], n))
+                    heapq.heappush(ready, entry(n))
             for b in self.used[k]:
                 left[b] -= 1
                 last = next((u for u in self.users[b] if not ran[u]), None) if left[b] == 1 else None
                 if last is not None:
                     added[last] -= sizes[b]
                     if not waiting[last]:
-                        heapq.heappush(ready, (added[last], last))
+                        heapq.heappush(ready, entry(last))
         return found
 
 
@@ -139,7 +164,7 @@ def _keep_checks(launches: Sequence[Launch], plan: MemoryPlan, writers: dict[Has
                  before: list[set[int]]) -> None:
     """The first index out of range is reported; a variable is written in place only after all checks."""
     checks = [k for k, launch in enumerate(launches) if launch.nest.checks]
-    for a, b in pairwise(checks):
+    for a, b in itertools.pairwise(checks):
         before[b].add(a)
     for buffer in plan.buffers:
         writer = writers.get(buffer.variable, -1) if buffer.role == "state" else -1
