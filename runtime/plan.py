@@ -87,7 +87,6 @@ class Plan:
         self.store = store
         self.setup = setup
         self.watched: VariableStore | Setup = setup or store  # whose version tells whether a slot is bound
-        self.reads = frozenset(program.reads)
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]

@@ -24,10 +24,11 @@ class Setup:
     variables there are, and one that starts after a write sees what was written.
     """
 
-    __slots__ = ("_lock", "_made_for", "_values", "_written", "plan", "version")
+    __slots__ = ("_lock", "_made_for", "_values", "_written", "plan", "reads", "version")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.reads = frozenset(plan.program.reads)
         self.version = object()
         self._written = object()
         self._made_for: object = None

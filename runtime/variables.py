@@ -54,7 +54,7 @@ class VariableStore:
 
     def watching(self, variables: Sequence[VariableHandle]) -> tuple[Setup, ...]:
         """The setups to tell when these variables are written."""
-        return tuple(s for s in tuple(self._setups) if not s.plan.reads.isdisjoint(variables))
+        return tuple(s for s in tuple(self._setups) if not s.reads.isdisjoint(variables))
 
     def require(self, variable: VariableHandle) -> None:
         """FailedPreconditionError unless the variable has a value."""

@@ -92,6 +92,17 @@ def test_constants_are_packed_once(computed):
     assert len(computed) == 1
 
 
+def test_a_product_of_weights_is_held():
+    """Of which one is a constant: the setup itself holds nothing."""
+    x, w, c = tf.placeholder(tf.float32, [None, 50]), tf.Variable(values(50, 300)), values(300, 280)
+    y, a, sess = tf.matmul(x, tf.matmul(w, tf.constant(c))), values(4, 50), session()
+    for _ in range(2):
+        np.testing.assert_allclose(sess.run(y, {x: a}), a @ (sess.run(w) @ c), rtol=1e-3, atol=5e-3)
+        sess.run(w.assign(w * 0.5))
+    (program,) = programs(sess, y, x)
+    assert len(program.calls) == len(held(program)) == 1
+
+
 def test_a_scale_of_channels_is_computed_once(computed):
     """What batch norm makes of its variables, and not its product with x."""
     n = 3000

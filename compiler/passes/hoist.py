@@ -59,7 +59,9 @@ def hoist(graph: Graph) -> Hoisted:
     -->       %1 = mul(x, held)                           setup: held = rsqrt(variance)
     """
     wanted = _worth_holding(graph)
-    held: list[Tensor] = []
+    if not wanted:
+        return Hoisted(graph, tuple(graph.inputs))
+    origins, held = list(graph.inputs), list[Tensor]()
 
     def rule(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
         if not op.outputs or op.out not in wanted:
@@ -69,9 +71,8 @@ def hoist(graph: Graph) -> Hoisted:
         origins.append(op.out)
         return t
 
-    origins = list(graph.inputs)
-    main = rebuild(graph, rule) if wanted else graph
-    main.inputs = [*main.inputs, *held]
+    main = rebuild(graph, rule)
+    main.inputs += held
     return Hoisted(main, tuple(origins))
 
 

@@ -147,9 +147,10 @@ class Memory:
 
     def settled(self, t: Tensor) -> Tensor | None:
         """What a tensor in memory is in the outermost graph, if it is the same in every run."""
-        t = self.grouping.memory_of(t)
-        found = t if t.op.opdef is constant else self.grouping.settled.get(t)
-        return found if found is not None and found.type.is_static else None
+        t, settled = self.grouping.memory_of(t), self.grouping.settled
+        if settled is None or not t.type.is_static:
+            return None
+        return t if t.op.opdef is constant else settled.get(t)
 
     def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
         """An element of a tensor in memory; of a constant, its number where all elements are the same."""

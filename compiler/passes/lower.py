@@ -87,13 +87,15 @@ def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
 
 
-def _settled_inside(grouping: Grouping, op: Operation, inputs: list[Tensor]) -> dict[Tensor, Tensor]:
+def _settled_inside(grouping: Grouping, op: Operation, inputs: list[Tensor]) -> dict[Tensor, Tensor] | None:
     """Of a subgraph's inputs, those that it captures and that are the same in every run."""
+    settled = grouping.settled
+    if settled is None:
+        return None
     operands = op.operands[len(op.operands) - len(inputs):]
     changing = op.count if op.opdef is while_loop else 0
     memory = [grouping.memory_of(t) for t in operands[changing:]]
-    return {inner: grouping.settled[t] for inner, t in zip(inputs[changing:], memory, strict=True)
-            if t in grouping.settled}
+    return {inner: settled[t] for inner, t in zip(inputs[changing:], memory, strict=True) if t in settled}
 
 
 def _rows_first(steps: list[Step]) -> list[Step]:
