@@ -19,6 +19,7 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.hoist import hoist, settled_inputs
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -37,8 +38,8 @@ from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
-    lower_dtypes, expand, fold, simplify, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse, simplify,
-    sink_joins, split_reductions, cse)
+    lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
+    simplify, sink_joins, split_reductions, cse)
 
 
 def compile_signature(signature: Signature, target: Target,
@@ -77,7 +78,8 @@ def compile_signature(signature: Signature, target: Target,
         graph = hoisted.setup(grouping.graph.inputs, plan.held)
         dumps.graph("taking out the setup", graph)
         setup = _compile_setup(graph, target, passed, dumps)
-    program = emit(pruned, grouping.graph, plan, count_ops(signature), dumps.texts, setup)
+    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps.texts,
+                   setup)
     passed("emit")
     return program
 
@@ -86,7 +88,7 @@ def _compile_setup(graph: Graph, target: Target, passed: Callable[[str], None], 
     grouping = fuse(graph)
     plan = _planned(grouping, target, passed)
     dumps.nests("nests of the setup", plan)
-    return emit(Pruned(graph, {}, [], {}), grouping.graph, plan, 0)
+    return emit(Pruned(graph, {}, [], {}), grouping.graph, plan, target.vector_bits, 0)
 
 
 def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:

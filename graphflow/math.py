@@ -290,9 +290,20 @@ arg_max, arg_min = argmax, argmin
 
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False,
            adjoint_b: bool = False, a_is_sparse: bool = False, b_is_sparse: bool = False,
-           name: str | None = None) -> Tensor:
-    """The matrix product over the last two axes, operands transposed where asked; the rest broadcasts."""
-    result: Tensor = linalg.matmul(a, b, transpose_a=bool(transpose_a or adjoint_a),
+           name: str | None = None, output_type: Any = None) -> Tensor:
+    """The matrix product over the last two axes, operands transposed where asked; the rest broadcasts.
+
+    Halves are summed in float32 and rounded once; on CPUs that multiply bfloat16 in pairs, numbers below the
+    smallest normal one count as 0. Integers wrap. With `output_type` tf.float32 products of halves are not
+    rounded, with tf.int32 those of 8 and 16 bits do not wrap at theirs; int8 and uint8 may then be mixed.
+
+    Source:  TF 2 tf.linalg.matmul for output_type
+    """
+    wanted = None if output_type is None else as_dtype(output_type)
+    if wanted is not None:
+        a, b = (v if isinstance(v, Tensor) else as_tensor(v) for v in (a, b))
+        wanted = None if wanted is a.dtype is b.dtype else wanted
+    result: Tensor = linalg.matmul(a, b, transpose_a=bool(transpose_a or adjoint_a), output_type=wanted,
                                    transpose_b=bool(transpose_b or adjoint_b), name=name)
     return result
 

@@ -54,10 +54,14 @@ def target() -> str:
 @functools.lru_cache(maxsize=1)
 def host_target() -> Target:
     """This machine: its vectors and cores, and its caches where the system tells them."""
-    usual = Target(vector_bits())
+    usual = Target(vector_bits(), dots_bf16=_has_dots("avx512_bf16"), dots_int8=_has_dots("avx512_vnni"))
     return replace(usual, l1=_cache_size("SC_LEVEL1_DCACHE_SIZE", usual.l1),
                    l2=_cache_size("SC_LEVEL2_CACHE_SIZE", usual.l2),
                    l3=_cache_size("SC_LEVEL3_CACHE_SIZE", usual.l3), threads=usable_cores())
+
+
+def _has_dots(feature: str) -> bool:
+    return vector_bits() == 512 and not features().isdisjoint({feature, feature.replace("_", "")})
 
 
 def _cache_size(name: str, otherwise: int) -> int:

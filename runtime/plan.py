@@ -264,7 +264,7 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     parts = min(_work(c, values) // LEAST_PART, MOST_PARTS)
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)
-    step = c.nest.width if isinstance(loop, Loop) and loop.vector else 1
+    step = c.nest.width * loop.registers if isinstance(loop, Loop) and loop.vector else 1
     return count, -(-count // (parts * step)) * step
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import ctypes
 import itertools
 import mmap
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from gemm_runner import Case, Runner
+from gemm_runner import NARROW, Case, Runner, machine
 
 from graphflow.compiler.ir.dtypes import float32, float64
 from graphflow.compiler.loops.view import View, merged, steps
@@ -47,12 +48,13 @@ def check(runner: Runner, sizes: tuple[int, int, int]) -> None:
     case = runner.case
     dtype = case.dtype.numpy
     for at_end in (False, True):
-        a = guarded((k, m) if case.transpose_a else (m, k), dtype, at_end)
-        b = guarded((n, k) if case.transpose_b else (k, n), dtype, at_end)
+        a = guarded((k, m) if case.transpose_a else (m, k), case.terms.a.numpy, at_end)
+        b = guarded((n, k) if case.transpose_b else (k, n), case.terms.b.numpy, at_end)
         out = guarded((m, n), dtype, at_end)
         a[...], b[...] = 1, np.arange(b.size).reshape(b.shape) % 5
         runner.run([x.ctypes.data for x in (a, b, out)], {"m": m, "n": n, "k": k})
-        expected = (a.T if case.transpose_a else a) @ (b.T if case.transpose_b else b)
+        left, right = (a.T if case.transpose_a else a), (b.T if case.transpose_b else b)
+        expected = left.astype(dtype) @ right.astype(dtype)
         assert np.array_equal(out, expected), (case, sizes)
 
 
@@ -96,6 +98,13 @@ def main() -> None:
     small = Target(512, l1=1 << 10, l2=1 << 12, l3=1 << 14)  # everything is packed
     for ta, tb in TRANSPOSES:
         check(Case(float32, 65, 49, 400, ta, tb, small).compile(), (65, 49, 400))
+    for (a, b, out), (ta, tb), dots in itertools.product(NARROW, TRANSPOSES, (False, True)):
+        case = Case(out, None, None, None, ta, tb, machine(dots), operands=(a, b))
+        runner = case.compile()
+        for sizes in SHAPES:
+            check(runner, sizes)
+        if dots:
+            check(replace(case, m=65, n=3 + 30 * tb, k=401).compile(), (65, 3 + 30 * tb, 401))
 
 
 if __name__ == "__main__":

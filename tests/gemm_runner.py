@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,28 @@ from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import ATTRIBUTES
 from graphflow.compiler.codegen.gemm.choose import Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import Dim, axis, sym
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, float32, int8, int32, uint8
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.nest import LoopNest, Param, Product, Stmt
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
+from graphflow.runtime.cpu import host_target
 from graphflow.runtime.objects import optimize, target_machine
 
 Array = np.ndarray[Any, Any]
 MACHINE = Target(512, threads=1)
+NARROW = ((bfloat16, bfloat16, float32), (float16, float16, float32), (int8, int8, int32),
+          (uint8, int8, int32), (int8, uint8, int32), (uint8, uint8, int32))  # operands and sums
+
+
+def machine(dots: bool, threads: int = 1) -> Target:
+    """One with or without dot products of narrow operands; without where this CPU has none."""
+    host = host_target()
+    return replace(MACHINE, threads=threads, dots_bf16=dots and host.dots_bf16,
+                   dots_int8=dots and host.dots_int8)
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Case:
     """What to compile. Sizes of None are run-time integers; with a view, a is what it looks at.
 
     The kernel's buffers are p0 = a, p1 = b, p2 = out, p3 = scratch, and for the body those in `more`.
+    `operands` are the dtypes of a and b, if not that of the sums.
     """
 
     dtype: DType
@@ -45,15 +57,20 @@ class Case:
     body: tuple[Stmt, ...] = ()
     more: tuple[tuple[str, DType], ...] = ()
     view: View | None = None
+    operands: tuple[DType, DType] | None = None
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(*(self.operands or (self.dtype, self.dtype)), self.dtype)
 
     def product(self) -> tuple[Product, tuple[Any, ...]]:
         symbols = {name: sym(name) for name in "mnk" if getattr(self, name) is None}
         m, n, k = (symbols.get(name, getattr(self, name)) for name in "mnk")
-        extents = Extents(self.dtype, known(m), known(n), known(k), self.transpose_a, self.transpose_b,
-                          self.view)
+        turned = self.transpose_a and m != 1  # as lowering has it
+        extents = Extents(self.terms, known(m), known(n), known(k), turned, self.transpose_b, self.view)
         blocking = self.blocking or choose(extents, self.target)
-        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, self.transpose_a, self.transpose_b, self.dtype,
-                       blocking, "p3", row_index(m), column_index(n), self.body, self.view), tuple(symbols)
+        return Product("p2", "p0", "p1", 0, 0, 0, m, n, k, turned, self.transpose_b, self.dtype, blocking,
+                       "p3", row_index(m), column_index(n), self.body, self.view), tuple(symbols)
 
     def compile(self) -> Runner:
         return Runner(self)
@@ -74,12 +91,13 @@ class Runner:
         self.case = case
         self.product, self.symbols = case.product()
         d = case.dtype
-        params = [*(Param(f"p{k}", d, k > 1) for k in range(4)),
+        dtypes = (case.terms.a, case.terms.b, d, d)
+        params = [*(Param(f"p{k}", t, k > 1) for k, t in enumerate(dtypes)),
                   *(Param(name, t, True) for name, t in case.more)]
         atoms = tuple(next(iter(sym(s).terms))[0] for s in self.symbols)
         width = case.target.vector_bits // (8 * d.size)
         nest = LoopNest(tuple(params), atoms, (self.product,), (), width, self.product.parts > 1)
-        module = Module()
+        module = Module(case.target.vector_bits)
         kernel = emit_kernel(nest, "k0", module)
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if nest.parallel else "")
         arguments = signature
@@ -103,7 +121,7 @@ class Runner:
     def __call__(self, a: Array, b: Array, parts: Sequence[int] = ()) -> Array:
         m = a.shape[1] if self.case.transpose_a else a.shape[0]
         n = b.shape[0] if self.case.transpose_b else b.shape[1]
-        out = np.full((m, n), np.nan, self.case.dtype.numpy)
+        out = np.full((m, n), 111, self.case.dtype.numpy)
         k = a.shape[0] if self.case.transpose_a else a.shape[1]
         self.run([a.ctypes.data, b.ctypes.data, out.ctypes.data], {"m": m, "n": n, "k": k}, parts)
         return out
@@ -124,7 +142,7 @@ class Runner:
 
 
 def aligned(elements: int, dtype: DType) -> Array:
-    """Memory that starts at a cache line, and holds NaN: what is read of it was written before."""
-    raw = np.full(elements + 64, np.nan, dtype.numpy)
+    """Memory that starts at a cache line, and holds what stands out: all that is read was written before."""
+    raw = np.full(elements + 64, np.nan if dtype.is_floating else 111, dtype.numpy)
     skip = -(raw.ctypes.data // dtype.size) % (64 // dtype.size)
     return raw[skip:skip + elements]

@@ -26,6 +26,27 @@ def test_fused_batch_norm_gives_the_moments_of_the_batch():
     near(np.moveaxis(again, 1, -1), y)
 
 
+@pytest.mark.parametrize("form", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("first", [0.0, 1.0], ids=["far from the rest", "like the rest"])
+def test_batch_norm_of_data_far_from_zero_is_exact(first, form):
+    """The variance about a guess from the first images loses nothing, be they typical or not."""
+    x = (1000 + draw(32, 6, 5, 70)).astype(np.float32)
+    x[:2] *= first
+    wide, axes = x.astype(np.float64), (0, 1, 2)
+    g = draw(32, 6, 5, 70)
+    normal = (wide - wide.mean(axes)) / np.sqrt(wide.var(axes) + 0.001)
+    slope = (g - g.mean(axes) - normal * (g * normal).mean(axes)) / np.sqrt(wide.var(axes) + 0.001)
+    turn = (0, 3, 1, 2) if form == "NCHW" else (0, 1, 2, 3)
+    fed, = hold(x.transpose(turn))
+    y, mean, variance = tf.nn.fused_batch_norm(fed, np.ones(70, np.float32), np.zeros(70, np.float32),
+                                               data_format=form)
+    values = run([y, mean, variance, tf.gradients(y, fed, g.transpose(turn))[0]], {fed: x.transpose(turn)})
+    near(values[0].transpose(np.argsort(turn)), normal, 2e-4)
+    np.testing.assert_allclose(values[1], wide.mean(axes), rtol=1e-6)
+    np.testing.assert_allclose(values[2], wide.var(axes, ddof=1), rtol=2e-5)
+    near(values[3].transpose(np.argsort(turn)), slope, 1e-3)
+
+
 def test_fused_batch_norm_with_given_moments_is_batch_normalization():
     x, scale, offset, mean, variance = draw(4, 3, 2, 5), draw(5), draw(5), draw(5), draw(5) ** 2
     y, m, v = tf.nn.fused_batch_norm(x, scale, offset, mean, variance, 1e-2, is_training=False)

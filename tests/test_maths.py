@@ -9,15 +9,16 @@ from exhaustive.native import Array, Native
 from exhaustive.reference import BINARY, EXACT, WIDE, special_values, ulps_f32, ulps_f64
 from mpmath import mp
 
-from graphflow.compiler.ir.dtypes import DType, float32, float64, int32
+from graphflow.compiler.ir.dtypes import DType, float32, float64, int32, uint32, uint64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops import numeric
 from graphflow.compiler.loops.maths import MATHS, NEAR, coefficients, expand_math, near_path
 from graphflow.compiler.ops import gamma as gamma_ops
+from graphflow.runtime import cpu
 
 PRIMITIVES = {"add", "sub", "mul", "div", "neg", "abs", "fma", "sqrt", "rint", "floor", "copysign",
               "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor", "not", "shl", "shr", "select", "cast",
-              "bitcast", "const", "temp"}
+              "bitcast", "const", "temp", "lookup", "ldexp", "exponent", "mantissa"}
 LIMITS_F32 = {
     "cbrt": 0.51, "lgamma": 0.51, "digamma": 0.51, "rsqrt": 0.51, "pow": 0.54, "acos": 0.61, "asin": 0.63,
     "sinh": 0.78, "sigmoid": 0.8, "erfinv": 0.8, "acosh": 0.89, "expm1": 0.83, "log2": 0.9, "exp2": 0.89,
@@ -29,8 +30,22 @@ ODD = ("cbrt", "tanh", "sinh", "asinh", "atanh", "erf", "erfinv", "sin", "tan", 
        "log1p")
 
 
-def native(name: str, dtype: DType) -> Native:
-    return Native(name, dtype, 2 if name in BINARY else 1)
+def arity(name: str) -> int:
+    return 3 if name == "quotient" else 2 if name in (*BINARY, "ldexp") else 1
+
+
+def operands(name: str, dtype: DType, x: Array) -> Array:
+    """A row for each argument, as the function wants them."""
+    x = x.astype(dtype.numpy)
+    y = np.random.default_rng(16).permutation(x)
+    if name == "ldexp":
+        y = np.clip(np.nan_to_num(y), -250, 250)
+    with np.errstate(all="ignore"):
+        return np.stack([x, y, 1 / y][:arity(name)])
+
+
+def native(name: str, dtype: DType, vector_bits: int = 0) -> Native:
+    return Native(name, dtype, arity(name), vector_bits)
 
 
 def arguments_f32(name: str) -> tuple[Array, ...]:
@@ -125,15 +140,70 @@ def test_the_near_path_agrees_with_the_far_one(name: str, dtype: DType) -> None:
     """A number alone takes the near path where it may; beside a NaN it never does."""
     rng = np.random.default_rng(12)
     x = np.concatenate([special_values(dtype.numpy), rng.normal(size=200), np.exp(rng.uniform(-80, 80, 200))])
-    x = x.astype(dtype.numpy)
-    fn = native(name, dtype)
-    alone = fn(np.repeat(x, fn.lanes))[::fn.lanes]
-    others = np.full((x.size, fn.lanes), np.nan, dtype.numpy)
-    others[:, 0] = x
-    beside = fn(others.ravel())[::fn.lanes]
+    fn = native(name, dtype, 128)
+    inputs = operands(name, dtype, x)
+    alone = fn(*np.repeat(inputs, fn.lanes, axis=1))[::fn.lanes]
+    others = np.full((*inputs.shape, fn.lanes), np.nan, dtype.numpy)
+    others[..., 0] = inputs
+    beside = fn(*others.reshape(len(inputs), -1))[::fn.lanes]
     np.testing.assert_array_equal(np.isnan(alone), np.isnan(beside))
     np.testing.assert_array_equal(np.signbit(alone[alone == 0]), np.signbit(beside[alone == 0]))
     np.testing.assert_allclose(alone, beside, rtol=2 * np.finfo(dtype.numpy).eps)
+
+
+@pytest.fixture(params=[128, 256, 512])
+def bits(request: pytest.FixtureRequest) -> int:
+    if request.param > cpu.vector_bits():
+        pytest.skip("wider than this CPU's registers")
+    return request.param
+
+
+def test_registers_of_any_width_give_the_same_bits(bits: int) -> None:
+    rng = np.random.default_rng(13)
+    for name, dtype in MATHS:
+        x = np.concatenate([special_values(dtype.numpy), rng.normal(size=500), rng.uniform(-90, 90, 500)])
+        inputs = operands(name, dtype, x)
+        got, want = (native(name, dtype, width)(*inputs) for width in (bits, 128))
+        np.testing.assert_array_equal(got, want, name)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_numbers_taken_apart_and_put_together(dtype: DType, bits: int) -> None:
+    """ldexp, exponent and mantissa as the oracle's."""
+    rng = np.random.default_rng(14)
+    x = np.ldexp(rng.normal(size=500), rng.integers(-150, 120, 500))
+    x = np.concatenate([special_values(dtype.numpy), x, -rng.uniform(0, 9, 20)]).astype(dtype.numpy)
+    n = rng.uniform(-250, 250, x.size).astype(dtype.numpy)
+    for name, inputs in ("ldexp", [x, n]), ("ldexp", [x, np.rint(n)]), ("exponent", [x]), ("mantissa", [x]):
+        with np.errstate(all="ignore"):
+            want = getattr(numeric, name)(*inputs)
+        np.testing.assert_array_equal(native(name, dtype, bits)(*inputs), want, name)
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_lookups_take_the_low_bits(dtype: DType, bits: int) -> None:
+    rng = np.random.default_rng(15)
+    x, size = rng.normal(size=300).astype(dtype.numpy), 64 // dtype.size
+    table = rng.normal(size=size).astype(dtype.numpy)
+    word = uint64 if dtype is float64 else uint32
+    fn = Native(lambda x: E.lookup(table.tolist(), E.bitcast(x, word), dtype), dtype, vector_bits=bits)
+    np.testing.assert_array_equal(fn(x), table[x.view(word.numpy) & (size - 1)])
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_quotients_are_the_division_s(dtype: DType) -> None:
+    """Of like numbers, of any, and of those at the ends of what needs no division."""
+    rng, edge = np.random.default_rng(17), 30 if dtype is float32 else 100
+    x, y = rng.uniform(1, 2, (2, 1 << 16))
+    scale = rng.integers(-3 * edge, 3 * edge, (2, 1 << 16))
+    any_x, any_y = np.ldexp(x, scale[0]), np.ldexp(y, scale[1] // 3) * rng.choice([-1.0, 1.0], x.size)
+    special = np.meshgrid(special_values(dtype.numpy), special_values(dtype.numpy))
+    for a, b in (x, y), (any_x, any_y), (np.ldexp(x, -3 * edge), np.ldexp(y, edge)), special:
+        a, b = a.ravel().astype(dtype.numpy), b.ravel().astype(dtype.numpy)
+        with np.errstate(all="ignore"):
+            got, want = native("quotient", dtype)(a, b, 1 / b), a / b
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -227,7 +297,7 @@ def test_the_oracle_s_functions() -> None:
 
 def test_functions_are_made_of_primitives_of_their_dtype() -> None:
     for (name, dtype), expand in MATHS.items():
-        args = [E.temp(f"a{k}", dtype) for k in range(2 if name in BINARY else 1)]
+        args = [E.temp(f"a{k}", dtype) for k in range(arity(name))]
         near = near_path(name, dtype)
         for fn in [expand, *(near or ())]:
             nodes = E.walk(fn(*args))

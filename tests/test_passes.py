@@ -17,6 +17,7 @@ from graphflow.compiler.passes.emit import describe_buffers
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.plan_memory import plan_memory
@@ -61,6 +62,39 @@ GRAPH_PASSES = [
   %5 = pow(%3, %4) : f32[n0,5]""", """graph(x: f32[n0,4], w: f32[5,4]) -> %1
   %0 = matmul(x, w, transpose_a=False, transpose_b=True) : f32[n0,5]
   %1 = square(%0) : f32[n0,5]"""),
+    (layout, """graph(y: f32[n0,5,6,4], z: f32[n0,5,6,4], b: f32[4]) -> %9, %10
+  %0 = transpose(y, perm=(0, 3, 1, 2)) : f32[n0,4,5,6]
+  %1 = reshape(b, shape=(4, 1, 1)) : f32[4,1,1]
+  %2 = add(%0, %1) : f32[n0,4,5,6]
+  %3 = relu(%2) : f32[n0,4,5,6]
+  %4 = transpose(z, perm=(0, 3, 1, 2)) : f32[n0,4,5,6]
+  %5 = concat(%3, %4, axis=1) : f32[n0,8,5,6]
+  %6 = reduce_max(%5, axis=(1,), keepdims=True) : f32[n0,1,5,6]
+  %7 = sub(%5, %6) : f32[n0,8,5,6]
+  %8 = tile(%7, multiples=(1, 1, 2, 3)) : f32[n0,8,10,18]
+  %9 = transpose(%8, perm=(0, 2, 3, 1)) : f32[n0,10,18,8]
+  %10 = reduce_sum(%8, axis=(2, 3), keepdims=False) : f32[n0,8]""",
+     """graph(y: f32[n0,5,6,4], z: f32[n0,5,6,4], b: f32[4]) -> %7, %8
+  %0 = reshape(b, shape=(4, 1, 1)) : f32[4,1,1]
+  %1 = reshape(%0, shape=(4,)) : f32[4]
+  %2 = add(y, %1) : f32[n0,5,6,4]
+  %3 = relu(%2) : f32[n0,5,6,4]
+  %4 = concat(%3, z, axis=3) : f32[n0,5,6,8]
+  %5 = reduce_max(%4, axis=(3,), keepdims=True) : f32[n0,5,6,1]
+  %6 = sub(%4, %5) : f32[n0,5,6,8]
+  %7 = tile(%6, multiples=(1, 2, 3, 1)) : f32[n0,10,18,8]
+  %8 = reduce_sum(%7, axis=(1, 2), keepdims=False) : f32[n0,8]"""),
+    (layout, """graph(x: f32[6,4], y: f32[6,4], z: f32[4,6]) -> %2, %4
+  %0 = add(x, y) : f32[6,4]
+  %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
+  %2 = mul(%1, z) : f32[4,6]
+  %3 = transpose(x, perm=(1, 0)) : f32[4,6]
+  %4 = reduce_sum(%3, axis=(0,), keepdims=False) : f32[6]""",
+     """graph(x: f32[6,4], y: f32[6,4], z: f32[4,6]) -> %2, %3
+  %0 = add(x, y) : f32[6,4]
+  %1 = transpose(%0, perm=(1, 0)) : f32[4,6]
+  %2 = mul(%1, z) : f32[4,6]
+  %3 = reduce_sum(x, axis=(1,), keepdims=False) : f32[6]"""),
     (cse, """graph(x: f32[n0]) -> %2
   %0 = exp(x) : f32[n0]
   %1 = exp(x) : f32[n0]
@@ -199,6 +233,94 @@ NESTS = [
       t1_7 = neg(p0[8*i0j+256*i1+7])
       p1[256*i0j+i1+224] = t1_7""", """  b0: feed f32[8192]
   b1: output f32[8192]"""),
+    ("what is cheap to compute again is not kept", """graph(x: f32[8,100]) -> %4
+  %0 = block_sum(x, leading=1, length=8) : f32[1,100]
+  %1 = sub(x, %0) : f32[8,100]
+  %2 = square(%1) : f32[8,100]
+  %3 = block_sum(%2, leading=1, length=8) : f32[1,100]
+  %4 = mul(%1, %3) : f32[8,100]""",
+     """kernel(p0: f32, p1: out f32)
+  for z < 100:
+    p1[z] = 0.0
+  for i0 < 8:
+    for i1 < 100:
+      t1 = p0[100*i0+i1]
+      p1[i1] += t1
+kernel(p0: f32, p1: f32, p2: out f32)
+  for z < 100:
+    p2[z] = 0.0
+  for i0 < 8:
+    for i1 < 100:
+      t1 = sub(p0[100*i0+i1], p1[i1])
+      t2 = mul(t1, t1)
+      p2[i1] += t2
+kernel(p0: f32, p1: f32, p2: f32, p3: out f32)
+  for i0 < 8:
+    for i1 < 100:
+      t1 = sub(p0[100*i0+i1], p1[i1])
+      t2 = mul(t1, p2[i1])
+      p3[100*i0+i1] = t2""", """kernel(p0: f32, p1: out f32)
+  vector for z < 100:
+    p1[z] = 0.0
+  for i0j < 2:
+    vector for i1 < 100:
+      t1_0 = p0[400*i0j+i1]
+      t1_1 = p0[400*i0j+i1+100]
+      t1_2 = p0[400*i0j+i1+200]
+      t1_3 = p0[400*i0j+i1+300]
+      p1[i1] += add(add(add(t1_0, t1_1), t1_2), t1_3)
+kernel(p0: f32, p1: f32, p2: out f32)
+  vector for z < 100:
+    p2[z] = 0.0
+  for i0j < 2:
+    vector for i1 < 100:
+      t1_0 = sub(p0[400*i0j+i1], p1[i1])
+      t2_0 = mul(t1_0, t1_0)
+      t1_1 = sub(p0[400*i0j+i1+100], p1[i1])
+      t2_1 = mul(t1_1, t1_1)
+      t1_2 = sub(p0[400*i0j+i1+200], p1[i1])
+      t2_2 = mul(t1_2, t1_2)
+      t1_3 = sub(p0[400*i0j+i1+300], p1[i1])
+      t2_3 = mul(t1_3, t1_3)
+      p2[i1] += add(add(add(t2_0, t2_1), t2_2), t2_3)
+kernel(p0: f32, p1: f32, p2: f32, p3: out f32)
+  for i0 < 8:
+    vector for i1 < 100:
+      t1 = sub(p0[100*i0+i1], p1[i1])
+      t2 = mul(t1, p2[i1])
+      p3[100*i0+i1] = t2""", """  b0: feed f32[800]
+  b1: arena f32[100] live 0-2
+  b2: arena f32[100] live 1-2
+  b3: output f32[800]"""),
+    ("vectors follow what is accessed most",
+     """graph(x: f32[n0,8,100], a: f32[8,1], b: f32[8,1], c: f32[8,1], d: f32[8,1]) -> %3
+  %0 = mul(x, a) : f32[n0,8,100]
+  %1 = add(%0, b) : f32[n0,8,100]
+  %2 = maximum(%1, c) : f32[n0,8,100]
+  %3 = mul(%2, d) : f32[n0,8,100]""",
+     """kernel(p0: f32, p1: f32, p2: f32, p3: f32, p4: f32, p5: out f32, n0)
+  for i0 < n0:
+    for i1 < 8:
+      for i2 < 100:
+        t1 = mul(p0[800*i0+100*i1+i2], p1[i1])
+        t2 = add(t1, p2[i1])
+        t3 = max(t2, p3[i1])
+        t4 = mul(t3, p4[i1])
+        p5[800*i0+100*i1+i2] = t4""",
+     """parallel kernel(p0: f32, p1: f32, p2: f32, p3: f32, p4: f32, p5: out f32, n0)
+  for i0 < n0:
+    for i1 < 8:
+      vector for i2 < 100:
+        t1 = mul(p0[800*i0+100*i1+i2], p1[i1])
+        t2 = add(t1, p2[i1])
+        t3 = max(t2, p3[i1])
+        t4 = mul(t3, p4[i1])
+        p5[800*i0+100*i1+i2] = t4""", """  b0: feed f32[800*n0]
+  b1: feed f32[8]
+  b2: feed f32[8]
+  b3: feed f32[8]
+  b4: feed f32[8]
+  b5: output f32[800*n0]"""),
     ("batched product", """graph(x: f32[n0,7,8], w: f32[8,5], b: f32[5]) -> %2
   %0 = matmul(x, w, transpose_a=False, transpose_b=False) : f32[n0,7,5]
   %1 = add(%0, b) : f32[n0,7,5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from graphflow.compiler.codegen.registers import emit_in_registers, emit_lookup
 from graphflow.compiler.codegen.scalar import EMIT, emit_bitcast, emit_cast
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, scalar_type, splat_literal
 from graphflow.compiler.ir.dtypes import DType, bool_
@@ -13,14 +14,23 @@ from graphflow.compiler.loops.maths import expand_math, near_path
 
 
 class Module:
-    """What the functions of one module share: declarations, and mathematical functions defined once."""
+    """What the functions of one module share: declarations, tables, and mathematical functions defined once.
 
-    def __init__(self) -> None:
+    vector_bits: of the registers of the CPU; 512 stands for AVX-512, 256 for AVX2, 128 for any
+    """
+
+    def __init__(self, vector_bits: int = 128) -> None:
+        self.vector_bits = vector_bits
         self.declarations: dict[str, str] = {}
+        self.tables: dict[str, str] = {}
         self.functions: dict[str, str] = {}
 
     def declare(self, name: str, text: str) -> None:
         self.declarations.setdefault(name, text)
+
+    def table(self, text: str) -> str:
+        """The name of a constant array."""
+        return self.tables.setdefault(text, f"@table{len(self.tables)}")
 
     def math_function(self, fn: str, dtype: DType, lanes: int, arity: int) -> str | None:
         """The name of a function defined from its expression, or None where there is none for this dtype."""
@@ -45,7 +55,8 @@ class Module:
         return name
 
     def text(self) -> str:
-        return "\n".join([*self.functions.values(), *self.declarations.values()])
+        tables = [f"{name} = private unnamed_addr constant {text}" for text, name in self.tables.items()]
+        return "\n".join([*tables, *self.functions.values(), *self.declarations.values()])
 
 
 class Emitter:
@@ -88,7 +99,7 @@ class Emitter:
         """A scalar copied to every lane."""
         if v.lanes == lanes:
             return v
-        if not v.ref.startswith("%"):
+        if v.is_literal:
             return Value(f"splat ({scalar_type(v.dtype)} {v.ref})", v.dtype, lanes)
         t = llvm_type(v.dtype, lanes)
         one = self.raw(f"insertelement {t} poison, {v}, i64 0")
@@ -111,20 +122,37 @@ class Emitter:
         if n.op in ("load", "index", "temp", "checked_index", "checked"):
             assert leaf is not None, f"{n} in a function of numbers alone"
             return leaf(n)
+        if n.op == "lookup":
+            return emit_lookup(self, n.attr.value, values[n.args[0]], n.dtype)
         return self.call(n.op, [values[a] for a in n.args], n.dtype)
 
     def call(self, fn: str, args: list[Value], dtype: DType) -> Value:
         lanes = max(a.lanes for a in args)
+        if fn == "div" and expand_math("quotient", dtype) and self._is_shared(args[1], lanes):
+            return self._quotients(*args)
         args = [self.widen(a, lanes) for a in args]
         if fn == "cast":
             return emit_cast(self, args[0], dtype)
         if fn == "bitcast":
             return emit_bitcast(self, args[0], dtype)
+        native = emit_in_registers(self, fn, args, dtype)
+        if native is not None:
+            return native
         name = self.module.math_function(fn, dtype, lanes, len(args)) if fn not in _DIRECT else None
         if name is not None:
             t = llvm_type(dtype, lanes)
             return self.instruction(f"call {t} @{name}({', '.join(str(a) for a in args)})", dtype, lanes)
         return EMIT[fn](self, args, dtype)
+
+    @staticmethod
+    def _is_shared(v: Value, lanes: int) -> bool:
+        """Whether many lanes take one number that is not known here."""
+        return v.lanes < lanes and not v.is_literal
+
+    def _quotients(self, numbers: Value, divisor: Value) -> Value:
+        """Many by one: a single division, which LLVM moves out of the loop."""
+        inverse = self.call("div", [self.splat_number(1, divisor.dtype, 1), divisor], divisor.dtype)
+        return self.call("quotient", [numbers, divisor, inverse], divisor.dtype)
 
 
 _DIRECT = frozenset({"add", "sub", "mul", "div", "neg", "abs", "floordiv", "floormod", "min", "max", "fma",

@@ -83,7 +83,7 @@ class _KernelEmitter(MemoryOps):
                 self.product(stmt)
             elif isinstance(stmt, While):
                 self.repeat(stmt)
-            elif stmt.vector and self.nest.width > 1:
+            elif stmt.vector and self.width > 1:
                 self.vector_loop(stmt)
             else:
                 self.scalar_loop(stmt)
@@ -104,13 +104,14 @@ class _KernelEmitter(MemoryOps):
     # Loops
 
     def scalar_loop(self, loop: Loop) -> None:
-        lanes = self.nest.width if self.vector_axis is not None else 1  # in a vector loop, a sum per lane
+        lanes = self.width if self.vector_axis is not None else 1  # in a vector loop, a sum per lane
         starts = [Value(self.start(a, lanes), a.value.dtype, lanes) for a in loop.accumulators]
         first, end = ("%begin", "%end") if loop is self.outermost else ("0", self.dim(loop.extent))
         self.bind(loop, self.iterations(loop, first, end, 1, starts, False))
 
     def vector_loop(self, loop: Loop) -> None:
-        width, extent = self.nest.width, loop.extent
+        self.width *= loop.registers
+        width, extent = self.width, loop.extent
         starts = [Value(self.start(a, width), a.value.dtype, width) for a in loop.accumulators]
         if loop is self.outermost:  # parts begin at multiples of the width
             values = self.vectors(loop, "%begin", "%end", starts)
@@ -122,11 +123,12 @@ class _KernelEmitter(MemoryOps):
             if whole != extent:
                 values = self.tail(loop, str(whole), str(extent), values, True)
         self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
+        self.width = self.nest.width
 
     def vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
         """Whole vectors from `first` on, a multiple of the width, then what is left before `end`."""
-        whole = self.em.raw(f"and i64 {end}, {-self.nest.width}")
-        values = self.iterations(loop, first, whole, self.nest.width, starts, True)
+        whole = self.em.raw(f"and i64 {end}, {-self.width}")
+        values = self.iterations(loop, first, whole, self.width, starts, True)
         return self.tail(loop, whole, end, values, False)
 
     def iterations(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
@@ -288,7 +290,7 @@ class _KernelEmitter(MemoryOps):
 
     def lanes_below(self, count: str) -> Value:
         """True for the first `count` lanes."""
-        width = self.nest.width
+        width = self.width
         limit = self.em.widen(Value(count, int64), width)
         text = f"icmp ult <{width} x i64> {self.lane_numbers(width)}, {limit.ref}"
         return self.em.instruction(text, bool_, width)

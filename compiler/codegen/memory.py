@@ -35,6 +35,7 @@ class MemoryOps:
         self.block = "entry"
         self.axes: dict[Atom, str] = {}
         self.vector_axis: Atom | None = None
+        self.width = nest.width  # lanes of the vector loop
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
         self.values: dict[Expr, Value] = {}
         self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
@@ -97,7 +98,7 @@ class MemoryOps:
             here = Value(self.axes[a], int64)
             if base or a != self.vector_axis:
                 return here
-            width = self.nest.width
+            width = self.width
             return self.arithmetic("add", here, Value(self.lane_numbers(width), int64, width))
         if a.kind == "value":
             found = next(v for e, v in self.values.items() if e.op == "temp" and e.attr == a.name)
@@ -134,7 +135,7 @@ class MemoryOps:
 
     def addresses(self, buffer: str, dtype: DType, offset: Dim) -> str:
         """A pointer per lane."""
-        where = self.em.widen(self.position(offset), self.nest.width)
+        where = self.em.widen(self.position(offset), self.width)
         return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr %{buffer}, {where}")
 
     def both(self, a: Value | None, b: Value | None) -> Value | None:
@@ -152,7 +153,7 @@ class MemoryOps:
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
             return self.load_one(buffer, n.dtype, self.dim(offset), mask)
-        width = self.nest.width
+        width = self.width
         mask = self.both(mask, self.mask)
         if stride == 1:
             loaded = self.load_vector(self.address(buffer, n.dtype, self.dim(offset)), n.dtype, mask)
@@ -175,15 +176,15 @@ class MemoryOps:
         return self.from_memory(em.raw(f"phi {kind} [{zero}, %{before}], [{found}, %{take}]"), dtype, 1)
 
     def load_vector(self, address: str, dtype: DType, mask: Value | None) -> str:
-        t = vector_of(memory_type(dtype), self.nest.width)
+        t = vector_of(memory_type(dtype), self.width)
         if mask is None:
             return self.em.raw(f"load {t}, ptr {address}, align {dtype.size}")
-        m, name = self.em.widen(mask, self.nest.width), f"llvm.masked.load.{self.tag(dtype)}.p0"
+        m, name = self.em.widen(mask, self.width), f"llvm.masked.load.{self.tag(dtype)}.p0"
         self.em.module.declare(name, f"declare {t} @{name}(ptr, i32, {m.type}, {t})")
         return self.em.raw(f"call {t} @{name}(ptr {address}, i32 {dtype.size}, {m}, {t} zeroinitializer)")
 
     def gather(self, addresses: str, dtype: DType, mask: Value | None) -> str:
-        width = self.nest.width
+        width = self.width
         t, pointers, name = self.pointer_types(dtype, "gather")
         m = self.em.widen(mask or Value("true", bool_), width)
         self.em.module.declare(name, f"declare {t} @{name}({pointers}, i32, {m.type}, {t})")
@@ -191,12 +192,12 @@ class MemoryOps:
                            f"{t} zeroinitializer)")
 
     def pointer_types(self, dtype: DType, what: str) -> tuple[str, str, str]:
-        width = self.nest.width
+        width = self.width
         return (vector_of(memory_type(dtype), width), f"<{width} x ptr>",
                 f"llvm.masked.{what}.{self.tag(dtype)}.v{width}p0")
 
     def tag(self, dtype: DType) -> str:
-        return f"v{self.nest.width}i8" if dtype.is_bool else suffix(dtype, self.nest.width)
+        return f"v{self.width}i8" if dtype.is_bool else suffix(dtype, self.width)
 
     def from_memory(self, ref: str, dtype: DType, lanes: int) -> Value:
         if not dtype.is_bool:
@@ -220,7 +221,7 @@ class MemoryOps:
             assert value.lanes == 1, f"a vector is stored to one place: {s}"
             self.store_one(s, value)
             return
-        value = self.em.widen(value, self.nest.width)
+        value = self.em.widen(value, self.width)
         if stride != 1:
             self.scatter(s, value)
             return
@@ -240,7 +241,7 @@ class MemoryOps:
         size = s.value.dtype.size
         along = {a: 0 for a in (self.vector_axis,) if a is not None}  # it moves by whole vectors
         steps = [coef * size for _, coef in terms_of(substitute(s.offset, along))]
-        return (s.buffer in self.streamed and self.nest.width * size % LINE == 0
+        return (s.buffer in self.streamed and self.width * size % LINE == 0
                 and all(step % LINE == 0 for step in steps))
 
     def store_one(self, s: Store, value: Value) -> None:
@@ -266,7 +267,7 @@ class MemoryOps:
         assert not s.add, f"lanes may meet in one element: {s}"
         stored = self.to_memory(value)
         t, pointers, name = self.pointer_types(value.dtype, "scatter")
-        m = self.em.widen(self.mask or Value("true", bool_), self.nest.width)
+        m = self.em.widen(self.mask or Value("true", bool_), self.width)
         where = self.addresses(s.buffer, value.dtype, s.offset)
         self.em.module.declare(name, f"declare void @{name}({t}, {pointers}, i32, {m.type})")
         self.em.lines.append(f"call void @{name}({stored}, {pointers} {where}, i32 {value.dtype.size}, {m})")

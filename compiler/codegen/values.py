@@ -26,6 +26,10 @@ class Value:
     def type(self) -> str:
         return llvm_type(self.dtype, self.lanes)
 
+    @property
+    def is_literal(self) -> bool:
+        return not self.ref.startswith("%")
+
     def __str__(self) -> str:
         return f"{self.type} {self.ref}"
 

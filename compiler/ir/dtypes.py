@@ -39,6 +39,13 @@ class DType:
         return self.numpy.itemsize
 
     @property
+    def sums(self) -> DType:
+        """What sums of products are kept in: halves in float32, integers of fewer bits in int32."""
+        if self.size > 2 or self.is_bool:
+            return self
+        return float32 if self.is_floating else int32
+
+    @property
     def is_floating(self) -> bool:
         return self.kind == "float"
 

@@ -13,11 +13,12 @@ class Blocking:
 
     width          lanes of a vector
     rows, vecs     a register tile has `rows` rows of `vecs` vectors
-    depth          a block of k
+    depth          a block of k, a multiple of `group`
     tiles, panels  a block of A has `tiles` tiles of rows, a block of B `panels` panels of columns
     pack_a, pack_b whether a block is copied into panels first, or read where it is
-    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
     parts          how many parts for threads along m and along n
+    group          elements of k that a lane multiplies at once; panels then hold them together
+    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
     """
 
     width: int
@@ -29,6 +30,7 @@ class Blocking:
     pack_a: bool
     pack_b: bool
     parts: tuple[int, int] = (1, 1)
+    group: int = 1
     ahead: bool = False
 
     @property
@@ -44,11 +46,14 @@ class Blocking:
     @property
     def b_room(self) -> int:
         """Elements for a packed block of B."""
-        return self._room(self.panels, self.columns) if self.pack_b else 0
+        return self._room(self.panels, self.columns, self.group == 4) if self.pack_b else 0
 
-    def _room(self, count: int, lines: int) -> int:
-        """Packing goes on to the next multiple of the width along k, and stores whole vectors of lines."""
-        return _rounded((count * self.depth + self.width) * lines + self.width)
+    def _room(self, count: int, lines: int, more: int = 0) -> int:
+        """Packing goes on to the next multiple of the width along k, and stores whole vectors of lines.
+
+        more  rows of a panel besides those along k
+        """
+        return _rounded((count * (self.depth // self.group + more) + self.width) * lines + self.width)
 
     @property
     def scratch(self) -> int:
@@ -60,6 +65,7 @@ class Blocking:
 class Dots:
     """A product by dot products along k: `rows` rows of A with `columns` of B at once, B transposed.
 
+    group   elements of k that a lane multiplies at once
     pack_b  B is not transposed, and is copied so that it is; `room` is the elements for that
     """
 
@@ -70,6 +76,7 @@ class Dots:
     parts: tuple[int, int] = (1, 1)
     pack_b: bool = False
     room: int = 0
+    group: int = 1
 
     @property
     def scratch(self) -> int:

@@ -6,7 +6,7 @@ function of other expressions. `SCALAR` lists the functions with their numpy mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from graphflow.compiler.loops import numeric
 
 
 class Expr:
-    """One node: `op` is "const", "index", "load", "temp" or a name in SCALAR, `attr` what is not an Expr."""
+    """One node: `op` is "const", "index", "load", "temp", "lookup" or a name in SCALAR; `attr` is no Expr."""
 
     __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes")
 
@@ -105,6 +105,7 @@ class Expr:
 
 Value: TypeAlias = "Expr | int | float | bool"
 Index: TypeAlias = "tuple[Dim, ...]"
+LOOKUP_BYTES = 64  # a table that one vector register may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +159,10 @@ SCALAR: dict[str, ScalarFn] = {
     "atan": ScalarFn(np.arctan, cost=15), "asinh": ScalarFn(np.arcsinh, cost=15),
     "acosh": ScalarFn(np.arccosh, cost=15), "atanh": ScalarFn(np.arctanh, cost=15),
     "atan2": ScalarFn(np.arctan2, cost=25), "rsqrt": ScalarFn(numeric.rsqrt, cost=12),
-} | {name: ScalarFn(getattr(numeric, name), cost=20) for name in (
+} | {name: ScalarFn(getattr(numeric, name), cost=2) for name in ("ldexp", "exponent", "mantissa")} | {
+    name: ScalarFn(getattr(numeric, name), cost=20) for name in (
     "sigmoid", "softplus", "erf", "erfc", "erfinv", "ndtri", "lgamma", "digamma")} | {
-    "cbrt": ScalarFn(np.cbrt, cost=20)}
+    "cbrt": ScalarFn(np.cbrt, cost=20), "quotient": ScalarFn(lambda x, divisor, inverse: x / divisor, cost=3)}
 
 
 def const(value: Any, dtype: DType) -> Expr:
@@ -228,6 +230,12 @@ def cast(value: Expr, dtype: DType) -> Expr:
 def bitcast(value: Expr, dtype: DType) -> Expr:
     """The same bits as another dtype of equal size."""
     return Expr("bitcast", (value,), dtype)
+
+
+def lookup(values: Sequence[float], word: Expr, dtype: DType) -> Expr:
+    """One of LOOKUP_BYTES worth of numbers, by the low bits of a word of equal size."""
+    assert len(values) * dtype.size == LOOKUP_BYTES
+    return Expr("lookup", (word,), dtype, _ExactNumber(np.array(values, dtype.numpy)))
 
 
 def eq(a: Value, b: Value) -> Expr:
@@ -319,7 +327,7 @@ def cost(root: Expr) -> int:
 def _node_cost(n: Expr) -> int:
     if n.op in SCALAR:
         return SCALAR[n.op].cost
-    return 4 if n.op in ("checked_index", "checked") else 0
+    return {"checked_index": 4, "checked": 4, "lookup": 1}.get(n.op, 0)
 
 
 def text(node: Expr) -> str:
@@ -333,6 +341,8 @@ def text(node: Expr) -> str:
         return f"{node.attr[0]}[{node.attr[1]}{mask}]"
     if node.op == "cast" or node.op == "bitcast":
         return f"{node.op}.{node.dtype.code}({text(node.args[0])})"
+    if node.op == "lookup":
+        return f"{node.attr!r}[{text(node.args[0])}]"
     if node.op == "checked_index":
         return f"checked({text(node.args[0])} < {node.attr[0]})"
     if node.op == "checked":

@@ -7,7 +7,7 @@ of a load: that is fusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,11 +27,19 @@ class Load(Protocol):
     def __call__(self, k: int, index: Index, mask: Expr | None = None) -> Expr: ...
 
 
+AXIS, EACH = "axis", "each"  # an attribute holds numbers of axes; or an entry for each axis
+
+
 class Form:
-    """How one element of the result comes about. `work` is its cost in additions, without the operands'."""
+    """How one element of the result comes about. `work` is its cost in additions, without the operands'.
+
+    follows  attribute -> AXIS or EACH: what changes where all of an op's tensors have their axes in another
+             order, operands of a lower rank being broadcast as by numpy; None where the op minds the order
+    """
 
     cheap = False  # worth computing again in each kernel that needs it
     alias = False  # the result has the operand's elements in the same linear order: no kernel is needed
+    follows: Mapping[str, str] | None = None
 
     def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
         raise NotImplementedError
@@ -48,6 +56,8 @@ class Let(Protocol):
 
 class Pointwise(Form):
     """out[i] = fn(a[i], b[i], ...), operands broadcast to the result."""
+
+    follows: Mapping[str, str] | None = {}
 
     def __init__(self, fn: Callable[..., Expr], with_op: bool = False) -> None:
         self.fn = fn
@@ -68,10 +78,11 @@ class Indexed(Form):
     """out[i] = fn(op, i, load, let): any element of any operand. `cheap` for views and the like."""
 
     def __init__(self, fn: Callable[[Operation, Index, Load, Let], Expr], cheap: bool = False,
-                 alias: bool = False) -> None:
+                 alias: bool = False, follows: Mapping[str, str] | None = None) -> None:
         self.fn = fn
         self.cheap = cheap
         self.alias = alias
+        self.follows = follows
 
     def value(self, op: Operation, at: Index, load: Load, let: Let) -> Expr:
         return self.fn(op, at, load, let)
@@ -83,6 +94,8 @@ class Reduction(Form):
     `combine` is "add", "mul", "max", "min", "and" or "or".
     `axes(op)` gives the reduced axes of operand 0, ascending; `op.keepdims` says whether they stay as 1.
     """
+
+    follows: Mapping[str, str] | None = {"axis": AXIS}
 
     def __init__(self, combine: str, axes: Callable[[Operation], tuple[int, ...]]) -> None:
         self.combine = combine
@@ -177,8 +190,10 @@ class Join(Form):
     No kernel copies them there: those that compute the operands store them into the result's memory.
     """
 
-    def __init__(self, parts: Callable[[Operation], list[Part]]) -> None:
+    def __init__(self, parts: Callable[[Operation], list[Part]],
+                 follows: Mapping[str, str] | None = None) -> None:
         self.parts = parts
+        self.follows = follows
 
 
 class Row(Form):
@@ -204,9 +219,10 @@ def broadcast_index(operand: TensorType, at: Index) -> Index:
     return tuple(0 if d == 1 else i for d, i in zip(dims, at[skip:], strict=True))
 
 
-def view(index: Callable[[Operation, Index], Index], alias: bool = False) -> Indexed:
+def view(index: Callable[[Operation, Index], Index], alias: bool = False,
+         follows: Mapping[str, str] | None = None) -> Indexed:
     """A form that only moves elements: out[i] = a[index(op, i)]."""
-    return Indexed(lambda op, at, load, let: load(0, index(op, at)), cheap=True, alias=alias)
+    return Indexed(lambda op, at, load, let: load(0, index(op, at)), cheap=True, alias=alias, follows=follows)
 
 
 def pointwise(fn: Callable[..., Expr]) -> Pointwise:

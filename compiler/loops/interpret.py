@@ -107,6 +107,9 @@ def _node_value(node: E.Expr, args: list[Any], env: Env) -> Any:
         return cast_array(args[0], node.dtype)
     if node.op == "bitcast":
         return np.asarray(args[0]).view(node.dtype.numpy)
+    if node.op == "lookup":
+        table = node.attr.value
+        return table[np.asarray(args[0]) & (table.size - 1)]
     return np.asarray(E.SCALAR[node.op].numpy(*map(np.asarray, args))).astype(node.dtype.numpy, copy=False)
 
 
@@ -245,7 +248,8 @@ def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], 
     a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):
-        return np.asarray(np.matmul(a, b), op.out.dtype.numpy)
+        sums, out = op.out.dtype.sums.numpy, op.out.dtype.numpy
+        return np.asarray(np.matmul(a.astype(sums), b.astype(sums)), out)
 
 
 def _offsets(side: Side, env: Env) -> Array:

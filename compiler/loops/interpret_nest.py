@@ -64,6 +64,7 @@ def _store(s: Store, env: Env) -> None:
 def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
     a, b = _left(p, env, m, k), _right(p, env, n, k)
+    a, b = a.astype(p.dtype.numpy), b.astype(p.dtype.numpy)
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
         return

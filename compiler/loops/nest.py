@@ -56,7 +56,7 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class Loop:
-    """for axis in range(extent): body. `vector` loops run several iterations at once.
+    """for axis in range(extent): body. A `vector` loop runs several registers' lanes of iterations at once.
 
     In an `ordered` loop an iteration may read what earlier ones stored.
     """
@@ -67,6 +67,7 @@ class Loop:
     accumulators: tuple[Accumulator, ...] = ()
     vector: bool = False
     ordered: bool = False
+    registers: int = 1
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Param:
 class LoopNest:
     """A kernel: parameters, run-time integers, places to report errors for, and the body.
 
-    width     lanes of its vector loops
+    width     lanes of a register
     parallel  whether parts of its outermost loop may run at the same time
     """
 

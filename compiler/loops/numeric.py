@@ -25,6 +25,26 @@ def cast_array(x: Any, dtype: DType) -> Any:
     return np.where(inside, np.where(inside, wide, 0).astype(dtype.numpy), limits)
 
 
+def ldexp(x: Any, n: Any) -> Any:
+    """x 2^floor(n), rounded once; n up to twice the exponents of numbers."""
+    return np.ldexp(x, np.clip(np.nan_to_num(np.floor(n)), -10000, 10000).astype(np.int32))
+
+
+def exponent(x: Any) -> Any:
+    """floor(log2|x|): -infinity at 0, infinity at infinity."""
+    x = np.abs(x)
+    whole = np.frexp(x)[1] - 1
+    return np.where(x > 0, np.where(x < math.inf, whole, x), np.where(x == 0, -math.inf, x)).astype(x.dtype)
+
+
+def mantissa(x: Any) -> Any:
+    """m in [3/4, 3/2) with x = m 2^k; 1 at 0 and infinity, NaN below 0."""
+    part = np.frexp(x)[0]
+    part = np.where(part < 0.75, 2 * part, part)
+    edge = np.where((x == 0) | (x > 0), 1, math.nan)
+    return np.where((x > 0) & (x < math.inf), part, edge).astype(x.dtype)
+
+
 def sigmoid(x: Any) -> Any:
     x = np.asarray(x)
     return (1 / (1 + np.exp(-x))).astype(x.dtype)

@@ -17,7 +17,7 @@ from graphflow.compiler.ir.opdef import HOOKS, REGISTRY, REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Let, Load, view
+from graphflow.compiler.loops.forms import EACH, Indexed, Let, Load, view
 from graphflow.compiler.ops.gathering import gather
 from graphflow.compiler.ops.logic import where_v2
 from graphflow.compiler.ops.rules import open_dims, require_within
@@ -66,7 +66,8 @@ def _slice_grad(op: Operation, g: Tensor) -> Tensor:
 
 slice_ = OpDef("slice", "input", infer=_slice_type, attrs={"begin": REQUIRED, "size": REQUIRED},
                dim_attrs=("begin", "size"), grad=_slice_grad, numpy=_slice_numpy, symbolic=True,
-               lower=view(lambda op, at: tuple(i + b for i, b in zip(at, op.begin, strict=True))),
+               lower=view(lambda op, at: tuple(i + b for i, b in zip(at, op.begin, strict=True)),
+                          follows={"begin": EACH, "size": EACH}),
                samples=(*shapes([(5,)], begin=(1,), size=(3,)), *shapes([(5,)], begin=(2,), size=(-1,)),
                         *shapes([(3, 4)], begin=(0, 1), size=(2, -1)), *shapes([()], begin=(), size=()),
                         *shapes([(3, 4)], begin=(3, 0), size=(0, 4)),

@@ -15,7 +15,7 @@ from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Join, Let, Load, Part, Scatter
+from graphflow.compiler.loops.forms import AXIS, EACH, Indexed, Join, Let, Load, Part, Scatter
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.rules import equal_dims, normal_axis, open_dims, require_within, same_dtype
 from graphflow.compiler.ops.samples import Sample, shapes
@@ -66,8 +66,8 @@ def _concat_grad(op: Operation, g: Tensor) -> list[Tensor]:
 
 
 concat = OpDef("concat", "*values", infer=_concat_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
-               grad=_concat_grad, lower=Join(_concat_parts), numpy=lambda *v,
-               axis: np.concatenate(v, axis),
+               grad=_concat_grad, lower=Join(_concat_parts, follows={"axis": AXIS}),
+               numpy=lambda *v, axis: np.concatenate(v, axis),
                symbolic=True, tf_name="ConcatV2",
                samples=(*shapes([(3,), (4,)], [(2, 3), (1, 3), (4, 3)], [(0, 3), (2, 3)], [(5,)], axis=0),
                         *shapes([(2, 3), (2, 1)], [(2, 0), (2, 0)], axis=-1),
@@ -344,8 +344,8 @@ def _pad_grad(op: Operation, g: Tensor) -> Tensor:
 
 pad = OpDef("pad", "tensor", infer=_pad_type,
             attrs={"paddings": REQUIRED, "mode": "CONSTANT", "constant_values": 0},
-            dim_attrs=("paddings",), grad=_pad_grad, lower=Indexed(_pad_element), numpy=_pad_numpy,
-            tf_name="PadV2",
+            dim_attrs=("paddings",), grad=_pad_grad, numpy=_pad_numpy,
+            lower=Indexed(_pad_element, follows={"paddings": EACH}), tf_name="PadV2",
             samples=(*shapes([(5,)], [(0,)], paddings=((1, 2),)),
                      *shapes([(3, 4)], paddings=((0, 0), (2, 0))),
                      *shapes([(2, 3)], paddings=((1, 1), (0, 2)), constant_values=1.5),

@@ -14,7 +14,7 @@ from graphflow.compiler.ir.opdef import REGISTRY, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Let, Load, pointwise
+from graphflow.compiler.loops.forms import pointwise
 from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.rules import broadcast_dims, check_kind, comparison, equal_dims
@@ -117,9 +117,13 @@ def _where_type(op: Operation) -> TensorType:
     return TensorType(op.x.dtype, dims)
 
 
-def _where_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    rank = op.condition.type.rank or 0
-    return E.select(load(0, at[:rank]), load(1, at), load(2, at))
+def _where(op: Operation) -> Tensor:
+    """A condition of rank 1 chooses rows."""
+    rank, dims = op.out.type.rank or 0, op.condition.type.known_dims
+    rows = len(dims) == 1 and rank > 1
+    condition = REGISTRY["reshape"](op.condition, shape=(*dims, *(1,) * (rank - 1))) if rows else op.condition
+    result: Tensor = where_v2(condition, op.x, op.y)
+    return result
 
 
 def _where_numpy(condition: Any, x: Any, y: Any) -> Any:
@@ -132,7 +136,7 @@ def _where_grad(op: Operation, g: Tensor) -> tuple[None, Tensor, Tensor]:
 
 
 where = OpDef(
-    "where", "condition x y", infer=_where_type, grad=_where_grad, lower=Indexed(_where_element),
+    "where", "condition x y", infer=_where_type, grad=_where_grad, expand=_where,
     numpy=_where_numpy,
     mixed=True, tf_name="Select",
     samples=(Sample((_MASK, (2, 3), (2, 3))), Sample((_MASK[0], (3, 4), (3, 4))),

@@ -30,7 +30,7 @@ from graphflow.compiler.ops.rules import (
 )
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.sequences import one_hot
-from graphflow.compiler.ops.shapes import dim_of, expand_dims
+from graphflow.compiler.ops.shapes import dim_of, expand_dims, reshape
 
 _HUGE = Sample((np.array([[1e4, 0, -1e4], [-np.inf, 0, 1], [5, 5, 5]], np.float32),), smooth=False)
 
@@ -214,12 +214,17 @@ def _bias_numpy(value: Any, bias: Any, data_format: str) -> Any:
     return value + (bias.reshape((-1,) + (1,) * (value.ndim - 2)) if data_format in _CHANNELS_FIRST else bias)
 
 
+def _bias(op: Operation) -> Tensor:
+    after = (op.value.type.rank or 0) - 1 - _channel_axis(op)
+    result: Tensor = op.value + (reshape(op.bias, shape=(-1, *(1,) * after)) if after else op.bias)
+    return result
+
+
 bias_add = OpDef("bias_add", "value bias", infer=_bias_type, attrs={"data_format": "NHWC"}, grad=_bias_grad,
-                 lower=Indexed(lambda op, at, load, let: load(0, at) + load(1, (at[_channel_axis(op)],))),
-                 numpy=_bias_numpy, samples=(*shapes([(3, 4), (4,)], [(0, 4), (4,)], [(2, 3, 4, 5), (5,)]),
-                                             *shapes([(2, 3, 4, 5), (3,)], [(2, 3), (3,)],
-                                                     data_format="NCHW"),
-                                             *shapes([(2, 3, 4), (3,)], data_format="NCW")))
+                 expand=_bias, numpy=_bias_numpy,
+                 samples=(*shapes([(3, 4), (4,)], [(0, 4), (4,)], [(2, 3, 4, 5), (5,)]),
+                          *shapes([(2, 3, 4, 5), (3,)], [(2, 3), (3,)], data_format="NCHW"),
+                          *shapes([(2, 3, 4), (3,)], data_format="NCW")))
 
 
 # in_top_k, l2_normalize

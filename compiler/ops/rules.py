@@ -171,7 +171,7 @@ def reduced(kind: str = "number", dtype: DType | None = None) -> Infer:
     return rule
 
 
-def signature(text: str, kind: str = "number") -> Infer:
+def signature(text: str, kind: str = "number", dtype_of: Callable[[Operation], DType] = same_dtype) -> Infer:
     """A rule from names of dims: "... m k, ... k n -> ... m n". Equal names are equal dims, "..." broadcasts.
 
     With attributes `transpose_a`, `transpose_b` the last two names of that operand change places.
@@ -181,7 +181,7 @@ def signature(text: str, kind: str = "number") -> Infer:
 
     def rule(op: Operation) -> TensorType:
         check_kind(op, kind)
-        dtype = same_dtype(op)
+        dtype = dtype_of(op)
         if any(t.type.dims is None for t in op.operands):
             return TensorType(dtype, None)
         bound: dict[str, Dim | None] = {}

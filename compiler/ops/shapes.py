@@ -15,7 +15,7 @@ from graphflow.compiler.ir.opdef import REGISTRY, REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import Indexed, Let, Load, broadcast_index, view
+from graphflow.compiler.loops.forms import AXIS, EACH, Indexed, Let, Load, broadcast_index, view
 from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
@@ -269,12 +269,12 @@ def _reverse_index(op: Operation, at: E.Index) -> E.Index:
     return tuple(d - 1 - i if k in axes else i for k, (i, d) in enumerate(pairs))
 
 
-reverse: OpDef = OpDef("reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED},
-                       dim_attrs=("axis",),
-                grad=lambda op, g: reverse(g, axis=op.axis), lower=view(_reverse_index), tf_name="ReverseV2",
-                numpy=lambda x, axis: np.flip(x, axis), symbolic=True,
-                samples=(*shapes([(5,)], [(3, 4)], [(0, 3)], axis=(0,)), *shapes([(3, 4)], axis=(-1, 0)),
-                         *shapes([(2, 3)], axis=()), *shapes([(2, 3)], axis=1)))
+reverse: OpDef = OpDef(
+    "reverse", "tensor", infer=_reverse_type, attrs={"axis": REQUIRED}, dim_attrs=("axis",),
+    grad=lambda op, g: reverse(g, axis=op.axis), lower=view(_reverse_index, follows={"axis": AXIS}),
+    tf_name="ReverseV2", numpy=lambda x, axis: np.flip(x, axis), symbolic=True,
+    samples=(*shapes([(5,)], [(3, 4)], [(0, 3)], axis=(0,)), *shapes([(3, 4)], axis=(-1, 0)),
+             *shapes([(2, 3)], axis=()), *shapes([(2, 3)], axis=1)))
 
 
 # More elements of the same values
@@ -302,7 +302,7 @@ def _broadcast_to_type(op: Operation) -> TensorType:
 broadcast_to = OpDef(
     "broadcast_to", "input", infer=_broadcast_to_type, attrs={"shape": REQUIRED}, dim_attrs=("shape",),
     grad=lambda op, g: unbroadcast(g, op.input),
-    lower=view(lambda op, at: broadcast_index(op.input.type, at)),
+    lower=view(lambda op, at: broadcast_index(op.input.type, at), follows={"shape": EACH}),
     numpy=lambda x, shape: np.broadcast_to(x, shape), symbolic=True,
     samples=(*shapes([()], [(4,)], [(3, 1)], [(3, 4)], shape=(3, 4)), *shapes([(1, 4)], shape=(0, 4)),
              *shapes([(1, 3)], shape=(2, 5, 3)), *shapes([()], shape=())))
@@ -335,7 +335,8 @@ def _tile_grad(op: Operation, g: Tensor) -> Tensor:
 
 
 tile = OpDef("tile", "input", infer=_tile_type, attrs={"multiples": REQUIRED}, dim_attrs=("multiples",),
-             grad=_tile_grad, lower=view(_tile_index), numpy=lambda x, multiples: np.tile(x, multiples),
+             grad=_tile_grad, lower=view(_tile_index, follows={"multiples": EACH}),
+             numpy=lambda x, multiples: np.tile(x, multiples),
              samples=(*shapes([(3, 4)], multiples=(2, 3)), *shapes([(5,)], multiples=(1,)),
                       *shapes([()], multiples=()),
                       *shapes([(2, 0)], multiples=(2, 2)), *shapes([(2, 3)], multiples=(0, 1))))
@@ -350,7 +351,8 @@ def _fill_type(op: Operation) -> TensorType:
 
 
 fill = OpDef("fill", "value", infer=_fill_type, attrs={"dims": REQUIRED}, dim_attrs=("dims",),
-             grad=lambda op, g: REGISTRY["reduce_sum"](g), lower=view(lambda op, at: ()),
+             grad=lambda op, g: REGISTRY["reduce_sum"](g),
+             lower=view(lambda op, at: (), follows={"dims": EACH}),
              numpy=lambda value, dims: np.full(dims, value), symbolic=True,
              samples=(*shapes([()], dims=(3, 4)), *shapes([()], dims=()), *shapes([()], dims=(0, 2)),
                       *shapes([()], dims=(5,), dtype=int32)))
@@ -374,7 +376,8 @@ def _constant_like(name: str, number: int) -> OpDef:
         return TensorType(op.dtype or op.input.dtype, op.input.type.dims)
 
     return OpDef(name, "input", infer=infer, attrs={"dtype": None}, grad=lambda op, g: None,
-                 lower=Indexed(lambda op, at, load, let: E.const(number, op.out.dtype), cheap=True),
+                 lower=Indexed(lambda op, at, load, let: E.const(number, op.out.dtype), cheap=True,
+                               follows={}),
                  numpy=lambda x, dtype: np.full(x.shape, number, dtype.numpy if dtype else x.dtype),
                  symbolic=True,
                  samples=(*shapes(*UNARY), *shapes([(3,)], dtype=int32), Sample(((2, 2),), {"dtype": int64})))

@@ -18,14 +18,14 @@ from graphflow.compiler.program import Buffer, Call, Program
 ENTRY = "program"
 
 
-def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, ops: int,
+def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: int,
          dumps: Sequence[tuple[str, str]] = (), setup: Program | None = None) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
     Example:  two launches of equal structure on different buffers
     -->       define @k0 once; @program calls it twice
     """
-    module = Module()
+    module = Module(vector_bits)
     names: dict[LoopNest, str] = {}
     texts: list[str] = []
     checks: list[str] = []

@@ -21,6 +21,7 @@ from graphflow.compiler.loops.forms import (
     Form,
     Join,
     Part,
+    Pointwise,
     Reduction,
     Row,
     Scatter,
@@ -42,6 +43,7 @@ from graphflow.compiler.passes.group import (
 )
 
 GIVEN = (program_input, constant, blank)  # what no kernel makes
+MOST_AGAIN = 8  # additions that cost less than an access to memory
 _ALONE = {Scatter: "scatter", Row: "row", Serial: "serial"}
 
 
@@ -51,7 +53,30 @@ def fuse(graph: Graph) -> Grouping:
     Example:  %1 = mul(x, 2.0) ; %2 = add(%1, 1.0) ; %3 = reduce_sum(%2)
     -->       one kernel over the elements of x, which writes %3 only
     """
-    return _Fuser(separate_results(graph)).run()
+    graph = separate_results(graph)
+    found = _Fuser(graph, set()).run()
+    repeated = cheaper_again(found)
+    return _Fuser(graph, repeated).run() if repeated else found
+
+
+def cheaper_again(grouping: Grouping) -> set[Tensor]:
+    """Tensors to compute again where they are read, from one of their size that is in memory anyway.
+
+    As many elements are read then, and none written.
+    """
+    work: dict[Tensor, int] = {}
+    for op in grouping.graph.operations:
+        form = op.opdef.lower
+        if not isinstance(form, Pointwise) or op.out not in grouping.stored:
+            continue
+        large = {t for t in op.operands if t.type.dims == op.out.type.dims}
+        for t in large if len(large) == 1 else ():
+            total = form.work(op) + work.get(t, 0)
+            held = grouping.memory_of(t)
+            if total <= MOST_AGAIN and t.dtype.size <= op.out.dtype.size and (
+                    held in grouping.stored or held.op.opdef in GIVEN):
+                work[op.out] = total
+    return set(work)
 
 
 def separate_results(graph: Graph) -> Graph:
@@ -90,8 +115,9 @@ def _separate_parts(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> 
 
 
 class _Fuser:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, repeated: set[Tensor]) -> None:
         self.graph = graph
+        self.repeated = repeated
         self.wants: dict[Tensor, list[Request]] = {}
         self.buffer_rank: dict[Tensor, int] = dict.fromkeys(
             (*graph.outputs, *graph.updates.values(), *graph.kept), -1)
@@ -125,7 +151,7 @@ class _Fuser:
         if isinstance(form, Join):
             self._place_parts(op, form, requests)
             return
-        if form.cheap and self._inline_or_alias(op, form, requests):
+        if (form.cheap or op.out in self.repeated) and self._inline_or_alias(op, form, requests):
             return
         kind = next((name for kind, name in _ALONE.items() if isinstance(form, kind)), None)
         if isinstance(form, Contraction):

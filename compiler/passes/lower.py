@@ -261,7 +261,7 @@ class _LoopBuilder:
         return found
 
     def _element(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
-        """Any tensor's element: a value at hand, a load, or a view's element of its operand."""
+        """Any tensor's element: a value at hand, a load, or one computed from its operands' elements."""
         if mask is None and (t, at) in self.values:
             return self.values[t, at]
         if t in self.group.members and mask is None:
@@ -272,7 +272,11 @@ class _LoopBuilder:
         if t in self.grouping.stored or t in self.grouping.aliases or not _has_form(t):
             return self.memory.load(t, at, mask)
         form: Form = t.op.opdef.lower
-        return form.value(t.op, at, self._loader(t, mask), self._let)
+        value = form.value(t.op, at, self._loader(t, mask), self._let)
+        if mask is not None or form.cheap:
+            return value
+        self.values[t, at] = named = self._let(value)
+        return named
 
     def _loader(self, t: Tensor, outer_mask: Expr | None) -> Load:
         def load(k: int, index: Index, mask: Expr | None = None) -> Expr:

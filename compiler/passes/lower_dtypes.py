@@ -1,4 +1,7 @@
-"""lower_dtypes: float16 and bfloat16 are stored as such and computed in float32."""
+"""lower_dtypes: float16 and bfloat16 are stored as such and computed in float32.
+
+Products read narrow operands as they are, and give wider sums: see `codegen.gemm.terms`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from graphflow.compiler.ir.dtypes import bfloat16, float16, float32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops.forms import Join
+from graphflow.compiler.loops.forms import Contraction, Join
 from graphflow.compiler.ops.core import cast, constant, program_input
 
 _HALF = (float16, bfloat16)
@@ -17,8 +20,11 @@ def lower_dtypes(graph: Graph) -> Graph:
 
     Example:  %1 = add(x, y) : f16[4]
     -->       %1 = cast(x, f32) ; %2 = cast(y, f32) ; %3 = add(%1, %2) ; %4 = cast(%3, f16) : f16[4]
+
+    Example:  %1 = matmul(x, y) : i8[4,4]
+    -->       %1 = matmul(x, y, output_type=int32) : i32[4,4] ; %2 = cast(%1, i8) : i8[4,4]
     """
-    if not any(t.dtype in _HALF for op in graph.operations for t in op.outputs):
+    if not any(t.dtype.sums is not t.dtype for op in graph.operations for t in op.outputs):
         return graph
     return rebuild(graph, _lower_one)
 
@@ -26,6 +32,8 @@ def lower_dtypes(graph: Graph) -> Graph:
 def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     if op.opdef in (program_input, constant, cast) or not _computes(op):
         return None
+    if "output_type" in op.attrs and isinstance(op.opdef.lower, Contraction):
+        return _with_sums(graph, op, operands)
     if not any(t.dtype in _HALF for t in (*operands, *op.outputs)):
         return None
     wide = tuple(cast(t, dtype=float32) if t.dtype in _HALF else t for t in operands)
@@ -35,6 +43,16 @@ def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Ten
         return result
     narrowed: Tensor = cast(result, dtype=op.out.dtype)
     return narrowed
+
+
+def _with_sums(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """A product with sums wide enough, cast to what is asked for."""
+    sums, wanted = op.out.dtype.sums, op.out.dtype
+    if sums is wanted:
+        return None
+    wide: Tensor = graph.append_copy(op, operands, {**op.attrs, "output_type": sums}).outputs[0]
+    narrow: Tensor = cast(wide, dtype=wanted)
+    return narrow
 
 
 def _computes(op: Operation) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from graphflow.compiler import flags
 from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import (
     Atom,
     Dim,
@@ -18,14 +19,13 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
-from graphflow.compiler.ir.dtypes import DType, float32, float64, int64
+from graphflow.compiler.ir.dtypes import DType, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
-    Accumulator,
     Let,
     Loop,
     Product,
@@ -41,14 +41,13 @@ from graphflow.compiler.target import Target
 
 
 def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
-    """A matrix product per batch index: a Product for f32 and f64, loops for other dtypes."""
+    """A matrix product per batch index."""
     (t,) = group.members
     memory = Memory(grouping)
     dims = t.type.known_dims
     if 0 in dims:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
-    body: list[Stmt]
     if t.op.opdef.lower.sides is not None:
         return memory.launch([_stored(memory, t, _view_product(t, (), ()), target)], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
@@ -56,11 +55,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
         rows = dims[-2]
-    if t.dtype in (float32, float64):
-        body = [_stored(memory, t, _product(t, batch, rows), target)]
-    else:
-        body = _product_loops(memory, t, batch, rows)
-    return memory.launch(nested(body, batch), (t,), "product")
+    one = _stored(memory, t, _product(t, batch, rows), target)
+    return memory.launch(nested([one], batch), (t,), "product")
 
 
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
@@ -184,16 +180,17 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Produ
     A matrix B that is the same in every run is packed ahead, where the blocking wants it so.
     """
     a, b = op.operands
+    terms = Terms(a.dtype, b.dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
-        a, b = b, a
+        a, b, terms = b, a, replace(terms, a=terms.b, b=terms.a)
         p = replace(p, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
     if p.m == 1 and p.view is None:
         p = replace(p, transpose_a=False)
-    if flags.use_blas():
+    if flags.use_blas() and terms.code in ("f32", "f64"):
         return replace(p, a=memory.name(a), b=memory.name(b))
     matrix = memory.settled(b)
-    extents = Extents(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
+    extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     blocking = choose(extents, target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
@@ -206,19 +203,6 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target) -> Produ
     if blocking.scratch:
         p = replace(p, scratch=memory.name(Scratch(p.dtype, blocking.scratch), write=True))
     return p
-
-
-def _product_loops(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> list[Stmt]:
-    op, cols, depth = t.op, t.type.known_dims[-1], _inner_extent(t.op)
-    i, j, k = axis("m", rows), axis("n", cols), axis("k", depth)
-    a_at = k * rows + i if op.transpose_a else i * depth + k
-    b_at = j * depth + k if op.transpose_b else k * cols + j
-    a = E.load(memory.name(op.a), _matrix_offset(op.a, batch) + a_at, t.dtype)
-    b = E.load(memory.name(op.b), _matrix_offset(op.b, batch) + b_at, t.dtype)
-    out = linear((*batch, 0, 0), t.type.known_dims) + i * cols + j
-    inner = Loop(_atom(k), depth, (), (Accumulator("sum", "add", a * b),))
-    store = Store(memory.name(t, write=True), out, E.temp("sum", t.dtype))
-    return nested([inner, store], (i, j))
 
 
 def lower_scatter(grouping: Grouping, group: Group) -> Launch:

@@ -35,6 +35,7 @@ from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.jam import jam
 
 _LIGHT = 60  # work of an iteration
+_SELDOM = 0.1
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
@@ -46,10 +47,10 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
     lanes = vector_lanes(body, vector_bits)
     if lanes > 1:
-        body = tuple(_vectorize_tree(s, lanes) if isinstance(s, Loop) else s for s in body)
-    width = lanes * registers_at_once(body, lanes)
+        body = tuple(_with_registers(_vectorize_tree(s, lanes), lanes) if isinstance(s, Loop) else s
+                     for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    return replace(nest, body=body, width=width, parallel=is_parallel(body))
+    return replace(nest, body=body, width=lanes, parallel=is_parallel(body))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
@@ -96,25 +97,32 @@ def _is_index_arithmetic(n: Expr) -> bool:
     return n.op in ("const", "index", "checked_index") or (n.op == "cast" and n.args[0].op == "index")
 
 
-def registers_at_once(body: tuple[Stmt, ...], lanes: int) -> int:
-    """How many vectors an iteration takes: several where one alone would wait for the one before.
+def _with_registers(loop: Loop, lanes: int) -> Loop:
+    """The loop, with the number of registers of each vector loop."""
+    if loop.vector:
+        return replace(loop, registers=registers_at_once(loop, lanes))
+    return replace(loop, body=tuple(_with_registers(s, lanes) if isinstance(s, Loop) else s
+                                    for s in loop.body))
+
+
+def registers_at_once(loop: Loop, lanes: int) -> int:
+    """How many registers an iteration fills: several where one alone would wait for the one before.
 
     Sums of light expressions are bound by the latency of an addition, light maps by the loop itself.
     """
-    loops = [s for s in statements(body) if isinstance(s, Loop)]
-    shortest = min((s.extent for s in loops if s.vector and isinstance(s.extent, int)), default=1 << 30)
-    if work_each(body) > _LIGHT or not any(s.vector for s in loops) or _is_irregular(loops):
+    loops = [s for s in statements((loop,)) if isinstance(s, Loop)]
+    if work_each((loop,)) > _LIGHT or _is_irregular(loop):
         return 1
     most = 4 if any(s.accumulators for s in loops) else 2
-    while most > 1 and shortest < 2 * most * lanes:
+    while most > 1 and isinstance(loop.extent, int) and loop.extent < 2 * most * lanes:
         most //= 2
     return most
 
 
-def _is_irregular(loops: list[Loop]) -> bool:
+def _is_irregular(loop: Loop) -> bool:
     """Whether a vector loop gathers or scatters."""
-    return any(coefficient(d, s.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
-               for s in loops if s.vector for d in positions((s,)))
+    return any(coefficient(d, loop.axis) not in (0, 1) or any(a.kind == "value" for a in atoms_of(d))
+               for d in positions((loop,)))
 
 
 # Collapsing
@@ -178,23 +186,29 @@ def _vectorize_rest(loop: Loop, width: int) -> Loop:
 
 
 def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
-    """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals."""
+    """Contiguous accesses less scattered ones, times the lanes put to use; inner loops first among equals.
+
+    Accesses that move with fewer loops than others hardly count: they are made less often.
+    """
     total = 0.1
-    for d, is_store, is_sum in _accesses(_loops_over(loop, a)):
+    accesses = _accesses(_loops_over(loop, a))
+    most = max((_loops_in(d) for d, *_ in accesses), default=0)
+    for d, is_store, is_sum in accesses:
         stride = coefficient(d, a)
         depends = any(x.kind == "value" for x in atoms_of(d))
         if is_sum and (stride != 1 or (depends and _value_varies(loop, d, a))):
             return 0.0
         if is_store and (stride is None or stride == 0):
             return 0.0  # lanes would write to one element
-        if stride == 1:
-            total += 2
-        elif stride == 0:
-            total += 0.2
-        else:
-            total -= 1
+        gain = 2 if stride == 1 else 0.2 if stride == 0 else -1
+        total += gain if _loops_in(d) == most else _SELDOM * gain
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
     return max(total, 0.01) * lanes
+
+
+def _loops_in(d: Dim) -> int:
+    """How many loops, or values computed in them, an offset moves with."""
+    return sum(a.kind in ("axis", "value") for a in atoms_of(d))
 
 
 def _value_varies(loop: Loop, d: Dim, a: Atom) -> bool:

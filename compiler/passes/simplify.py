@@ -113,7 +113,7 @@ def _swaps_last_two(op: Operation) -> bool:
 def _matmul_flags(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     """matmul(transpose(x), y) -> matmul(x, y, transpose_a=True)"""
     a, b = operands
-    flags = {"transpose_a": op.transpose_a, "transpose_b": op.transpose_b}
+    flags = dict(op.attrs)
     if _swaps_last_two(a.op):
         a, flags["transpose_a"] = a.op.operands[0], not op.transpose_a
     if _swaps_last_two(b.op):

@@ -11,7 +11,8 @@ from graphflow.compiler.ops.blocks import block_count, block_sum
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.shapes import reshape
 
-_FEWEST_COLUMNS = 64     # below, the columns' sums stay in registers anyway
+_FEWEST_COLUMNS = 16     # fewer do not fill a vector
+_SHORTEST_ROW = 64       # elements that are reduced to one at a time
 _FEWEST_ELEMENTS = 4096
 _LONGEST_BLOCK = 256     # additions one after another: what they lose in precision stays small
 _SMALL = 1 << 16         # elements that a core goes through sooner than another is told to help
@@ -50,7 +51,7 @@ def _by_steps(op: Operation, x: Tensor, axes: tuple[int, ...]) -> Tensor | None:
     if isinstance(size, int) and size < _SMALL:
         return None
     start = rank
-    while start - 1 in axes and not _at_least(product(dims[start:]), _FEWEST_COLUMNS):
+    while start - 1 in axes and not _at_least(product(dims[start:]), _SHORTEST_ROW):
         start -= 1
     trailing, rest = tuple(range(start, rank)), tuple(a for a in axes if a < start)
     if not trailing or not _at_least(product(dims[a] for a in rest), 2):

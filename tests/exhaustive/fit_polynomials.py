@@ -1,4 +1,4 @@
-"""Compute the polynomials and split constants of compiler/loops/maths and print them as its coefficients.py.
+"""Compute the numbers of compiler/loops/maths and print them as its coefficients.py.
 
     python tests/exhaustive/fit_polynomials.py > compiler/loops/maths/coefficients.py
 
@@ -17,8 +17,9 @@ from mpmath import mp, mpf
 
 mp.dps = 60
 Fn = Callable[[mpf], mpf]
+ERF_SHIFT = 0.025  # erf is less than 1/4 in the first of its intervals alone
 
-HEADER = '''"""Minimax polynomials, lowest power first, and split constants, leading part first.
+HEADER = '''"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -116,7 +117,7 @@ def rounded(exact: list[mpf], bits: int, values: list[mpf], weights: list[mpf],
     return kept
 
 
-def solve(fit: Fit) -> tuple[list[float], float]:
+def solve(fit: Fit, fewest: int = 2) -> tuple[list[float], float]:
     """The shortest polynomial that meets the target, and log2 of its error."""
     grid = chebyshev_grid(fit.lo, fit.hi, 400)  # even: never at 0
     values, weights = [fit.f(x) for x in grid], [abs(fit.weight(x)) for x in grid]
@@ -125,7 +126,7 @@ def solve(fit: Fit) -> tuple[list[float], float]:
         return max(w * abs(polynomial(coefficients, x) - v)
                    for x, v, w in zip(grid, values, weights, strict=True))
 
-    for terms in range(3, 40):
+    for terms in range(fewest, 40):
         exact = remez(values, weights, grid, terms)
         if error(exact) <= mpf(2) ** -fit.target:
             choices = [nearest(c, fit.bits) for c in exact], rounded(exact, fit.bits, values, weights, grid)
@@ -153,17 +154,18 @@ def fits() -> list[Fit]:
 
         add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
             lambda r: r * r / mp.expm1(r))
+        step = ln2 / (32 if bits == 32 else 16) * mpf("1.01")
+        add("EXP_STEP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -step, step,
+            lambda r: r * r)
         if bits == 32:
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
+            add("LOG_REST", "(log1p(r) - r) / r^2", lambda r: (mp.log1p(r) - r) / r**2, -one / 32, one / 16,
+                lambda r: r * r / mp.log1p(r))
             add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
                 lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
-            add("EXP_SHORT", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
-                lambda r: r * r / mp.exp(r), 25)
-            add("LOG2", "(log2(1 + v) - v / log(2)) / v^2", lambda v: (mp.log1p(v) - v) / ln2 / v**2, -third,
-                third, lambda v: v * v / mp.log1p(v) * ln2)
-            add("ERF_FAR", "erf(u + 2.25) - 1", lambda u: -mp.erfc(u + mpf("2.25")), -1.25, 1.75,
-                lambda u: one)
+            add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
+                -one / 32, one / 16, lambda r: r * r / mp.log1p(r) * ln2)
         else:
             add("LOG", "(2 atanh(s)/s - 2) / z, z = s^2", root(lambda s: (2 * mp.atanh(s) / s - 2) / s**2), 0,
                 s2, lambda z: z / 2)
@@ -186,7 +188,8 @@ def fits() -> list[Fit]:
             lambda z: z)
         add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1,
             lambda z: z)
-        add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
+        if bits == 64:
+            add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
         add("CBRT", "cbrt(m)", mp.cbrt, two_thirds if bits == 32 else mp.sqrt(2) / 2,
             2 * two_thirds if bits == 32 else mp.sqrt(2), lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 17)
         add_erfc(out, bits, t)
@@ -333,6 +336,64 @@ def turns() -> list[float]:
         return [p for row in rows for p in parts(row, 64, 4)]
 
 
+def tables() -> dict[str, tuple[str, list[float]]]:
+    """Name -> (what it is, its columns one after another): each fills a vector register."""
+    return {"POWER_32": ("2^(k/16) in two parts", powers(32)),
+            "POWER_64": ("2^(k/8) in two parts", powers(64)),
+            "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
+                             "parts, log 2 more below 1", logarithms(mp.mpf(1))),
+            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2))),
+            "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors())}
+
+
+def powers(bits: int) -> list[float]:
+    count = 512 // bits
+    rows = [parts(mp.power(2, mpf(k) / count), bits, 2) for k in range(count)]
+    return [row[column] for column in (0, 1) for row in rows]
+
+
+def logarithms(unit: mpf) -> list[float]:
+    inverses, rows = [], []
+    for k in range(16):
+        low = mpf(1) + mpf(k) / 16 if k < 8 else (mpf(1) + mpf(k) / 16) / 2
+        middle = low + (mpf(1) / 32 if k < 8 else mpf(1) / 64)
+        inverses.append(1.0 if k in (0, 15) else float(mp.ceil(32 / middle) / 32))
+        short, rest = parts(mp.log(2) / unit, 32, 2, 15) if k >= 8 else (0.0, 0.0)
+        high, low = parts(-mp.log(inverses[-1]) / unit, 32, 2, 15)
+        rows.append((high + short, float(np.float32(low + rest))))
+    return inverses + [row[column] for column in (0, 1) for row in rows]
+
+
+def loss(value: mpf) -> mpf:
+    """What rounding to float32 changes."""
+    return abs(value - nearest(value, 32))
+
+
+def erf_slope(x: float) -> mpf:
+    return 2 / mp.sqrt(mp.pi) * mp.exp(-mpf(x) ** 2)
+
+
+def errors() -> list[float]:
+    """About points where erf and its slope are nearly float32; errors weighed as units in the last place."""
+    rows: list[list[float]] = []
+    for k in range(16):
+        middle, step = k / 4 + 0.05, 1e-5 if k < 13 else 6e-5
+        choices = [nearest(mpf(middle + step * s), 32) for s in range(-1000, 1001)] if k else [0.0]
+        x = min(choices, key=lambda c: loss(mp.erf(c)) + loss(erf_slope(c)) / 8)
+
+        low = mpf(k) / 4 - ERF_SHIFT
+
+        def slope(u: mpf, x: mpf = mpf(x)) -> mpf:
+            return (mp.erf(x + u) - mp.erf(x)) / u - (0 if x else 1)
+
+        def weight(u: mpf, x: mpf = mpf(x)) -> mpf:
+            return u / 2 ** mp.floor(mp.log(mp.erf(x + u), 2))
+
+        fit = Fit("", 32, "", slope, max(low, 0) - x, low + 0.25 - x, weight, 24.0)
+        rows.append([x, nearest(mp.erf(x), 32), *solve(fit, fewest=5)[0]])
+    return [value for column in zip(*rows, strict=True) for value in column]
+
+
 def show(comment: str, name: str, values: list[float]) -> None:
     """Four numbers a line; float32's without the zeros of float64."""
     words = [v.hex().replace("0000000p", "p") for v in values]
@@ -343,7 +404,7 @@ def show(comment: str, name: str, values: list[float]) -> None:
 
 def main() -> None:
     print(HEADER, end="")
-    for name, (comment, values) in constants().items():
+    for name, (comment, values) in (constants() | tables()).items():
         show(comment, name, values)
     for fit in fits():
         coefficients, error = solve(fit)

@@ -16,6 +16,7 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.maths import expand_math
+from graphflow.runtime import cpu
 
 Array = np.ndarray[Any, Any]
 _LOOP = """
@@ -57,12 +58,16 @@ def _define(module: Module, build: Callable[..., Expr], dtype: DType, lanes: int
 
 
 class Native:
-    """One function for one dtype: by name, or as a builder of its expression."""
+    """One function for one dtype: by name, or as a builder of its expression.
 
-    def __init__(self, fn: str | Callable[..., Expr], dtype: DType, arity: int = 1) -> None:
+    vector_bits: the registers to compile for; by default this CPU's
+    """
+
+    def __init__(self, fn: str | Callable[..., Expr], dtype: DType, arity: int = 1,
+                 vector_bits: int = 0) -> None:
         self.lanes = 64 // dtype.size
         t, one = llvm_type(dtype, self.lanes), llvm_type(dtype)
-        module = Module()
+        module = Module(vector_bits or cpu.vector_bits())
         name = _define(module, _builder(fn, dtype), dtype, self.lanes, arity)
         loads = "\n".join(f"  %q{k} = getelementptr {one}, ptr %x{k}, i64 %i\n"
                           f"  %a{k} = load {t}, ptr %q{k}, align 4" for k in range(arity))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
-from graphflow.compiler.codegen.gemm.pack import pack_function
+from graphflow.compiler.codegen.gemm.pack import additions_function, pack_function
 from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
+from graphflow.compiler.codegen.gemm.terms import Operand
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import Blocking, heights
 
@@ -26,7 +27,7 @@ def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: F
     low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
     rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
     kind = "-a"[blocking.pack_a] + ("p" if blocking.ahead else "-b"[blocking.pack_b])
-    name = (f"gf.gemm.{shape.dtype.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
+    name = (f"gf.gemm.{shape.terms.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
             f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
             f".{blocking.parts[0]}x{blocking.parts[1]}"
             f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
@@ -46,11 +47,15 @@ class BlockedBuilder(PartsBuilder):
     """Builds the function for matrices that lie row by row."""
 
     def __init__(self, module: Module, shape: Shape, blocking: Blocking, finish: Finish | None) -> None:
-        super().__init__(module, shape.dtype, blocking.width, finish)
+        super().__init__(module, shape.terms.sum, blocking.width, finish)
         self.shape = shape
         self.blocking = blocking
         by_rows = not (blocking.pack_a or shape.transpose_a)
-        self.tile = Tile(shape.dtype, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
+        a, b = shape.terms.left, shape.terms.right
+        self.left = _Side("%a", "%lda", a, shape.transpose_a)
+        self.right = _Side("%b", "%ldb", b, not shape.transpose_b)
+        a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b else b
+        self.tile = Tile(shape.terms, a, b, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
                          _is_single(shape, blocking), finish, shape.view)
         self.low, self.extra = "0", "0"
 
@@ -79,32 +84,44 @@ class BlockedBuilder(PartsBuilder):
                 self.block_of_b(part, outer.index, panels, along.index, depth, more)
 
     def block_of_b(self, part: Part, panel: str, panels: str, k: str, depth: str, more: str) -> None:
-        columns = self.blocking.columns
+        columns, units = self.blocking.columns, self.units(depth)
         first = self.mul(panel, columns)
         if self.blocking.pack_b:
             count = self.sub(self.least("%n", self.mul(panels, columns)), first)
-            self.pack("%b", "%ldb", first, count, k, depth, self.packed_b, columns,
-                      not self.shape.transpose_b)
+            self.pack(self.right, first, count, k, depth, self.packed_b, columns, self.rows_of_b(units))
+            if self.shape.terms.is_moved:
+                name = additions_function(self.module, self.shape.terms, columns, self.width)
+                self.call(name, [f"ptr {self.packed_b}", f"i64 {count}", f"i64 {units}",
+                                 f"i64 {self.mul(self.rows_of_b(units), columns)}"])
         with self.loop(part.row, part.rows, self.blocking.tiles) as outer:
             tiles = self.least(self.add(outer.index, self.blocking.tiles), part.rows)
             if self.blocking.pack_a:
                 self.pack_tiles(outer.index, tiles, k, depth)
-            self.cache_block(Block(panel, panels, outer.index, tiles, k, depth, more))
+            self.cache_block(Block(panel, panels, outer.index, tiles, k, depth, units, more))
 
-    def pack(self, source: str, stride: str, first: str, count: str, k: str, depth: str, target: str,
-             lines: int, along_lines: bool) -> None:
-        name = pack_function(self.module, self.dtype, lines, self.width, along_lines)
-        at = self.add(self.mul(k, stride), first) if along_lines else self.add(self.mul(first, stride), k)
-        self.call(name, [f"ptr {self.at(source, at)}", f"i64 {stride}", f"i64 {count}", f"i64 {depth}",
-                         f"ptr {target}", f"i64 {self.mul(depth, lines)}"])
+    def pack(self, side: _Side, first: str, count: str, k: str, depth: str, target: str, lines: int,
+             rows: str) -> None:
+        """Panels of so many lines, and rows of units, from lines `first` to `first` + `count`."""
+        name = pack_function(self.module, side.operand, lines, self.width, side.along_lines)
+        at = (self.add(self.mul(k, side.stride), first) if side.along_lines else
+              self.add(self.mul(first, side.stride), k))
+        self.call(name, [f"ptr {self.at(side.base, at, side.operand.dtype)}", f"i64 {side.stride}",
+                         f"i64 {count}", f"i64 {depth}", f"ptr {target}", f"i64 {self.mul(rows, lines)}"])
+
+    def rows_of_b(self, units: str) -> str:
+        """Of a panel: units of k, and what moving A adds."""
+        return self.add(units, int(self.shape.terms.is_moved))
+
+    def units(self, depth: str) -> str:
+        """Of so many elements along k."""
+        return self.ceil_div(depth, self.blocking.group)
 
     def pack_tiles(self, tile: str, tiles: str, k: str, depth: str) -> None:
-        rows = self.blocking.rows
+        rows, units = self.blocking.rows, self.units(depth)
         with self.loop(tile, tiles) as each:
             first, past = self.row_of(each.index), self.row_of(self.add(each.index, 1))
-            target = self.at(self.packed_a, self.mul(self.mul(self.sub(each.index, tile), depth), rows))
-            self.pack("%a", "%lda", first, self.sub(past, first), k, depth, target, rows,
-                      self.shape.transpose_a)
+            target = self.at(self.packed_a, self.mul(self.mul(self.sub(each.index, tile), units), rows))
+            self.pack(self.left, first, self.sub(past, first), k, depth, target, rows, units)
 
     def row_of(self, tile: str) -> str:
         """The first row of a tile, m for the one after the last."""
@@ -131,13 +148,14 @@ class BlockedBuilder(PartsBuilder):
         columns = self.blocking.columns
         column = self.mul(panel, columns)
         if self.blocking.pack_b:
-            offset = self.mul(self.mul(self.sub(panel, at.panel), columns), at.depth)
+            offset = self.mul(self.mul(self.sub(panel, at.panel), columns), self.rows_of_b(at.units))
             b, stride = self.at(self.packed_b, offset), str(columns)
         elif self.blocking.ahead:
             row = self.add(self.mul(panel, "%k"), at.k)
             b, stride = self.at("%b", self.mul(row, columns)), str(columns)
         else:
-            b, stride = self.at("%b", self.add(self.mul(at.k, "%ldb"), column)), "%ldb"
+            at_column = self.add(self.mul(at.k, "%ldb"), column)
+            b, stride = self.at("%b", at_column, self.right.operand.dtype), "%ldb"
         self.tiles(at, Panel(b, stride, column, self.sub("%n", column)), tile)
 
     def tiles(self, at: Block, panel: Panel, tile: Tile) -> None:
@@ -176,13 +194,14 @@ class BlockedBuilder(PartsBuilder):
     def one_tile(self, at: Block, panel: Panel, index: str, above: str, tile: Tile) -> None:
         """The tile of `index`, from its row `above` on."""
         row, rows = self.add(self.row_of(index), above), self.blocking.rows
+        dtype = self.left.operand.dtype
         if self.blocking.pack_a:
-            offset = self.mul(self.mul(self.sub(index, at.tile), rows), at.depth)
+            offset = self.mul(self.mul(self.sub(index, at.tile), rows), at.units)
             a, stride = self.at(self.packed_a, self.add(offset, above)), str(rows)
         elif self.shape.transpose_a:
-            a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row)), "%lda"
+            a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row), dtype), "%lda"
         else:
-            a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k)), "%lda"
+            a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k), dtype), "%lda"
         self.call_tile(tile, at, panel, a, stride, row)
 
     def call_tile(self, tile: Tile, at: Block, panel: Panel, a: str, stride: str, row: str,
@@ -190,7 +209,7 @@ class BlockedBuilder(PartsBuilder):
         """Call the function of a tile whose first row is `row`; for its finish, `place` is lines and row."""
         c = self.at("%c", self.add(self.mul(row, "%ldc"), panel.column))
         arguments = [f"ptr {a}", f"i64 {stride}", f"ptr {panel.b}", f"i64 {panel.stride}", f"ptr {c}",
-                     "i64 %ldc", f"i64 {at.depth}", f"i64 {panel.left}", f"i1 {at.more}"]
+                     "i64 %ldc", f"i64 {at.units}", f"i64 {panel.left}", f"i1 {at.more}"]
         if tile.finish is not None:
             last = self.compare("sge", self.add(at.k, at.depth), "%k")
             *lines, within = place or (row,)
@@ -200,8 +219,20 @@ class BlockedBuilder(PartsBuilder):
 
 
 @dataclass(frozen=True)
+class _Side:
+    """An operand: its pointer, stride, and whether the lines of its panels lie together."""
+
+    base: str
+    stride: str
+    operand: Operand
+    along_lines: bool
+
+
+@dataclass(frozen=True)
 class Block:
-    """Panels and tiles from the first to the one past the last, k and its depth, and whether to add to C."""
+    """Panels and tiles from the first to the one past the last, k, its depth, that in units, and whether to
+    add to C.
+    """
 
     panel: str
     panels: str
@@ -209,6 +240,7 @@ class Block:
     tiles: str
     k: str
     depth: str
+    units: str
     more: str
 
 

@@ -161,29 +161,30 @@ class Builder(MemoryOps):
 
     # Memory
 
-    def at(self, base: str, offset: str | int) -> str:
+    def at(self, base: str, offset: str | int, dtype: DType | None = None) -> str:
         """The address of element `offset`."""
         if str(offset) == "0":
             return base
-        return self.em.raw(f"getelementptr {self.scalar}, ptr {base}, i64 {offset}")
+        return self.em.raw(f"getelementptr {scalar_type(dtype or self.dtype)}, ptr {base}, i64 {offset}")
 
-    def fetch(self, address: str, lanes: int = 1, mask: Value | None = None) -> Value:
-        t = llvm_type(self.dtype, lanes)
+    def fetch(self, address: str, lanes: int = 1, mask: Value | None = None,
+              dtype: DType | None = None) -> Value:
+        dtype = dtype or self.dtype
+        t = llvm_type(dtype, lanes)
         if mask is None:
-            text = f"load {t}, ptr {address}, align {self.dtype.size}"
-            return self.em.instruction(text, self.dtype, lanes)
-        name = f"llvm.masked.load.{suffix(self.dtype, lanes)}.p0"
+            return self.em.instruction(f"load {t}, ptr {address}, align {dtype.size}", dtype, lanes)
+        name = f"llvm.masked.load.{suffix(dtype, lanes)}.p0"
         self.module.declare(name, f"declare {t} @{name}(ptr, i32, {mask.type}, {t})")
-        return self.em.instruction(f"call {t} @{name}(ptr {address}, i32 {self.dtype.size}, {mask}, "
-                                   f"{t} zeroinitializer)", self.dtype, lanes)
+        return self.em.instruction(f"call {t} @{name}(ptr {address}, i32 {dtype.size}, {mask}, "
+                                   f"{t} zeroinitializer)", dtype, lanes)
 
     def put(self, value: Value, address: str, mask: Value | None = None) -> None:
         if mask is None:
-            self.emit(f"store {value}, ptr {address}, align {self.dtype.size}")
+            self.emit(f"store {value}, ptr {address}, align {value.dtype.size}")
             return
-        name = f"llvm.masked.store.{suffix(self.dtype, value.lanes)}.p0"
+        name = f"llvm.masked.store.{suffix(value.dtype, value.lanes)}.p0"
         self.module.declare(name, f"declare void @{name}({value.type}, ptr, i32, {mask.type})")
-        self.emit(f"call void @{name}({value}, ptr {address}, i32 {self.dtype.size}, {mask})")
+        self.emit(f"call void @{name}({value}, ptr {address}, i32 {value.dtype.size}, {mask})")
 
     def reserve(self, name: str, elements: int) -> None:
         """Memory on the stack, from the function's start on."""
@@ -203,17 +204,21 @@ class Builder(MemoryOps):
         vector = f"v{a.lanes}{kind}" if a.lanes > 1 else kind
         return self.em.intrinsic(f"llvm.fmuladd.{vector}", [a, b, c], self.dtype)
 
-    def first_lanes(self, count: str) -> Value:
-        """A mask of the first `count` lanes; none for a count below 1, all above the width."""
-        if _number(count) and int(count) >= self.width:
-            return Value("splat (i1 true)", bool_, self.width)
+    def first_lanes(self, count: str, lanes: int = 0) -> Value:
+        """A mask of the first `count` lanes; none for a count below 1, all above the width (or so many)."""
+        lanes = lanes or self.width
+        if _number(count) and int(count) >= lanes:
+            return Value("splat (i1 true)", bool_, lanes)
         if _number(count):
-            bits = ", ".join(f"i1 {int(k < int(count))}" for k in range(self.width))
-            return Value(f"<{bits}>", bool_, self.width)
-        n = self.most(self.least(count, self.width), "0")
-        bits = self.em.raw(f"sub i64 {self.em.raw(f'shl i64 1, {n}')}, 1")
-        short = self.em.raw(f"trunc i64 {bits} to i{self.width}")
-        return self.em.instruction(f"bitcast i{self.width} {short} to <{self.width} x i1>", bool_, self.width)
+            bits = ", ".join(f"i1 {int(k < int(count))}" for k in range(lanes))
+            return Value(f"<{bits}>", bool_, lanes)
+        n = self.most(self.least(count, lanes), "0")
+        wide = f"i{2 * lanes}" if lanes > 32 else "i64"
+        if lanes > 32:
+            n = self.em.raw(f"zext i64 {n} to {wide}")
+        bits = self.em.raw(f"sub {wide} {self.em.raw(f'shl {wide} 1, {n}')}, 1")
+        short = self.em.raw(f"trunc {wide} {bits} to i{lanes}")
+        return self.em.instruction(f"bitcast i{lanes} {short} to <{lanes} x i1>", bool_, lanes)
 
     def unless_all(self, mask: Value) -> Value | None:
         return None if mask.ref.startswith("splat") else mask

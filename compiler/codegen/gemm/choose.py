@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import Blocking, Dots
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
+GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 16             # below, nothing pays for packing B in each run
+FEW_ROWS = 16             # up to that, nothing pays for packing B in each run
+LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
 
 
@@ -23,7 +25,7 @@ CLOSE = 256               # bytes of a row of B that are read as fast where they
 class Extents:
     """A product's sizes; None where a dim is a run-time integer."""
 
-    dtype: DType
+    terms: Terms
     m: int | None
     n: int | None
     k: int | None
@@ -31,14 +33,19 @@ class Extents:
     transpose_b: bool
     view: View | None = None
 
-    def bytes(self, *sizes: int | None) -> int | None:
-        """The size of a matrix, if it is known."""
-        total = self.dtype.size
-        for s in sizes:
-            if s is None:
-                return None
-            total *= s
-        return total
+    @property
+    def size(self) -> int:
+        """Bytes of a sum."""
+        return self.terms.sum.size
+
+    @property
+    def bytes_of_a(self) -> int | None:
+        """If they are known."""
+        return None if self.m is None or self.k is None else self.m * self.k * self.terms.a.size
+
+    @property
+    def bytes_of_b(self) -> int | None:
+        return None if self.k is None or self.n is None else self.k * self.n * self.terms.b.size
 
 
 def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
@@ -46,56 +53,59 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Blocking | Dots:
 
     ahead  B may be packed ahead of the run, where that makes it faster
     """
-    width = max(1, target.vector_bits // (8 * e.dtype.size))
+    width = max(1, target.vector_bits // (8 * e.size))
+    group = e.terms.grouped(target).group
     few = e.m is not None and e.m <= FEW_ROWS
     ahead = ahead and _gains_by_panels(e, few, target)
     if e.view is not None:
         return _for_view(e, e.view, width, ahead, target)
     if ahead:
-        return _in_tiles(e, width, False, True, target)
+        return _in_tiles(e, width, group, True, target)
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False))
+        return Dots(width, rows, min(4, width), DOT_DEPTH, _parts(e, target, False, False), group=group)
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
-        return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k)
-    pack_b = e.transpose_b or not (few or _at_most(e.bytes(e.k, e.n), target.l2))
-    if few and not pack_b:
+        return Dots(width, 4, e.n, DOT_DEPTH, _parts(e, target, False, True), True, e.n * e.k, group)
+    if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
         return _few_rows(e, width, target)
-    return _in_tiles(e, width, pack_b, False, target)
+    return _in_tiles(e, width, group, False, target)
 
 
 def _gains_by_panels(e: Extents, few: bool, target: Target) -> bool:
     """Whether B is read faster from panels: not if its rows lie close together in the cache."""
-    if e.m == 1 or not e.n or not e.k:
+    if e.m == 1 or not e.n or not e.k or e.terms.b is not e.terms.sum:
         return False
-    return (e.n * e.dtype.size > CLOSE or (e.transpose_b and not few)
-            or not _at_most(e.bytes(e.k, e.n), target.l2))
+    return (e.n * e.terms.b.size > CLOSE or (e.transpose_b and not few)
+            or not _at_most(e.bytes_of_b, target.l2))
 
 
-def _in_tiles(e: Extents, width: int, pack_b: bool, ahead: bool, target: Target) -> Blocking:
+def _in_tiles(e: Extents, width: int, group: int, ahead: bool, target: Target) -> Blocking:
+    in_place = ahead or (not e.transpose_b and e.terms.b is e.terms.sum and _at_most(e.bytes_of_b, target.l2))
+    pack_b = not in_place
     rows, vecs = _tile(e, width, target)
-    depth = _block(e.k, DEPTH[e.dtype.size], 8)
-    pack_a = not (_at_most(e.bytes(e.m, e.k), target.l2) or _at_most(e.n, 2 * vecs * width)
-                  or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    pack_a = e.terms.a is not e.terms.sum or not (
+        _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
+        or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
+    tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     return Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b,
-                    _parts(e, target, pack_a, pack_b), ahead)
+                    _parts(e, target, pack_a, pack_b), group, ahead)
 
 
 def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit = view.rows.length, view.along.length
     rows, vecs = _tile(replace(e, m=run), width, target)
-    depth = unit if unit >= DEPTH[e.dtype.size] else _block(e.k, DEPTH[e.dtype.size] // unit * unit, unit)
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.dtype.size))
+    depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    pack_b = not (ahead or _at_most(e.bytes(e.k, e.n), target.l2))
+    pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
     return Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b,
-                    _parts(e, target, False, pack_b), ahead)
+                    _parts(e, target, False, pack_b), ahead=ahead)
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
@@ -124,14 +134,14 @@ def _accumulators(target: Target) -> int:
 def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
-    streaming = not _at_most(e.bytes(e.k, e.n), target.l3 // 2)
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
     vecs = max(1, min(vectors, 4 if streaming else 12, room // rows))
-    depth = 8 if streaming else _block(e.k, DEPTH[e.dtype.size], 8)
+    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
-    return Blocking(width, rows, vecs, depth, 1 << 20, panels, False, False,
-                    _parts(e, target, False, False))
+    return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels,
+                    e.terms.a is not e.terms.sum, False, _parts(e, target, False, False))
 
 
 def _parts(e: Extents, target: Target, pack_a: bool, pack_b: bool) -> tuple[int, int]:

@@ -5,14 +5,21 @@ It reads each operand where it lies, which is best when one has few rows: nothin
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
 from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
+from graphflow.compiler.codegen.gemm.terms import (
+    Terms,
+    corrected,
+    load_units,
+    moving_units,
+    multiply_add,
+)
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Dots
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
@@ -24,14 +31,14 @@ FINISH_COLUMNS = 256  # of sums kept on the stack
 class DotTile:
     """rows x columns dot products at once."""
 
-    dtype: DType
+    terms: Terms
     rows: int
     columns: int
     width: int
 
     @property
     def name(self) -> str:
-        return f"gf.dot.{self.dtype.code}.{self.rows}x{self.columns}.{self.width}"
+        return f"gf.dot.{self.terms.code}.{self.rows}x{self.columns}.{self.width}"
 
 
 def dot_tile_function(module: Module, tile: DotTile) -> str:
@@ -44,30 +51,37 @@ def dot_tile_function(module: Module, tile: DotTile) -> str:
 
 class _DotTileBuilder(Builder):
     def __init__(self, module: Module, tile: DotTile) -> None:
-        super().__init__(module, tile.dtype, tile.width)
+        super().__init__(module, tile.terms.sum, tile.width)
         self.tile = tile
 
     def text(self) -> str:
-        tile = self.tile
-        a = [self.at("%a", self.mul("%as", i)) for i in range(tile.rows)]
-        b = [self.at("%b", self.mul("%bs", j)) for j in range(tile.columns)]
-        whole = self.em.raw(f"and i64 %k, {-tile.width}")
-        with self.loop("0", whole, tile.width, self.zeros(tile.rows * tile.columns)) as loop:
+        tile, terms = self.tile, self.tile.terms
+        a = [self.at("%a", self.mul("%as", i), terms.a) for i in range(tile.rows)]
+        b = [self.at("%b", self.mul("%bs", j), terms.b) for j in range(tile.columns)]
+        elements = tile.width * terms.group
+        whole = self.em.raw(f"and i64 %k, {-elements}")
+        with self.loop("0", whole, elements,
+                       self.zeros((tile.rows + terms.is_moved) * tile.columns)) as loop:
             loop.next = self.step(a, b, loop.index, loop.now, None)
         left = self.sub("%k", whole)
         sums = self.replaced(self.compare("sgt", left, 0), loop.after,
-                             lambda: self.step(a, b, whole, loop.after, self.first_lanes(left)))
+                             lambda: self.step(a, b, whole, loop.after, self.first_lanes(left, elements)))
+        count = tile.rows * tile.columns
+        sums = corrected(self, sums[:count], sums[count:])
         for i in range(tile.rows):
             row = self.across_lanes(sums[i * tile.columns:(i + 1) * tile.columns])
             self.store_row(row, self.at("%c", self.mul("%cs", i)))
         return self.function(tile.name, TILE_PARAMS)
 
     def step(self, a: list[str], b: list[str], k: str, sums: list[Value], mask: Value | None) -> list[Value]:
-        ys = [self.fetch(self.at(row, k), self.width, mask) for row in b]
+        """If the left operand is moved, what that adds is one more row."""
+        terms = self.tile.terms
+        ys = [load_units(self, terms.right, self.at(row, k, terms.b), self.width, mask) for row in b]
+        xs = (load_units(self, terms.left, self.at(row, k, terms.a), self.width, mask) for row in a)
+        moving = [moving_units(self, self.width)] if terms.is_moved else []
         found = []
-        for i, row in enumerate(a):
-            x = self.fetch(self.at(row, k), self.width, mask)
-            found += [self.fma(x, y, sums[i * len(b) + j]) for j, y in enumerate(ys)]
+        for i, x in enumerate(itertools.chain(xs, moving)):
+            found += [multiply_add(self, terms, x, y, sums[i * len(b) + j]) for j, y in enumerate(ys)]
         return found
 
     def across_lanes(self, sums: list[Value]) -> Value:
@@ -112,12 +126,12 @@ def dots_function(module: Module, shape: Shape, blocking: Dots, finish: Finish |
     """The name of the function for parts of a product, see parts.PARAMS."""
     even = [size is not None and size % unit == 0 and parts == 1 for size, unit, parts in (
         (shape.m, blocking.rows, blocking.parts[0]), (shape.n, blocking.columns, blocking.parts[1]))]
-    name = (f"gf.dots.{shape.dtype.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
+    name = (f"gf.dots.{shape.terms.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
             f"{'b' * blocking.pack_b}.{blocking.parts[0]}x{blocking.parts[1]}.{'re'[even[0]]}{'re'[even[1]]}"
             f"{f'.{finish.key}' if finish else ''}")
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _DotsBuilder(module, shape.dtype, blocking, finish, even).text(name)
+        module.functions[name] = _DotsBuilder(module, shape.terms, blocking, finish, even).text(name)
     return name
 
 
@@ -127,13 +141,14 @@ class _DotsBuilder(PartsBuilder):
     even  whether there are only whole tiles along the rows, and along the columns
     """
 
-    def __init__(self, module: Module, dtype: DType, blocking: Dots, finish: Finish | None,
+    def __init__(self, module: Module, terms: Terms, blocking: Dots, finish: Finish | None,
                  even: list[bool]) -> None:
-        super().__init__(module, dtype, blocking.width, finish)
+        super().__init__(module, terms.sum, blocking.width, finish)
+        self.terms = terms
         self.blocking = blocking
         self.even = even
         self.b, self.ldb = "%b", "%ldb"
-        self.tile = DotTile(dtype, blocking.rows, blocking.columns, blocking.width)
+        self.tile = DotTile(terms, blocking.rows, blocking.columns, blocking.width)
 
     def text(self, name: str) -> str:
         finish = self.finish
@@ -148,9 +163,11 @@ class _DotsBuilder(PartsBuilder):
 
     def transpose_b(self, target: str) -> None:
         """Copy B, which has few columns, so that they run along k."""
+        dtype = self.terms.b
         with self.loop("0", "%k") as k, self.loop("0", "%n") as j:
-            value = self.fetch(self.at("%b", self.add(self.mul(k.index, "%ldb"), j.index)))
-            self.put(value, self.at(target, self.add(self.mul(j.index, "%k"), k.index)))
+            source = self.at("%b", self.add(self.mul(k.index, "%ldb"), j.index), dtype)
+            self.put(self.fetch(source, dtype=dtype),
+                     self.at(target, self.add(self.mul(j.index, "%k"), k.index), dtype))
         self.b, self.ldb = target, "%k"
 
     def in_blocks(self, part: Part) -> None:
@@ -190,8 +207,8 @@ class _DotsBuilder(PartsBuilder):
                 self.one_tile(at, one.index, column, replace(tile, rows=1))
 
     def one_tile(self, at: _At, row: str, column: str, tile: DotTile) -> None:
-        a = self.at("%a", self.add(self.mul(row, "%lda"), at.k))
-        b = self.at(self.b, self.add(self.mul(column, self.ldb), at.k))
+        a = self.at("%a", self.add(self.mul(row, "%lda"), at.k), self.terms.a)
+        b = self.at(self.b, self.add(self.mul(column, self.ldb), at.k), self.terms.b)
         c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
         if self.finish is not None:
             stride, above = str(FINISH_COLUMNS), self.sub(row, at.row)

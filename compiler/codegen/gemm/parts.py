@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from graphflow.compiler.codegen.gemm.finish import FinishingBuilder
-from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
@@ -21,7 +21,7 @@ class Shape:
     view  how A lies in memory, if not as a matrix
     """
 
-    dtype: DType
+    terms: Terms
     m: int | None
     n: int | None
     k: int | None

@@ -6,6 +6,7 @@ from graphflow.compiler.codegen.gemm.blocked import BlockedBuilder, blocked_func
 from graphflow.compiler.codegen.gemm.dots import dots_function
 from graphflow.compiler.codegen.gemm.finish import finish_of
 from graphflow.compiler.codegen.gemm.parts import Shape
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
@@ -17,14 +18,16 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     """Compute a product in the kernel named `key`: all of it, or its parts %begin to %end."""
     assert p.blocking is not None
     finish = finish_of(p, kernel.nest, key, kernel.axes)
-    a, b, out = (f"ptr {kernel.address(name, p.dtype, kernel.dim(at))}" if name else "ptr null"
+    dtypes = {param.name: param.dtype for param in kernel.nest.params}
+    a, b, out = (f"ptr {kernel.address(name, dtypes[name], kernel.dim(at))}" if name else "ptr null"
                  for name, at in ((p.a, p.a_offset), (p.b, p.b_offset), (p.out, p.out_offset)))
     m, n, k = (kernel.dim(d) for d in (p.m, p.n, p.k))
     lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
     parts = ["i64 %begin", "i64 %end"] if in_parts else ["i64 0", f"i64 {p.parts}"]
     scratch = f"ptr %{p.scratch}" if p.scratch else "ptr null"
     module = kernel.em.module
-    shape = Shape(p.dtype, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
+    terms = Terms(dtypes[p.a], dtypes[p.b], p.dtype, p.blocking.group)
+    shape = Shape(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     if isinstance(p.blocking, Dots):
         name = dots_function(module, shape, p.blocking, finish)
     else:

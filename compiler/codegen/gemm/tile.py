@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
+from graphflow.compiler.codegen.gemm.terms import Operand, Terms, corrected, load_units, multiply_add
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
@@ -19,6 +19,7 @@ FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 class Tile:
     """One micro-kernel.
 
+    a, b     the operands: where they are packed, in units
     by_rows  element (i, k) of A lies at i*as + k, else at k*as + i, as in packed panels
     masked   only the first `columns` columns of B and C exist
     single   all of k comes at once: C holds nothing to add to
@@ -26,7 +27,9 @@ class Tile:
     finish   what becomes of the sums, if they are not to be stored to C
     """
 
-    dtype: DType
+    terms: Terms
+    a: Operand
+    b: Operand
     rows: int
     vecs: int
     width: int
@@ -41,7 +44,9 @@ class Tile:
         kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single
         view = ".v" + "_".join(map(str, _steps_of(self.view))) if self.view else ""
         finish = f".{self.finish.key}" if self.finish else ""
-        return f"gf.tile.{self.dtype.code}.{self.rows}x{self.vecs}x{self.width}.{kind}{view}{finish}"
+        read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
+        size = f"{self.rows}x{self.vecs}x{self.width}"
+        return f"gf.tile.{self.terms.code}{read}.{size}.{kind}{view}{finish}"
 
 
 def _steps_of(view: View) -> tuple[int, ...]:
@@ -64,7 +69,7 @@ def tile_function(module: Module, tile: Tile) -> str:
 
 class _TileBuilder(FinishingBuilder):
     def __init__(self, module: Module, tile: Tile) -> None:
-        super().__init__(module, tile.dtype, tile.width, tile.finish)
+        super().__init__(module, tile.terms.sum, tile.width, tile.finish)
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
 
@@ -94,28 +99,34 @@ class _TileBuilder(FinishingBuilder):
         zeros = self.zeros(tile.rows * tile.vecs)
         if view is None:
             steps = ("%as", "1") if tile.by_rows else ("1", "%as")
-            return self.along("%a", "%b", "%k", steps, zeros)
+            sums = self.along("%a", "%b", "%k", steps, zeros)
+            return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
         length = view.along.length
         with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
-            a = self.at("%a", self.run_offset(self.add("%as", runs.index), view.along))
-            b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"))
+            a = self.at("%a", self.run_offset(self.add("%as", runs.index), view.along), tile.a.dtype)
+            b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"), tile.b.dtype)
             runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
         return runs.after
 
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
         """The sums with `count` more products each, A's rows and columns being so many steps apart."""
-        tile = self.tile
-        starts = [self.at(a, self.mul(steps[0], i)) for i in range(tile.rows)]
+        tile, dtype = self.tile, self.tile.a.dtype
+        starts = [self.at(a, self.mul(steps[0], i), dtype) for i in range(tile.rows)]
         with self.loop("0", count, starts=sums) as loop:
-            here = self.at(b, self.mul(loop.index, "%bs"))
-            vectors = [self.fetch(self.at(here, j * tile.width), tile.width, self.masks[j])
-                       for j in range(tile.vecs)]
+            vectors = self.row_of_b(b, loop.index)
             column = self.mul(loop.index, steps[1])
             for i, start in enumerate(starts):
-                one = self.em.widen(self.fetch(self.at(start, column)), tile.width)
+                one = self.em.widen(load_units(self, tile.a, self.at(start, column, dtype)), tile.width)
                 for j, v in enumerate(vectors):
-                    loop.next.append(self.fma(one, v, loop.now[i * tile.vecs + j]))
+                    loop.next.append(multiply_add(self, tile.terms, one, v, loop.now[i * tile.vecs + j]))
         return loop.after
+
+    def row_of_b(self, b: str, k: str) -> list[Value]:
+        """Units k; after the last one, what moving A has added to the sums."""
+        tile, dtype = self.tile, self.tile.b.dtype
+        row = self.at(b, self.mul(k, "%bs"), dtype)
+        return [load_units(self, tile.b, self.at(row, j * tile.width, dtype), tile.width, self.masks[j])
+                for j in range(tile.vecs)]
 
     def on_top(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> list[Value]:
         """The sums, on top of what C holds if there is something."""
@@ -123,7 +134,7 @@ class _TileBuilder(FinishingBuilder):
         if tile.single:
             return sums
         return self.replaced("%more", sums, lambda: [
-            self.em.call("add", [self.fetch(address, tile.width, mask), s], tile.dtype)
+            self.em.call("add", [self.fetch(address, tile.width, mask), s], self.dtype)
             for (address, mask), s in zip(places, sums, strict=True)])
 
     def store_all(self, sums: list[Value], places: list[tuple[str, Value | None]]) -> None:

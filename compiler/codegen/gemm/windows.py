@@ -45,5 +45,6 @@ class ViewBuilder(BlockedBuilder):
         rows, along = self.view.rows, self.view.along
         start = self.add(self.run_offset(run, rows), self.mul(first, rows.step))
         place = (*self.digits(run, rows), first)
-        self.call_tile(tile, at, panel, self.at("%a", start), self.quotient(at.k, along.length),
+        a = self.at("%a", start, self.left.operand.dtype)
+        self.call_tile(tile, at, panel, a, self.quotient(at.k, along.length),
                        self.add(self.mul(run, rows.length), first), place)

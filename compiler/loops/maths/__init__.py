@@ -17,17 +17,27 @@ from typing import TypeAlias
 
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.maths import error_function, exponential, gamma, logarithm, power, trigonometry
-from graphflow.compiler.loops.maths.floats import F32, F64
+from graphflow.compiler.loops.maths import (
+    error_function,
+    exponential,
+    gamma,
+    logarithm,
+    power,
+    scaling,
+    trigonometry,
+)
+from graphflow.compiler.loops.maths.floats import F32, F64, Format
 
+_BOTH = (F32, F64)
 Expansion: TypeAlias = "Callable[..., Expr]"
 
 _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
+    scaling.ldexp, scaling.exponent, scaling.mantissa,
     exponential.exp, exponential.exp2, exponential.expm1, exponential.tanh, exponential.sigmoid,
     exponential.sinh, exponential.cosh,
     logarithm.log, logarithm.log1p, logarithm.log2, logarithm.softplus, logarithm.asinh, logarithm.acosh,
     logarithm.atanh,
-    power.pow, power.rsqrt, power.cbrt,
+    power.pow, power.rsqrt, power.cbrt, power.quotient,
     error_function.erf, error_function.erfc, error_function.erfinv, error_function.ndtri,
     gamma.lgamma, gamma.digamma,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, trigonometry.asin, trigonometry.acos,
@@ -35,20 +45,21 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
 )
 
 MATHS: dict[tuple[str, DType], Expansion] = {
-    (fn.__name__, f.dtype): partial(fn, f) for fn in _FUNCTIONS for f in (F32, F64)}
+    (fn.__name__, f.dtype): partial(fn, f) for fn in _FUNCTIONS for f in _BOTH}
 
-_NEAR: tuple[tuple[Expansion, tuple[Expansion, ...]], ...] = (
-    (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan)),
-    (logarithm.is_normal, (logarithm.log, logarithm.log2)),
-    (logarithm.log1p_is_normal, (logarithm.log1p,)),
-    (exponential.is_small, (exponential.exp,)),
-    (exponential.exp2_is_small, (exponential.exp2,)),
-    (gamma.is_near, (gamma.lgamma, gamma.digamma)),
+_NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] = (
+    (scaling.is_moderate, (scaling.ldexp,), _BOTH),
+    (scaling.is_normal, (scaling.exponent, scaling.mantissa), _BOTH),
+    (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan), _BOTH),
+    (scaling.is_normal, (logarithm.log, logarithm.log2), (F64,)),
+    (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
+    (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
+    (power.is_middling, (power.quotient,), _BOTH),
 )
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
     (fn.__name__, f.dtype): (partial(is_near, f), partial(fn, f, near=True))
-    for is_near, fns in _NEAR for fn in fns for f in (F32, F64)}
+    for is_near, fns, formats in _NEAR for fn in fns for f in formats}
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

@@ -1,4 +1,4 @@
-"""Minimax polynomials, lowest power first, and split constants, leading part first.
+"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -116,10 +116,92 @@ TURNS_64 = _numbers("""
     0x1.b34f2ff516ba9p-441 0x1.eeb1faf97c5edp-496 -0x1.7c63043ad6b69p-553 0x1.4d7f6bf623f1bp-607
     0x1.7527bac7ebe5fp-482 0x1.7b3d0739f78a5p-538 0x1.497535fdafd89p-593 -0x1.ca8bdea7f33eep-652""")
 
+# 2^(k/16) in two parts
+POWER_32 = _numbers("""
+    0x1.000000p+0 0x1.0b5586p+0 0x1.172b84p+0 0x1.2387a6p+0
+    0x1.306fe0p+0 0x1.3dea64p+0 0x1.4bfdaep+0 0x1.5ab07ep+0
+    0x1.6a09e6p+0 0x1.7a1148p+0 0x1.8ace54p+0 0x1.9c4918p+0
+    0x1.ae89fap+0 0x1.c199bep+0 0x1.d5818ep+0 0x1.ea4afap+0
+    0x0.0p+0 0x1.9f3122p-25 -0x1.c15742p-27 0x1.ceac48p-25
+    0x1.4636e2p-25 0x1.824684p-25 -0x1.593abcp-25 -0x1.5bd5ecp-27
+    0x1.9fcef4p-26 -0x1.829fd0p-25 0x1.15506ep-27 0x1.51f848p-27
+    -0x1.a94b14p-26 -0x1.3d56b2p-27 -0x1.822dbcp-27 0x1.52486cp-27""")
+
+# 2^(k/8) in two parts
+POWER_64 = _numbers("""
+    0x1.000000p+0 0x1.172b83c7d517bp+0 0x1.306fe0a31b715p+0 0x1.4bfdad5362a27p+0
+    0x1.6a09e667f3bcdp+0 0x1.8ace5422aa0dbp+0 0x1.ae89f995ad3adp+0 0x1.d5818dcfba487p+0
+    0x0.0p+0 -0x1.19041b9d78a76p-55 0x1.6f46ad23182e4p-55 0x1.d4397afec42e2p-56
+    -0x1.bdd3413b26456p-54 0x1.6e9f156864b27p-54 0x1.7a1cd345dcc81p-54 0x1.2ed02d75b3707p-55""")
+
+# mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two parts, log 2 more below 1
+LOG_TABLE_32 = _numbers("""
+    0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
+    0x1.900000p-1 0x1.800000p-1 0x1.700000p-1 0x1.600000p-1
+    0x1.500000p+0 0x1.480000p+0 0x1.380000p+0 0x1.300000p+0
+    0x1.200000p+0 0x1.180000p+0 0x1.100000p+0 0x1.000000p+0
+    0x0.0p+0 0x1.084000p-4 0x1.117000p-3 0x1.5bf000p-3
+    0x1.f99000p-3 0x1.269000p-2 0x1.522800p-2 0x1.7fa800p-2
+    0x1.af5000p-2 0x1.c7f800p-2 0x1.fb3000p-2 0x1.0ae400p-1
+    0x1.269400p-1 0x1.350000p-1 0x1.43d800p-1 0x1.62e400p-1
+    0x0.0p+0 0x1.98b59ep-16 0x1.1d0450p-16 0x1.01ad50p-17
+    0x1.c6cb3cp-19 0x1.8844d4p-16 0x1.7039c6p-17 0x1.e8ef60p-16
+    0x1.4a9246p-17 0x1.e71d16p-16 0x1.62bdeap-16 0x1.b71682p-16
+    0x1.1089a6p-16 0x1.456cecp-16 0x1.ff2f92p-17 0x1.7f7d1cp-20""")
+
+# the same for log2
+LOG2_TABLE_32 = _numbers("""
+    0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
+    0x1.900000p-1 0x1.800000p-1 0x1.700000p-1 0x1.600000p-1
+    0x1.500000p+0 0x1.480000p+0 0x1.380000p+0 0x1.300000p+0
+    0x1.200000p+0 0x1.180000p+0 0x1.100000p+0 0x1.000000p+0
+    0x0.0p+0 0x1.7d6000p-4 0x1.8a8000p-3 0x1.f5f000p-3
+    0x1.6cb000p-2 0x1.a8f800p-2 0x1.e7d800p-2 0x1.14c400p-1
+    0x1.372000p-1 0x1.48ec00p-1 0x1.6ddc00p-1 0x1.810c00p-1
+    0x1.a8fc00p-1 0x1.bdcc00p-1 0x1.d33800p-1 0x1.000000p+0
+    0x0.0p+0 0x1.25b3eep-22 0x1.301580p-16 0x1.b1520cp-16
+    0x1.ed0cbap-19 0x1.e5c604p-16 0x1.d7f94ep-16 0x1.60fe68p-17
+    0x1.15db84p-16 0x1.78c98cp-16 0x1.e153c8p-16 0x1.d28dfcp-16
+    0x1.cb8c08p-16 0x1.4ee64cp-16 0x1.20a6dep-21 0x0.0p+0""")
+
+# x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0
+ERF_32 = _numbers("""
+    0x0.0p+0 0x1.2b3bb8p-2 0x1.158644p-1 0x1.98c3f4p-1
+    0x1.0f3388p+0 0x1.4e9cccp+0 0x1.8f27bcp+0 0x1.cac51ap+0
+    0x1.06833cp+1 0x1.25f2bap+1 0x1.47458cp+1 0x1.67a052p+1
+    0x1.854cecp+1 0x1.a9abf4p+1 0x1.ca1038p+1 0x1.ea9004p+1
+    0x0.0p+0 0x1.48476cp-2 0x1.1d0226p-1 0x1.7b7560p-1
+    0x1.bb5958p-1 0x1.def5bcp-1 0x1.f1f1ecp-1 0x1.fa3b7ap-1
+    0x1.fe177cp-1 0x1.ff6782p-1 0x1.ffd8c4p-1 0x1.fff6b6p-1
+    0x1.fffdc6p-1 0x1.ffffaap-1 0x1.fffff2p-1 0x1.fffffep-1
+    0x1.06eba6p-3 0x1.0938d2p+0 0x1.aea6cep-1 0x1.316d6ap-1
+    0x1.78247cp-2 0x1.a29c92p-3 0x1.96717cp-4 0x1.747aa4p-5
+    0x1.138a52p-6 0x1.7aef10p-8 0x1.ac7054p-10 0x1.b9688ap-12
+    0x1.c6ca7ap-14 0x1.29f2f2p-16 0x1.9f5f88p-19 0x1.fa314cp-22
+    0x1.003ea2p-18 -0x1.3604b4p-2 -0x1.d2ddaap-2 -0x1.e7b076p-2
+    -0x1.8e7a22p-2 -0x1.119402p-2 -0x1.3cdca8p-3 -0x1.4dc072p-4
+    -0x1.1a8d20p-5 -0x1.b31dd0p-7 -0x1.11de6ap-8 -0x1.360ef0p-10
+    -0x1.59ded4p-12 -0x1.ef5daep-15 -0x1.73878ap-17 -0x1.e4caa0p-20
+    -0x1.8149c6p-2 -0x1.2526c4p-2 -0x1.d9418ap-4 0x1.bfe230p-5
+    0x1.380786p-3 0x1.5124ecp-3 0x1.058d36p-3 0x1.509fb6p-4
+    0x1.5469f0p-5 0x1.2d9528p-6 0x1.af779cp-8 0x1.105e3ap-9
+    0x1.4c0a7cp-11 0x1.06d570p-13 0x1.ab3ddap-16 0x1.2c2f5cp-18
+    0x1.81273ep-10 0x1.2666a6p-3 0x1.7922f6p-3 0x1.18b570p-3
+    0x1.90eae2p-5 -0x1.312eb4p-6 -0x1.893b00p-5 -0x1.7db5e6p-5
+    -0x1.fd5c32p-6 -0x1.10c91ap-6 -0x1.cb7524p-8 -0x1.4a9f0ap-9
+    -0x1.b854b6p-11 -0x1.9038ccp-13 -0x1.6505f0p-15 -0x1.119824p-17
+    0x1.b73f1ap-4 0x1.b92d10p-5 -0x1.4013b4p-6 -0x1.08bc3cp-4
+    -0x1.031d1ep-4 -0x1.17b35cp-5 -0x1.3254c2p-8 0x1.59d46ap-7
+    0x1.9fe3f4p-7 0x1.2262d4p-7 0x1.2d7f2cp-8 0x1.f5ec52p-10
+    0x1.5c02d0p-11 0x1.8fc668p-13 0x1.8abfcep-15 0x1.4e2988p-17""")
+
 # (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-30.3
 EXP_32 = _numbers("""
     0x1.000000p-1 0x1.555554p-3 0x1.5554f6p-5 0x1.1112b0p-7
     0x1.6d443ap-10 0x1.9ee41ep-13""")
+
+# (exp(r) - 1 - r) / r^2 on [-0.021877, 0.021877]; error 2^-29.2
+EXP_STEP_32 = _numbers("0x1.00022ap-1 0x1.55576cp-3")
 
 # (log1p(f) - f + f^2/2) / f^3 on [-0.33333, 0.33333]; error 2^-28.7
 LOG_32 = _numbers("""
@@ -127,28 +209,16 @@ LOG_32 = _numbers("""
     0x1.24f498p-3 -0x1.f38a3cp-4 0x1.b87d86p-4 -0x1.0710a2p-3
     0x1.ebd2bap-4""")
 
+# (log1p(r) - r) / r^2 on [-0.03125, 0.0625]; error 2^-28.3
+LOG_REST_32 = _numbers("-0x1.000000p-1 0x1.555836p-2 -0x1.00133ep-2 0x1.826182p-3")
+
 # (tanh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-27.6
 TANH_32 = _numbers("""
     -0x1.55553cp-2 0x1.110be4p-3 -0x1.b96238p-5 0x1.600988p-6
     -0x1.045f56p-7 0x1.2d9d62p-9 -0x1.77c49ep-12""")
 
-# (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-27.7
-EXP_SHORT_32 = _numbers("""
-    0x1.fffffcp-2 0x1.55548ap-3 0x1.555916p-5 0x1.123fc6p-7
-    0x1.6a1a60p-10""")
-
-# (log2(1 + v) - v / log(2)) / v^2 on [-0.33333, 0.33333]; error 2^-28.1
-LOG2_32 = _numbers("""
-    -0x1.715478p-1 0x1.ec70a0p-2 -0x1.71525ap-2 0x1.27752ep-2
-    -0x1.ed317ap-3 0x1.a6c614p-3 -0x1.63b55ep-3 0x1.3ac1c6p-3
-    -0x1.8ea036p-3 0x1.73b6b4p-3""")
-
-# erf(u + 2.25) - 1 on [-1.25, 1.75]; error 2^-27.0
-ERF_FAR_32 = _numbers("""
-    -0x1.7f7138p-10 0x1.d41450p-8 -0x1.074b80p-6 0x1.63eef4p-6
-    -0x1.38a816p-6 0x1.5d4030p-7 -0x1.7ce24cp-9 -0x1.604810p-11
-    0x1.06f4c2p-10 -0x1.81b866p-12 -0x1.0df634p-16 0x1.0fca94p-14
-    -0x1.44fca0p-16 -0x1.060162p-19 0x1.26e404p-19 -0x1.76eb36p-22""")
+# (log2(1 + r) - r / log(2)) / r^2 on [-0.03125, 0.0625]; error 2^-28.2
+LOG2_REST_32 = _numbers("-0x1.715478p-1 0x1.ec74b4p-2 -0x1.716694p-2 0x1.166450p-2")
 
 # (2^r - 1) / r on [-0.5, 0.5]; error 2^-27.3
 EXP2_32 = _numbers("""
@@ -174,11 +244,6 @@ ATAN_32 = _numbers("""
 
 # (sinh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-31.5
 SINH_32 = _numbers("0x1.555556p-3 0x1.1110e2p-7 0x1.a02156p-13 0x1.75a6d0p-19")
-
-# erf(x)/x - 1, z = x^2 on [0, 1]; error 2^-29.5
-ERF_32 = _numbers("""
-    0x1.06eba8p-3 -0x1.812740p-2 0x1.ce2d50p-4 -0x1.b7fe90p-6
-    0x1.542e10p-8 -0x1.a50b10p-11 0x1.4c345ep-14""")
 
 # cbrt(m) on [0.66667, 1.3333]; error 2^-22.4
 CBRT_32 = _numbers("""
@@ -214,6 +279,11 @@ EXP_64 = _numbers("""
     0x1.000000p-1 0x1.5555555555559p-3 0x1.555555555553cp-5 0x1.111111110f4c5p-7
     0x1.6c16c16c1fb0ep-10 0x1.a01a01b0c31a4p-13 0x1.a01a0179b5146p-16 0x1.71ddf5e60d789p-19
     0x1.27e53821fba28p-22 0x1.af635ca45cbe6p-26 0x1.1ee9246d132d6p-29""")
+
+# (exp(r) - 1 - r) / r^2 on [-0.043755, 0.043755]; error 2^-58.2
+EXP_STEP_64 = _numbers("""
+    0x1.000000000011fp-1 0x1.555555555566cp-3 0x1.555555476f50cp-5 0x1.1111110788428p-7
+    0x1.6c1cdfd67d39ap-10 0x1.a0209232e5c16p-13""")
 
 # (2 atanh(s)/s - 2) / z, z = s^2 on [0, 0.029437]; error 2^-59.5
 LOG_64 = _numbers("""

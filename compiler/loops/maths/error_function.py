@@ -13,6 +13,8 @@ from graphflow.compiler.loops.maths.floats import (
     Pair,
     at_most,
     fast_two_sum,
+    horner,
+    ldexp,
     magnitude,
     multiply,
     root,
@@ -27,9 +29,8 @@ def erfc_positive(f: Format, x: Expr) -> Expr:
     """exp(-x^2) F(t) / (x + 2) for x >= 0, t = 1 - 4/(x + 2), x^2 as a pair."""
     x = at_most(x, f.pick(10.5, 28.0))
     square, e = two_product(x, x)
-    word, (r, low) = exponential.reduce_pair(f, -square)
-    h, l = exponential.exp_pair(f, r)
-    power = h, fma(h, low - e, l)
+    n, (h, l) = exponential.exp_pair(f, -square)
+    power = h, fma(h, -e, l)
     d, c = two_sum(x, f.number(2.0))
     inverse = 1.0 / d
     rest = (fma(-inverse, d, 1.0) - inverse * c) * inverse
@@ -42,8 +43,7 @@ def erfc_positive(f: Format, x: Expr) -> Expr:
     h, l = fast_two_sum(line, f.polynomial("ERFC", t))
     scaled = h, l + (lost + fma(inverse, 3.0, 0.5 - line))
     h, l = multiply(multiply(scaled, (inverse, rest)), power)
-    p, q = f.powers_of_two(word)
-    return (h + l) * p * q
+    return ldexp(h + l, n)
 
 
 def erfc(f: Format, x: Expr) -> Expr:
@@ -55,19 +55,21 @@ def _short_erfc(x: Expr) -> Expr:
     """float64's erfc from 1 on to a few units in the last place: 1 less it hides them."""
     x = at_most(x, 6.0)
     square, e = two_product(x, x)
-    word, (r, low) = exponential.reduce_pair(F64, -square)
-    r = r + (low - e)
-    power = (1.0 + fma(r * r, F64.polynomial("EXP", r), r)) * F64.power_of_two(word)
+    n, (h, l) = exponential.split_exp(F64, -square)
+    power = ldexp(h + fma(h, -e, l), n)
     inverse = 1.0 / (x + 2.0)
     return power * (inverse * F64.polynomial("ERF_FAR", fma(inverse, -4.0, 1.0)))
 
 
 def erf(f: Format, x: Expr) -> Expr:
-    """An odd polynomial up to 1; beyond, a polynomial about 2 (f32) or 1 - erfc (f64)."""
+    """float32: erf(c + u) = erf(c) + u p(u), c the nearest of 16; float64: odd up to 1, 1 - erfc beyond."""
     a = magnitude(x)
-    near = fma(x, f.polynomial("ERF", x * x), x)
-    far = 1.0 - _short_erfc(a) if f.wide else 1.0 + f.polynomial("ERF_FAR", at_most(a, 4.0) - 2.25)
-    return select(a < 1.0, near, signed(far, x))
+    if f.wide:
+        return select(a < 1.0, fma(x, f.polynomial("ERF", x * x), x), signed(1.0 - _short_erfc(a), x))
+    a = at_most(a, 3.97)
+    centre, base, *slopes = f.lookups("ERF", f.bits(a + 4.025) >> 19)
+    u = a - centre
+    return signed(fma(u, horner(slopes, u), select(E.eq(centre, 0.0), a, base)), x)
 
 
 def erfinv(f: Format, x: Expr) -> Expr:

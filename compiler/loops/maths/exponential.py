@@ -1,10 +1,12 @@
 """exp and what is made of it: exp2, expm1, tanh, sigmoid, sinh, cosh.
 
-exp(x) = 2^n exp(r), n = rint(x / log 2), |r| <= log(2)/2, and exp(r) = 1 + r + r^2 q(r).
+exp(x) = 2^n exp(r), exp(r) = 1 + r + r^2 q(r), n being x / log 2 rounded: to a multiple of 1/16 (1/8 in
+float64) by `split_exp`, with the power of its fraction from a table; to an integer by `reduce`.
 """
 
 from __future__ import annotations
 
+from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, fma, select
 from graphflow.compiler.loops.maths.floats import (
     Format,
@@ -13,6 +15,7 @@ from graphflow.compiler.loops.maths.floats import (
     at_most,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     signed,
@@ -41,54 +44,45 @@ def curve(f: Format, r: Expr) -> Expr:
     return r * r * f.polynomial("EXP", r)
 
 
-def exp_pair(f: Format, r: Expr) -> Pair:
-    """exp(r) as a normalised pair."""
-    h, l = fast_two_sum(1.0, r)
-    return fast_two_sum(h, l + curve(f, r))
-
-
-def is_small(f: Format, x: Expr) -> Expr:
-    """Whether exp(x) is a normal number."""
-    return magnitude(x) <= f.pick(87.0, 708.0)
-
-
 def times_power(f: Format, x: Expr, n: Expr) -> Expr:
     """x 2^n, n of `round`, where x and the result are normal."""
     return f.of_bits(f.bits(x) + (n << f.fraction))
 
 
-def exp(f: Format, x: Expr, near: bool = False) -> Expr:
-    if near:
-        word, r = reduce(f, x)
-        return times_power(f, 1.0 + fma(r * r, f.polynomial("EXP", r), r), word)
-    word, r = reduce(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
-    a, b = f.powers_of_two(word)
-    return (1.0 + fma(r * r, f.polynomial("EXP", r), r)) * a * b
+def split_exp(f: Format, x: Expr) -> tuple[Expr, Pair]:
+    """(n, (h, l)), exp(x) = 2^floor(n) (h + l), h from 1 to 2 and l below h/20."""
+    high, low = f.table("LN2")
+    shifted = fma(x, f.table("LOG2_E")[0], f.rounder / f.entries)
+    n = shifted - f.rounder / f.entries
+    r = fma(n, -low, fma(n, -high, x))
+    power, rest = f.lookups("POWER", f.bits(shifted))
+    return n, (power, fma(power, fma(r * r, f.polynomial("EXP_STEP", r), r), rest))
+
+
+def exp(f: Format, x: Expr) -> Expr:
+    n, (h, l) = split_exp(f, at_most(at_least(x, f.pick(-104.0, -746.0)), f.pick(89.0, 710.0)))
+    return ldexp(h + l, n)
+
+
+def exp_pair(f: Format, x: Expr) -> tuple[Expr, Pair]:
+    """`split_exp` with a normalised pair."""
+    n, p = split_exp(f, x)
+    return n, fast_two_sum(*p)
 
 
 def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
-    """2^(n + r), n the word of a `round`."""
+    """2^(n + r) for a whole n."""
     high, low = f.table("LN2")
     t, e = multiply(r, (high, low))
     h, l = fast_two_sum(1.0, t)
-    a, b = f.powers_of_two(n)
-    return (h + (l + (curve(f, t) + fma(e, t, e)))) * a * b
+    return ldexp(h + (l + (curve(f, t) + fma(e, t, e))), n)
 
 
-def exp2_is_small(f: Format, x: Expr) -> Expr:
-    return magnitude(x) <= f.bias - 2.0
-
-
-def exp2(f: Format, x: Expr, near: bool = False) -> Expr:
-    if not near:
-        x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
-    n, word = f.round(x)
+def exp2(f: Format, x: Expr) -> Expr:
+    x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
+    n, _ = f.round(x)
     r = x - n
-    power = fma(r, f.polynomial("EXP2", r), 1.0)
-    if near:
-        return times_power(f, power, word)
-    a, b = f.powers_of_two(word)
-    return power * a * b
+    return ldexp(fma(r, f.polynomial("EXP2", r), 1.0), n)
 
 
 def expm1(f: Format, x: Expr) -> Expr:
@@ -104,17 +98,15 @@ def expm1(f: Format, x: Expr) -> Expr:
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond, to fewer bits: 2/(...) is below 1/4.
+    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond.
 
     float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
     """
     if not f.wide:
         a, z = magnitude(x), x * x
         double = at_most(a + a, 20.0)
-        n, word = f.round(double, f.table("LOG2_E")[0])
-        r = fma(n, -f.table("LN2")[0], double)
-        whole = 1.0 + fma(r * r, f.polynomial("EXP_SHORT", r), r)
-        far = 1.0 - 2.0 / fma(f.power_of_two(word), whole, 1.0)
+        n, (h, l) = split_exp(f, double)
+        far = 1.0 - 2.0 / (ldexp(h + l, n) + 1.0)
         return signed(select(a < 1.0, fma(a * z, f.polynomial("TANH", z), a), far), x)
     word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
     scale = f.power_of_two(word)
@@ -128,35 +120,32 @@ def tanh(f: Format, x: Expr) -> Expr:
 
 def sigmoid(f: Format, x: Expr) -> Expr:
     """1 / (1 + e) for x >= 0 and e / (1 + e) below, e = exp(-|x|): accurate down to the denormals."""
-    word, r = reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
-    h, l = exp_pair(f, r)
-    a, b = f.powers_of_two(word)
-    scale = a * b
+    n, (h, l) = exp_pair(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
+    scale = ldexp(f.number(1.0), n)
     d, e = fast_two_sum(1.0, scale * h)
     below = x < 0.0
     q, c = divide((select(below, h, 1.0), select(below, l, 0.0)), (d, fma(scale, l, e)))
-    return (q + c) * select(below, a, 1.0) * select(below, b, 1.0)
+    return ldexp(q + c, select(below, n, 0.0))
 
 
-def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Pair]:
-    """For x >= 0: (h, l), w and powers a, b with exp(x)/2 = (h + l) a b and exp(-x)/2 = w a b."""
-    word, r = reduce(f, at_most(x, f.pick(89.45, 710.6)))
-    p = exp_pair(f, r)
-    small = f.of_bits((f.one + (2 << f.fraction)) - (word << f.fraction))  # 4 / 2^n, for n up to bias + 2
-    return p, 0.0625 / p[0] * small * small, f.powers_of_two(word - 1)
+def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Expr]:
+    """For x >= 0: (h, l), w and n with exp(x)/2 = (h + l) 2^n and exp(-x)/2 = w 2^n."""
+    n, p = exp_pair(f, at_most(x, f.pick(89.45, 710.6)))
+    whole = E.call("floor", n)
+    return p, ldexp(1.0 / p[0], at_least(-2.0 * whole, 4.0 - 2.0 * f.bias)), whole - 1.0
 
 
 def sinh(f: Format, x: Expr) -> Expr:
     """(exp|x| - exp(-|x|))/2 from 1 on, an odd polynomial below."""
     a = magnitude(x)
-    (h, l), w, (p, q) = _half_exp(f, a)
+    (h, l), w, n = _half_exp(f, a)
     d, e = fast_two_sum(h, -w)
     z = x * x
     near = fma(x * z, f.polynomial("SINH", z), x)
-    return select(a < 1.0, near, signed((d + (e + l)) * p * q, x))
+    return select(a < 1.0, near, signed(ldexp(d + (e + l), n), x))
 
 
 def cosh(f: Format, x: Expr) -> Expr:
-    (h, l), w, (p, q) = _half_exp(f, magnitude(x))
+    (h, l), w, n = _half_exp(f, magnitude(x))
     d, e = fast_two_sum(h, w)
-    return (d + (e + l)) * p * q
+    return ldexp(d + (e + l), n)

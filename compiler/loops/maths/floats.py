@@ -6,6 +6,7 @@ where every operation rounds as written, so these expressions are emitted withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -66,6 +67,16 @@ class Format:
         high, low = self.table(name)
         return high, low
 
+    @property
+    def entries(self) -> int:
+        """The numbers that a vector register may hold, and a lookup choose from."""
+        return E.LOOKUP_BYTES // self.dtype.size
+
+    def lookups(self, name: str, word: Expr) -> list[Expr]:
+        """From each column of a table, the number that the low bits of a word say."""
+        values, size = self.table(name), self.entries
+        return [E.lookup(values[k:k + size], word, self.dtype) for k in range(0, len(values), size)]
+
     def number(self, value: float) -> Expr:
         return E.const(value, self.dtype)
 
@@ -77,11 +88,7 @@ class Format:
 
     def polynomial(self, name: str, x: Expr, skip: int = 0) -> Expr:
         """The polynomial of that name, or its terms from `skip` on over x^skip, by Horner's rule."""
-        *rest, last = self.table(name)[skip:]
-        total = self.number(last)
-        for c in reversed(rest):
-            total = fma(total, x, c)
-        return total
+        return horner([self.number(c) for c in self.table(name)[skip:]], x)
 
     def round(self, x: Expr, scale: float = 1.0) -> tuple[Expr, Expr]:
         """(rint(x * scale), a word with it in the low bits), for results below 2^(fraction - 1)."""
@@ -100,6 +107,14 @@ class Format:
 
 F32 = Format(float32, uint32, 23, 127)
 F64 = Format(float64, uint64, 52, 1023)
+
+
+def horner(coefficients: Sequence[Expr], x: Expr) -> Expr:
+    """A polynomial, lowest power first."""
+    *rest, total = coefficients
+    for c in reversed(rest):
+        total = fma(total, x, c)
+    return total
 
 
 def two_sum(a: Expr, b: Expr) -> Pair:
@@ -146,6 +161,11 @@ def at_most(x: Expr, high: float) -> Expr:
 
 def magnitude(x: Expr) -> Expr:
     return E.call("abs", x)
+
+
+def ldexp(x: Expr, n: Expr) -> Expr:
+    """x 2^floor(n)."""
+    return E.call("ldexp", x, n)
 
 
 def root(x: Expr) -> Expr:

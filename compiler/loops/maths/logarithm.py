@@ -16,6 +16,7 @@ from graphflow.compiler.loops.maths.floats import (
     at_least,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     root,
@@ -23,6 +24,7 @@ from graphflow.compiler.loops.maths.floats import (
     two_product,
     two_sum,
 )
+from graphflow.compiler.loops.maths.scaling import is_normal
 
 
 def split(f: Format, x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -83,29 +85,34 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
     return select(x > 0.0, select(x < math.inf, inside, x), outside)
 
 
-def is_normal(f: Format, x: Expr) -> Expr:
-    """Positive, finite and no denormal."""
-    least = 1 << f.fraction
-    return f.bits(x) - least < (2 * f.bias + 1) * least - least
+def _near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
+    """(k, r, base, its rest) with log(x) = k log 2 + base + log(1 + r), k infinite where log(x) is."""
+    k, m = E.call("exponent", x), E.call("mantissa", x)
+    inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - 4))
+    return k, fma(m, inverse, -1.0), base, rest
 
 
 def log(f: Format, x: Expr, near: bool = False) -> Expr:
-    m, k = split(f, x)[:2] if near else split_any(f, x)
-    h, l = log_pair(f, k, m - 1.0)
-    return h + l if near else positive_only(f, x, h + l)
+    """float32's comes from a table of 16, and needs no special values."""
+    if f.wide:
+        m, k = split(f, x)[:2] if near else split_any(f, x)
+        h, l = log_pair(f, k, m - 1.0)
+        return h + l if near else positive_only(f, x, h + l)
+    k, r, base, rest = _near_table(f, x, "LOG_TABLE")
+    high, low = f.table("LN2_SHORT")
+    return fma(k, high, base) + (r + fma(r * r, f.polynomial("LOG_REST", r), fma(k, low, rest)))
 
 
 def log2(f: Format, x: Expr, near: bool = False) -> Expr:
-    m, k = split(f, x)[:2] if near else split_any(f, x)
-    v = m - 1.0
     high, low = f.table("LOG2_E")
     if f.wide:
-        p, e = multiply(near_pair(f, v), (high, low))
-    else:
-        p, e = two_product(v, high)
-        e = fma(v, low, fma(v * v, f.polynomial("LOG2", v), e))
-    h, l = fast_two_sum(k, p)
-    return h + (l + e) if near else positive_only(f, x, h + (l + e))
+        m, k = split(f, x)[:2] if near else split_any(f, x)
+        p, e = multiply(near_pair(f, m - 1.0), (high, low))
+        h, l = fast_two_sum(k, p)
+        return h + (l + e) if near else positive_only(f, x, h + (l + e))
+    k, r, base, rest = _near_table(f, x, "LOG2_TABLE")
+    p, e = two_product(r, f.number(high))
+    return (k + base) + (p + (e + fma(r * r, f.polynomial("LOG2_REST", r), fma(r, low, rest))))
 
 
 def log1p_is_normal(f: Format, x: Expr) -> Expr:
@@ -120,10 +127,8 @@ def log1p(f: Format, x: Expr, near: bool = False) -> Expr:
 
 def softplus(f: Format, x: Expr) -> Expr:
     """max(x, 0) + log1p(exp(-|x|))."""
-    word, r = exponential.reduce(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
-    h, l = exponential.exp_pair(f, r)
-    a, b = f.powers_of_two(word)
-    h, l = log1p_pair(f, (h * a * b, l * a * b))
+    n, (h, l) = exponential.exp_pair(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
+    h, l = log1p_pair(f, (ldexp(h, n), ldexp(l, n)))
     s, e = two_sum(select(x > 0.0, x, 0.0), h)
     return select(x > f.pick(40.0, 80.0), x, s + (e + l))
 

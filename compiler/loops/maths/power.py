@@ -1,4 +1,4 @@
-"""Powers: pow, 1/sqrt and the cube root."""
+"""Powers: pow, 1/sqrt and the cube root; quotients by what many numbers are divided by."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
     limit = 1100.0
     e = select(magnitude(p) < limit, e, 0.0)
     p = at_most(at_least(p, -limit), limit)
-    n, word = f.round(p)
-    return exponential.exp2_of_pair(f, word, fast_two_sum(p - n, e))
+    n, _ = f.round(p)
+    return exponential.exp2_of_pair(f, n, fast_two_sum(p - n, e))
 
 
 def pow(f: Format, x: Expr, y: Expr) -> Expr:
@@ -112,3 +112,22 @@ def cbrt(f: Format, x: Expr) -> Expr:
     error = (m - cube) - fma(e, y, e3)
     root3 = fma(error, (1.0 / 3.0) / square, y) * f.power_of_two(word)
     return signed(select((a > 0.0) & (a < math.inf), root3, a), x)
+
+
+def is_middling(f: Format, x: Expr, divisor: Expr, inverse: Expr) -> Expr:
+    """Whether a quotient, its remainder and the inverse are far from overflow and denormals."""
+    def within(v: Expr, least: float) -> Expr:
+        low, high = ((f.bias + int(power)) << f.fraction for power in (-least, least))
+        return f.bits(magnitude(v)) - low <= high - low
+    return within(x, f.pick(90, 900)) & within(divisor, f.pick(30, 100))
+
+
+def quotient(f: Format, x: Expr, divisor: Expr, inverse: Expr, near: bool = False) -> Expr:
+    """x / divisor to the bit, without a division: the inverse is rounded right, then so is this.
+
+    Source: Markstein 1990, theorem 7; Brisebarre, Muller and Raina 2004, section 2
+    """
+    if not near:
+        return x / divisor
+    q = x * inverse
+    return fma(fma(-q, divisor, x), inverse, q)
