@@ -123,19 +123,10 @@ class _Cached:
         except Undecided as e:
             self._keep(e, "-" * _KEY)
             raise
-        key = objects.key_of(program.ir)
-        native = self._load(key, program) or jit.compile_ir(program.ir, program.entry)
+        native = _known_native(self.cache, program)
         if native.image:
-            self.cache.write(key, native.image)
-            self._keep(replace(program, dumps=()), key)
+            self._keep(replace(program, dumps=()), objects.key_of(program.ir))
         return program, native
-
-    def _load(self, key: str, program: Program) -> jit.NativeFunction | None:
-        image = self.cache.read(key)
-        try:
-            return (image and jit.load_object(image, program.entry, program.ir)) or None
-        except UnlinkableError:
-            return None
 
     def _keep(self, result: Program | Undecided, key: str) -> None:
         if self.subject is not None:

@@ -83,8 +83,8 @@ def _gains_by_panels(e: Extents, few: bool, target: Target) -> bool:
 
 
 def _in_tiles(e: Extents, width: int, group: int, ahead: bool, target: Target) -> Blocking:
-    in_place = ahead or (not e.transpose_b and e.terms.b is e.terms.sum and _at_most(e.bytes_of_b, target.l2))
-    pack_b = not in_place
+    narrow_b = e.terms.b is not e.terms.sum
+    pack_b = not ahead and (e.transpose_b or narrow_b or not _at_most(e.bytes_of_b, target.l2))
     rows, vecs = _tile(e, width, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
     pack_a = e.terms.a is not e.terms.sum or not (
