@@ -16,12 +16,14 @@ from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
+from graphflow.compiler.passes.group import Grouping
+from graphflow.compiler.passes.hoist import hoist, settled_inputs
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.layout import layout
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
-from graphflow.compiler.passes.plan_memory import plan_memory, without_self_copies
+from graphflow.compiler.passes.plan_memory import MemoryPlan, plan_memory, without_self_copies
 from graphflow.compiler.passes.prune import Pruned, prune
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.share import share
@@ -35,7 +37,7 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows, in order: fuse, lower, share, schedule, plan_memory, order, emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)
@@ -49,10 +51,36 @@ def compile_signature(signature: Signature, target: Target,
     passed  called with the name of each pass when it is done, for timing
     Raises: prune.Undecided when dims must be pinned; our own errors for graphs that cannot be compiled
     """
-    debug = flags.debug_level()
-    dumps: list[tuple[str, str]] = []
-    pruned, graph = _pure_graph(signature, passed, dumps)
+    dumps = _Dumps()
+    pruned, graph, checker = _pure_graph(signature, passed, dumps)
+    hoisted = hoist(graph)
+    if checker is not None:
+        checker.check(hoisted.graph, "hoist", hoisted.origins)
+    dumps.graph("hoist", hoisted.graph)
+    grouping = fuse(hoisted.graph)
+    grouping.settled = settled_inputs(grouping.graph)
+    plan = _planned(grouping, target, passed)
+    dumps.nests("nests", plan)
+    setup = None
+    if plan.held:
+        graph = hoisted.setup(grouping.graph.inputs, plan.held)
+        dumps.graph("taking out the setup", graph)
+        setup = _compile_setup(graph, target, passed, dumps)
+    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps.texts,
+                   setup)
+    passed("emit")
+    return program
+
+
+def _compile_setup(graph: Graph, target: Target, passed: Callable[[str], None], dumps: _Dumps) -> Program:
     grouping = fuse(graph)
+    plan = _planned(grouping, target, passed)
+    dumps.nests("nests of the setup", plan)
+    return emit(Pruned(graph, {}, [], {}), grouping.graph, plan, target.vector_bits, 0)
+
+
+def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:
+    """The kernels of all groups, in order, and where in memory their values are."""
     passed("fuse")
     steps = _scheduled(lower(grouping, target), target)
     passed("lower")
@@ -63,12 +91,7 @@ def compile_signature(signature: Signature, target: Target,
             plan = plan_memory(grouping.graph, [steps[k] for k in sequence])
     without_self_copies(plan)
     passed("plan_memory")
-    if debug >= 4:
-        nests = [str(launch.nest) for launch in plan.launches]
-        dumps.append(("nests", "\n".join([*nests, describe_buffers(plan.buffers)])))
-    program = emit(pruned, grouping.graph, plan, target.vector_bits, count_ops(signature), dumps)
-    passed("emit")
-    return program
+    return plan
 
 
 def check_shapes(signature: Signature) -> None:
@@ -76,28 +99,27 @@ def check_shapes(signature: Signature) -> None:
 
     Raises:  ShapeError of the first rule that is broken; prune.Undecided
     """
-    _pure_graph(signature, lambda name: None, [])
+    _pure_graph(signature, lambda name: None, _Dumps())
 
 
 def _pure_graph(signature: Signature, passed: Callable[[str], None],
-                dumps: list[tuple[str, str]]) -> tuple[Pruned, Graph]:
-    """The signature as pruned, and its graph after the graph passes."""
-    debug = flags.debug_level()
+                dumps: _Dumps) -> tuple[Pruned, Graph, Checker | None]:
+    """The signature as pruned, its graph after the graph passes, and what checks these if something does."""
     pruned = prune(signature)
     graph = pruned.graph
     verify(graph, "prune")
     checker = Checker(graph, pruned.symbols) if flags.check_passes() else None
-    _keep(dumps, debug, "prune", graph)
+    dumps.graph("prune", graph)
     passed("prune")
     for run_pass in PIPELINE:
         graph = everywhere(run_pass, graph)
         verify(graph, run_pass.__name__)
         if checker is not None:
             checker.check(graph, run_pass.__name__)
-        _keep(dumps, debug, run_pass.__name__, graph)
+        dumps.graph(run_pass.__name__, graph)
         passed(run_pass.__name__)
     pruned.take_late_assumptions(graph)
-    return pruned, graph
+    return pruned, graph, checker
 
 
 def count_ops(signature: Signature) -> int:
@@ -113,6 +135,18 @@ def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 
-def _keep(dumps: list[tuple[str, str]], debug: int, name: str, graph: Graph) -> None:
-    if debug >= 3:
-        dumps.append((f"after {name}", print_graph(graph)))
+class _Dumps:
+    """What the debug level asks to see of a compilation."""
+
+    def __init__(self) -> None:
+        self.level = flags.debug_level()
+        self.texts: list[tuple[str, str]] = []
+
+    def graph(self, pass_name: str, graph: Graph) -> None:
+        if self.level >= 3:
+            self.texts.append((f"after {pass_name}", print_graph(graph)))
+
+    def nests(self, name: str, plan: MemoryPlan) -> None:
+        if self.level >= 4:
+            nests = [str(launch.nest) for launch in plan.launches]
+            self.texts.append((name, "\n".join([*nests, describe_buffers(plan.buffers)])))

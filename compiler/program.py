@@ -34,7 +34,8 @@ class Symbol:
 class Buffer:
     """Memory of a program.
 
-    role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", or "arena"
+    role   "feed", "output" (index: which), "state" (variable), "constant" (index), "key", "arena",
+           or "held" (index: which result of the setup)
     size   in elements
     first, last  the launches between which an arena buffer is in use
     name, source  the operation whose value it is, and where the user made it
@@ -136,6 +137,7 @@ class Program:
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
     arena      offsets of the arena's buffers, and its bytes; None where they wait for the feeds' shapes
+    setup      a program without feeds, whose outputs are the held buffers of this one
     """
 
     ir: str
@@ -156,4 +158,5 @@ class Program:
     uses_key: bool
     ops: int
     arena: tuple[tuple[int, ...], int] | None = None
+    setup: Program | None = None
     dumps: tuple[tuple[str, str], ...] = field(default=(), compare=False)

@@ -28,6 +28,8 @@ class Explanation:
 
     arena_bytes   memory for values between kernels
     peak, holders the kernel with the most bytes of these alive, and whose they are, the largest first
+    held          what is computed once and held until a variable that it comes from is written, such as
+                  packed weights: in memory of the session
     seconds       of all kernels of a run; None unless it was run
     limits        what this machine attains at most, on one thread and on the session's
     """
@@ -37,6 +39,7 @@ class Explanation:
     kernels: tuple[KernelFigures, ...]
     peak: int
     holders: tuple[Holder, ...]
+    held: tuple[Holder, ...]
     seconds: float | None
     limits: tuple[Limits, ...]
 
@@ -81,15 +84,27 @@ class Explanation:
         return (f"{self.ops} ops in {len(self.kernels)} kernels: {bytes_text(self.total_bytes)} "
                 f"read and written, {self.operations:,} operations{took}")
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of what is held between runs."""
+        return sum(h.size for h in self.held)
+
     def _tables(self) -> list[tuple[str, Sequence[tuple[str, ...]]]]:
-        head = ("bytes", "operation", "line", "kernels")
-        held = [(bytes_text(h.size), h.name, os.path.basename(h.source), f"{h.first} to {h.last}")
-                for h in self.holders[:_MOST_HOLDERS]]
-        hidden = self.holders[_MOST_HOLDERS:]
-        if hidden:
-            held.append((bytes_text(sum(h.size for h in hidden)), f"{len(hidden)} more", "", ""))
-        title = f"arena {bytes_text(self.arena_bytes)}; most is alive in kernel {self.peak}:"
-        return [("kernels:", kernel_rows(self.kernels)), *([(title, [head, *held])] if held else [])]
+        found: list[tuple[str, Sequence[tuple[str, ...]]]] = [("kernels:", kernel_rows(self.kernels))]
+        arena = f"arena {bytes_text(self.arena_bytes)}; most is alive in kernel {self.peak}:"
+        held = f"held between runs {bytes_text(self.held_bytes)}:"
+        return found + [(title, _rows_of(holders)) for title, holders in (
+            (arena, self.holders), (held, self.held)) if holders]
+
+
+def _rows_of(holders: Sequence[Holder]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("bytes", "operation", "line", "kernels")]
+    rows += [(bytes_text(h.size), h.name, os.path.basename(h.source), f"{h.first} to {h.last}")
+             for h in holders[:_MOST_HOLDERS]]
+    hidden = holders[_MOST_HOLDERS:]
+    if hidden:
+        rows.append((bytes_text(sum(h.size for h in hidden)), f"{len(hidden)} more", "", ""))
+    return rows
 
 
 def limits_text(most: Limits) -> str:
@@ -126,11 +141,11 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
 
 
 def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:
-    from graphflow.runtime.figures import kernel_figures, measured, peak_holders
+    from graphflow.runtime.figures import held_values, kernel_figures, measured, peak_holders
     from graphflow.runtime.machine import limits
 
     figures, seconds = measured(plan, arrays) if run else (kernel_figures(plan), None)
     peak, holders = peak_holders(plan)
     threads = sorted({1, plan.threads}) if seconds is not None else ()
-    return Explanation(plan.program.ops, plan.arena_bytes, tuple(figures), peak, tuple(holders), seconds,
-                       tuple(map(limits, threads)))
+    return Explanation(plan.program.ops, plan.arena_bytes, tuple(figures), peak, tuple(holders),
+                       tuple(held_values(plan)), seconds, tuple(map(limits, threads)))

@@ -48,6 +48,30 @@ def compile_native(signature: Signature, note: Note, whole: bool = False) -> tup
     return _Cached(signature, known, note).get()
 
 
+def native_of(program: Program) -> Compiled:
+    """A program's code, out of the cache or into it."""
+    if not flags.use_jit():
+        from graphflow.runtime.interpreter import InterpretedProgram
+
+        return InterpretedProgram(program)
+    known = None if flags.use_numba() else cache.current()
+    return jit.compile_ir(program.ir, program.entry) if known is None else _known_native(known, program)
+
+
+def _known_native(known: cache.Cache, program: Program) -> jit.NativeFunction:
+    key = objects.key_of(program.ir)
+    image = known.read(key)
+    try:
+        found = image and jit.load_object(image, program.entry, program.ir)
+    except UnlinkableError:
+        found = None
+    if not found:
+        found = jit.compile_ir(program.ir, program.entry)
+        if found.image:
+            known.write(key, found.image)
+    return found
+
+
 def _wants_a_whole_program() -> bool:
     return flags.debug_level() > 0 or flags.check_passes() or flags.use_numba()
 
@@ -113,19 +137,10 @@ class _Cached:
         except Undecided as e:
             self._keep(e, "-" * _KEY)
             raise
-        key = objects.key_of(program.ir)
-        native = self._load(key, program) or jit.compile_ir(program.ir, program.entry)
+        native = _known_native(self.cache, program)
         if native.image:
-            self.cache.write(key, native.image)
-            self._keep(replace(program, dumps=()), key)
+            self._keep(replace(program, dumps=()), objects.key_of(program.ir))
         return program, native
-
-    def _load(self, key: str, program: Program) -> jit.NativeFunction | None:
-        image = self.cache.read(key)
-        try:
-            return (image and jit.load_object(image, program.entry, program.ir)) or None
-        except UnlinkableError:
-            return None
 
     def _keep(self, result: Program | Undecided, key: str) -> None:
         if self.subject is not None:

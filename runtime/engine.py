@@ -15,9 +15,10 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.runtime import report
-from graphflow.runtime.compilation import compile_native
-from graphflow.runtime.executable import Executable, Pins
-from graphflow.runtime.plan import Compiled
+from graphflow.runtime.compilation import compile_native, native_of
+from graphflow.runtime.executable import Executable, Pins, Variant
+from graphflow.runtime.plan import Plan
+from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
 
@@ -35,6 +36,7 @@ class Engine:
         self.store = store
         self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
+        self._setups: dict[object, Setup] = {}
         self.lock = threading.RLock()
         self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
@@ -60,14 +62,25 @@ class Engine:
 
         return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
 
-    def _compile(self, signature: Signature, whole: bool) -> tuple[Program, Compiled]:
+    def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()
         with _no_garbage_collection():
             program, native = compile_native(signature, times.note, whole)
+            setup = self._setup(program.setup) if program.setup else None
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)
-        return program, native
+        return Variant(program, native, setup)
+
+    def _setup(self, program: Program) -> Setup:
+        """The same for all executables whose setups are equal, as are those of other feeds."""
+        launches = tuple((c.buffers, c.symbols) for c in program.calls)
+        key = program.ir, program.buffers, launches, tuple(map(id, program.constants))
+        found = self._setups.get(key)
+        if found is None:
+            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads)
+            found = self._setups[key] = Setup(plan)
+        return found
 
     def close(self) -> None:
         """Let go of everything compiled; executables raise RuntimeError from now on."""

@@ -26,13 +26,23 @@ from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
+    from graphflow.runtime.setup import Setup
 
 _MOST_PLANS = 256
 _LONGEST_SHAPE = 8  # of a fed one
 Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
 MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
-Compile = Callable[[Signature], tuple[Program, Compiled]]
+Compile = Callable[[Signature], "Variant"]
+
+
+@record
+class Variant:
+    """A program for feeds of some types, ready to run, and what it holds between runs."""
+
+    program: Program
+    native: Compiled
+    setup: Setup | None
 
 
 @record
@@ -61,7 +71,7 @@ class Executable:
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, Plan] = {}
-        self._variants: dict[Any, tuple[Program, Compiled]] = {}
+        self._variants: dict[Any, Variant] = {}
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
@@ -134,14 +144,15 @@ class Executable:
             if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
-        program, native, values = self._fitting(arrays)
+        variant, values = self._fitting(arrays)
+        program = variant.program
         wrong = broken(list(program.required), values)
         if wrong:
             raise self._misfit(arrays, values, "; ".join(
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
-            plan = Plan(program, native, values, self._engine.store, self._engine.next_key,
-                        self._engine.threads)
+            plan = Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
+                        self._engine.threads, variant.setup)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
         plan.more_room = self._more_room
@@ -159,20 +170,21 @@ class Executable:
             self._runs[key] = plan.run
         return plan
 
-    def _fitting(self, arrays: list[Array]) -> tuple[Program, Compiled, dict[Atom, int]]:
+    def _fitting(self, arrays: list[Array]) -> tuple[Variant, dict[Atom, int]]:
         """A program whose guards hold for these feeds; dims in a broken one become constants of the next."""
         types, pins = feed_types(self._feeds, arrays), dict[str, int]()
         while True:
             try:
-                program, native = self._decided(self._variant, types, arrays, pins)
+                variant = self._decided(self._variant, types, arrays, pins)
             except ShapeError as e:
                 if all(t.type.is_static for t in self._feeds):
                     raise
                 raise self._misfit(arrays, {}, str(e)) from None
+            program = variant.program
             values = {a: self._rooms.get(a) or symbol_value(s, arrays) for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
-                return program, native, values
+                return variant, values
             new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
             may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
             if new.keys() <= pins.keys() or not may_broadcast:
@@ -191,14 +203,14 @@ class Executable:
                 assert not new.keys() <= pins.keys(), f"dims stay undecided: {e}"
                 pins |= new
 
-    def _variant(self, types: tuple[TensorType, ...], pins: Pins) -> tuple[Program, Compiled]:
+    def _variant(self, types: tuple[TensorType, ...], pins: Pins) -> Variant:
         key = (types, pins)
         found = self._variants.get(key)
         if found is None:
             start = time.perf_counter()
             found = self._variants[key] = self._compile(self._signature(types, pins))
             self.compile_seconds += time.perf_counter() - start
-            self._note_elements(found[0])
+            self._note_elements(found.program)
         return found
 
     def _misfit(self, arrays: Sequence[Array], values: Mapping[Atom, int],
@@ -240,7 +252,7 @@ class Executable:
     @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        return [program for program, _ in self._variants.values()]
+        return [variant.program for variant in self._variants.values()]
 
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:

@@ -52,7 +52,7 @@ class KernelFigures:
 
 @record
 class Holder:
-    """A tensor in the arena: its operation, where the user made it, bytes, first and last launch."""
+    """A tensor in memory: its operation, where the user made it, bytes, first and last launch that use it."""
 
     name: str
     source: str
@@ -87,6 +87,14 @@ def peak_holders(plan: Plan) -> tuple[int, list[Holder]]:
     return peak, sorted(held, key=lambda h: -h.size)
 
 
+def held_values(plan: Plan) -> list[Holder]:
+    """What is computed once and held between runs, the largest first; for a packed matrix, the matrix."""
+    last = len(plan.program.calls) - 1
+    held = [Holder(b.name, b.source, size, 0, last)
+            for b, size in zip(plan.program.buffers, plan.sizes, strict=True) if b.role == "held"]
+    return sorted(held, key=lambda h: -h.size)
+
+
 def measured(plan: Plan, arrays: Sequence[Array]) -> tuple[list[KernelFigures], float | None]:
     """The figures with times, and the seconds of a whole run; the variables are as before afterwards.
 
@@ -107,7 +115,8 @@ def _times(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
     """Ticks by run and launch; and how often each launch ran in a run."""
     program = plan.program
     native = compile_ir(timed_module(program, tick_counter(machine_name())), program.entry)
-    timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads)
+    timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads,
+                 plan.setup)
     slot, start = timed.new_slot(), time_slots(program.calls, program.steps, program.copies)
     assert len(slot.frame) == start, "the times come after all else in the frame"
     slot.frame = np.concatenate([slot.frame, np.zeros(2 * len(program.calls), np.int64)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from graphflow.runtime.memory import is_large, result_array
 from graphflow.runtime.threads import pool_addresses, usable_cores
 from graphflow.runtime.variables import VariableStore, aligned_empty
 
+if TYPE_CHECKING:
+    from graphflow.runtime.setup import Setup
+
 Array = np.ndarray[Any, Any]
 _ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
 FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
@@ -55,27 +58,37 @@ class Compiled(Protocol):
 
 
 class Slot:
-    """The memory of one call at a time. `first_writes` are variables that it is the first to give a value."""
+    """The memory of one call at a time.
 
-    __slots__ = ("arena", "first_writes", "frame", "key", "version")
+    first_writes  variables that it is the first to give a value
+    held          what the frame refers to of the setup's results
+    outdates      the setups that read variables which a call writes
+    """
+
+    __slots__ = ("arena", "first_writes", "frame", "held", "key", "outdates", "version")
 
     def __init__(self, frame: Array, arena: Array, key: Array) -> None:
         self.frame = frame
         self.arena = arena
         self.key = key
-        self.version = -1
+        self.version: object = None
         self.first_writes: tuple[VariableHandle, ...] = ()
+        self.held: tuple[Array, ...] = ()
+        self.outdates: tuple[Setup, ...] = ()
 
 
 class Plan:
     """What is fixed once the feed shapes are known. Calls take a free slot, so several may run at once."""
 
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
-                 next_key: Callable[[], Sequence[int]], threads: int = 1) -> None:
+                 next_key: Callable[[], Sequence[int]], threads: int = 1,
+                 setup: Setup | None = None) -> None:
         self.program = program
         self.values = values
         self.threads = threads
         self.store = store
+        self.setup = setup
+        self.watched: VariableStore | Setup = setup or store  # whose version tells whether a slot is bound
         self.next_key = next_key
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
@@ -106,12 +119,17 @@ class Plan:
             slot = self.free.pop()
         except IndexError:
             slot = self.new_slot()
-        if slot.version != self.store.version:
+        if slot.version is not self.watched.version:
             self.bind(slot)
         if self.program.uses_key:
             slot.key[:] = self.next_key()
         outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
-        if self.call(slot.frame, *arrays, *outputs) is not None:
+        try:
+            fault = self.call(slot.frame, *arrays, *outputs)
+        finally:
+            if slot.outdates or slot.version is not self.watched.version:
+                self._tell_of_writes(slot)
+        if fault is not None:
             return self.failed(slot, arrays)
         if slot.first_writes:
             for v in slot.first_writes:
@@ -126,7 +144,7 @@ class Plan:
         A closure over locals: attributes would cost as much as a small program's native call.
         """
         (shape, dtype), = self.outputs
-        call, free, store, new_slot = self.call, self.free, self.store, self.new_slot
+        call, free, watched, new_slot = self.call, self.free, self.watched, self.new_slot
         empty: Callable[..., Array] = result_array if is_large(shape, dtype) else np.empty
 
         def run(arrays: Sequence[Array]) -> list[Any]:
@@ -134,7 +152,7 @@ class Plan:
                 slot = free.pop()
             except IndexError:
                 slot = new_slot()
-            if slot.version != store.version:
+            if slot.version is not watched.version:
                 self.bind(slot)
             output = empty(shape, dtype)
             if call(slot.frame, *arrays, output) is not None:
@@ -159,9 +177,10 @@ class Plan:
 
         Raises:  FailedPreconditionError when a variable that is read has no value
         """
-        program, store = self.program, self.store
+        program, store, version = self.program, self.store, self.watched.version
         for v in program.reads:
             store.require(v)
+        slot.held = self.setup.values() if self.setup else ()
         addresses = np.zeros(len(program.buffers), np.int64)
         addresses[self._in_arena] = slot.arena.ctypes.data + self._arena_offsets[self._in_arena]
         for k, b in enumerate(program.buffers):
@@ -170,6 +189,8 @@ class Plan:
                 addresses[k] = store.array(b.variable).ctypes.data
             elif b.role == "constant":
                 addresses[k] = program.constants[b.index].ctypes.data
+            elif b.role == "held":
+                addresses[k] = slot.held[b.index].ctypes.data
             elif b.role == "key":
                 addresses[k] = slot.key.ctypes.data
         slot.frame[self._blocks.buffer_slots] = addresses[self._blocks.buffers]
@@ -178,8 +199,15 @@ class Plan:
             slot.frame[at:at + 3] = addresses[source], addresses[target], self.sizes[source]
         if self._flags:
             slot.frame[-len(self._flags):] = addresses[self._flags]
-        slot.version = store.version
+        slot.version = version
+        slot.outdates = store.watching(program.writes)
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))
+
+    def _tell_of_writes(self, slot: Slot) -> None:
+        """A setup that came up during the call may have read half of what it wrote."""
+        slot.outdates = self.store.watching(self.program.writes)
+        for s in slot.outdates:
+            s.outdate()
 
     def failed(self, slot: Slot, arrays: Sequence[Array]) -> list[Any]:
         """Raise what the frame says went wrong; or run again with more room, where that is all."""

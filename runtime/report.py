@@ -60,14 +60,16 @@ def compiled(program: Program, times: Times, native: Compiled) -> None:
 
 def planned(plan: Plan) -> None:
     """Level 2: the kernels, when their extents are known; not of a program whose loop nests are outlines."""
-    from graphflow.runtime.figures import kernel_figures
+    from graphflow.runtime.figures import held_values, kernel_figures
 
     program = plan.program
     if any(len(c.nest.params) != len(c.buffers) for c in program.calls):
         return
+    held_bytes = sum(h.size for h in held_values(plan))
+    held = f", held between runs {bytes_text(held_bytes)}" if held_bytes else ""
     _print(f"{text_table(kernel_rows(kernel_figures(plan)))}\n"
            f"  {len(program.calls)} kernels for {program.ops} ops, in one native call; "
-           f"arena {bytes_text(plan.arena_bytes)}")
+           f"arena {bytes_text(plan.arena_bytes)}{held}")
 
 
 def kernel_rows(figures: Sequence[KernelFigures]) -> list[tuple[str, ...]]:

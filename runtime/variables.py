@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.compiler.ir.variable import VariableHandle
+
+if TYPE_CHECKING:
+    from graphflow.runtime.setup import Setup
 
 Array = np.ndarray[Any, Any]
 
@@ -17,12 +20,13 @@ Array = np.ndarray[Any, Any]
 class VariableStore:
     """Variable -> array.
 
-    `version` changes whenever an array is made or replaced, never when one is written into; programs keep
-    addresses for as long as it stays.
+    `version` is another object whenever an array is made or replaced, never when one is written into;
+    programs keep addresses for as long as it stays. What is made of variables is told of writes.
     """
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version = object()
+        self._setups: list[Setup] = []
         self._arrays: dict[VariableHandle, Array] = {}
         self._ready: set[VariableHandle] = set()
 
@@ -35,8 +39,22 @@ class VariableStore:
                                                        f"{variable.type}: give it one")
             shape: Any = variable.type.dims
             found = self._arrays[variable] = aligned_empty(shape, variable.type.dtype.numpy)
-            self.version += 1
+            self._changed()
         return found
+
+    def _changed(self) -> None:
+        self.version = object()
+        for s in tuple(self._setups):
+            s.version = object()
+
+    def watch(self, setup: Setup) -> None:
+        """Tell a setup of writes to what it reads; programs that write ask again whom to tell."""
+        self._setups.append(setup)
+        self._changed()
+
+    def watching(self, variables: Sequence[VariableHandle]) -> tuple[Setup, ...]:
+        """The setups to tell when these variables are written."""
+        return tuple(s for s in tuple(self._setups) if not s.reads.isdisjoint(variables))
 
     def require(self, variable: VariableHandle) -> None:
         """FailedPreconditionError unless the variable has a value."""
@@ -49,7 +67,7 @@ class VariableStore:
     def mark_initialized(self, variable: VariableHandle) -> None:
         if variable not in self._ready:
             self._ready.add(variable)
-            self.version += 1
+            self._changed()
 
     def is_initialized(self, variable: VariableHandle) -> bool:
         return variable in self._ready
@@ -67,6 +85,8 @@ class VariableStore:
             raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, "
                                                    f"but the value's shape is {array.shape}")
         target[...] = array
+        for s in self.watching((variable,)):
+            s.outdate()
         self.mark_initialized(variable)
 
     @contextmanager
@@ -81,7 +101,7 @@ class VariableStore:
                     self.write(v, value)
                 elif v in self._ready:
                     self._ready.discard(v)
-                    self.version += 1
+                    self._changed()
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int = 64) -> Array:

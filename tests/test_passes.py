@@ -216,6 +216,32 @@ NESTS = [
       t2 = exp(t1)
       p1[6*i0+i1] = t2""", """  b0: feed f32[24]
   b1: output f32[24]"""),
+    ("a transposition takes all of a line at once", """graph(x: f32[32,256]) -> %1
+  %0 = neg(x) : f32[32,256]
+  %1 = transpose(%0, perm=(1, 0)) : f32[256,32]""", """kernel(p0: f32, p1: out f32)
+  for i0 < 256:
+    for i1 < 32:
+      t1 = neg(p0[i0+256*i1])
+      p1[32*i0+i1] = t1""", """kernel(p0: f32, p1: out f32)
+  for i0j < 32:
+    vector for i1 < 32:
+      t1_0 = neg(p0[8*i0j+256*i1])
+      p1[256*i0j+i1] = t1_0
+      t1_1 = neg(p0[8*i0j+256*i1+1])
+      p1[256*i0j+i1+32] = t1_1
+      t1_2 = neg(p0[8*i0j+256*i1+2])
+      p1[256*i0j+i1+64] = t1_2
+      t1_3 = neg(p0[8*i0j+256*i1+3])
+      p1[256*i0j+i1+96] = t1_3
+      t1_4 = neg(p0[8*i0j+256*i1+4])
+      p1[256*i0j+i1+128] = t1_4
+      t1_5 = neg(p0[8*i0j+256*i1+5])
+      p1[256*i0j+i1+160] = t1_5
+      t1_6 = neg(p0[8*i0j+256*i1+6])
+      p1[256*i0j+i1+192] = t1_6
+      t1_7 = neg(p0[8*i0j+256*i1+7])
+      p1[256*i0j+i1+224] = t1_7""", """  b0: feed f32[8192]
+  b1: output f32[8192]"""),
     ("what is cheap to compute again is not kept", """graph(x: f32[8,100]) -> %4
   %0 = block_sum(x, leading=1, length=8) : f32[1,100]
   %1 = sub(x, %0) : f32[8,100]

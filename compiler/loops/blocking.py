@@ -22,6 +22,7 @@ class Blocking:
     pack_a, pack_b whether a block is copied into panels first, or read where it is
     parts          how many parts for threads along m and along n
     group          elements of k that a lane multiplies at once; panels then hold them together
+    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
     """
 
     width: int
@@ -34,6 +35,7 @@ class Blocking:
     pack_b: bool
     parts: tuple[int, int] = (1, 1)
     group: int = 1
+    ahead: bool = False
 
     @property
     def count(self) -> int:

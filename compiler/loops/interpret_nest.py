@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.ir.dims import Atom, single_atom
+from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
 from graphflow.compiler.loops.nest import (
     PART,
@@ -62,8 +63,7 @@ def _store(s: Store, env: Env) -> None:
 
 def _product(p: Product, env: Env) -> None:
     m, n, k = (evaluate_dim(d, env) for d in (p.m, p.n, p.k))
-    a = _left(p, env, m, k)
-    b = _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
+    a, b = _left(p, env, m, k), _right(p, env, n, k)
     a, b = a.astype(p.dtype.numpy), b.astype(p.dtype.numpy)
     if not p.body:
         _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
@@ -76,6 +76,16 @@ def _product(p: Product, env: Env) -> None:
             env.atoms[found], moving = number, True
     env.temps["sum"] = a @ b if moving else (a @ b).item()
     run_body(p.body, env)
+
+
+def _right(p: Product, env: Env, n: int, k: int) -> Array:
+    """B as a matrix [k, n], however it lies."""
+    if isinstance(p.blocking, Blocking) and p.blocking.ahead:
+        columns = p.blocking.columns
+        count = -(-n // columns)
+        panels = _matrix(env, p.b, p.b_offset, count * k, columns).reshape(count, k, columns)
+        return np.moveaxis(panels, 0, 1).reshape(k, -1)[:, :n]
+    return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
 
 
 def _left(p: Product, env: Env, m: int, k: int) -> Array:

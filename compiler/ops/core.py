@@ -117,7 +117,8 @@ assign_add = OpDef("assign_add", "value", **_WRITE, expand=lambda op, before: be
 assign_sub = OpDef("assign_sub", "value", **_WRITE, expand=lambda op, before: before - op.value)
 
 
-# What a compiled program takes: kind is "feed", "state" (a variable before the run) or "rng" (the key).
+# What a compiled program takes: kind is "feed", "state" (a variable before the run), "rng" (the key)
+# or "held" (what is computed once for many runs).
 
 program_input = OpDef("input", "", infer=lambda op: op.attrs["type"],
                       attrs={"kind": REQUIRED, "label": "", "type": REQUIRED, "variable": None},

@@ -20,7 +20,7 @@ ENTRY = "program"
 
 
 def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: int,
-         dumps: Sequence[tuple[str, str]]) -> Program:
+         dumps: Sequence[tuple[str, str]] = (), setup: Program | None = None) -> Program:
     """One function per different kernel, and the entry that calls them in order.
 
     Example:  two launches of equal structure on different buffers
@@ -50,7 +50,7 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
         checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops,
-        arena=_arena(plan.buffers), dumps=tuple(dumps))
+        arena=_arena(plan.buffers), setup=setup, dumps=tuple(dumps))
 
 
 def _arena(buffers: Sequence[Buffer]) -> tuple[tuple[int, ...], int] | None:

@@ -36,7 +36,7 @@ def _fold_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tens
         return None
     if op.opdef.symbolic and not all(t.op.opdef is constant for t in operands):
         return _known_shape(op)
-    if not all(t.op.opdef is constant for t in operands) or op.opdef.numpy is None or _has_symbols(op):
+    if not all(t.op.opdef is constant for t in operands) or op.opdef.numpy is None or has_symbols(op):
         return None
     given = [t.op.value.array for t in operands]
     size: Any = op.out.type.size
@@ -50,7 +50,8 @@ def _fold_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tens
     return result
 
 
-def _has_symbols(op: Operation) -> bool:
+def has_symbols(op: Operation) -> bool:
+    """Whether an attribute is made of dims that only the run tells."""
     return any(isinstance(d, Poly) for key in op.opdef.dim_attrs for d in _flat(op.attrs[key]))
 
 

@@ -122,6 +122,8 @@ class Grouping:
     stored   tensors that need memory, because another kernel or the caller reads them
     aliases  tensor -> the tensor whose memory it shares, element for element
     parts    tensor -> the part of a joined tensor's memory that it is stored in
+    settled  an input that is the same in every run -> the outermost graph's input that it is; None where
+             nothing is held between runs
     """
 
     graph: Graph
@@ -129,6 +131,7 @@ class Grouping:
     stored: set[Tensor]
     aliases: dict[Tensor, Tensor]
     parts: dict[Tensor, Part]
+    settled: dict[Tensor, Tensor] | None = None
 
     def memory_of(self, t: Tensor) -> Tensor:
         """The tensor whose memory holds the elements of t."""

@@ -1,10 +1,11 @@
-"""jam: rows that are added to the same sums go several at a time."""
+"""jam: rows that are added to the same sums, or read from the same lines, go several at a time."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom
+from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
@@ -19,47 +20,73 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import rename_temps, substitute_stmt
 
-ROWS = 4
+ROWS = 4     # that share sums
+COLUMNS = 8  # that share lines of memory
+SETS = 1024  # bytes: lines a multiple of that apart share few places in a cache
 _LIGHT = 80  # work of an iteration
 
 
 def jam(loop: Loop) -> list[Stmt]:
-    """Take ROWS rows per iteration wherever a vector loop in a row adds to sums that all rows share.
+    """Take several rows per iteration wherever the vector loops in them use the same memory.
 
-    The sums then go through memory once for all of these rows.
+    Sums that all rows share go through memory once for ROWS of them. A transposition gathers from each line
+    once for COLUMNS rows of its result, where the cache could not hold all of these lines until the next row.
 
     Example:  for i < 8: vector for j < n: p[j] += x[n*i+j]
     -->       for i < 2: vector for j < n: p[j] += ((x[4*n*i+j] + x[4*n*i+n+j]) + ...) + ...
     """
-    if not _sums_over(loop):
+    rows = ROWS if _sums_over(loop) else COLUMNS if _reads_across(loop) else 1
+    if rows == 1:
         return [replace(loop, body=tuple(new for s in loop.body
                                          for new in (jam(s) if isinstance(s, Loop) else [s])))]
-    rounds: Dim = loop.extent // ROWS
+    rounds: Dim = loop.extent // rows
     i = axis(f"{loop.axis.name}j", rounds)
     jammed: list[Stmt] = []
     if rounds != 0:
-        body = _jam_bodies([_copy(loop, ROWS * i + k, f"_{k}") for k in range(ROWS)])
+        body = _jam_bodies([_copy(loop, rows * i + k, f"_{k}") for k in range(rows)])
         jammed.append(Loop(_atom(i), rounds, tuple(body)))
-    rest = loop.extent % ROWS
+    rest = loop.extent % rows
     if rest != 0:
         last = axis(f"{loop.axis.name}r", rest)
-        jammed.append(Loop(_atom(last), rest, tuple(_copy(loop, ROWS * rounds + last, ""))))
+        jammed.append(Loop(_atom(last), rest, tuple(_copy(loop, rows * rounds + last, ""))))
     return jammed
 
 
-def _sums_over(loop: Loop) -> bool:
-    """Whether a loop's body is a row with one light vector loop, in which all rows add to the same places."""
-    inside = [s for s in loop.body if isinstance(s, Loop)]
-    if len(inside) != 1 or not inside[0].vector or loop.vector or loop.accumulators or loop.extent == 1:
-        return False
-    row = inside[0]
-    if any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT:
+def _reads_across(loop: Loop) -> bool:
+    """Whether a row's vectors gather from lines that the next rows go on with, and that do not stay."""
+    row = _light_row(loop)
+    if row is None:
         return False
     stores = [s for s in statements(loop.body) if isinstance(s, Store)]
+    read = {n.attr[0] for n in loads(loop.body)}
+    if any(s.add or s.buffer in read or coefficient(s.offset, loop.axis) in (0, None) for s in stores):
+        return False  # rows might depend on each other
+    return any(coefficient(n.attr[1], loop.axis) == 1 and _crowds(coefficient(n.attr[1], row.axis), n.dtype)
+               for n in loads(row.body))
+
+
+def _crowds(step: Dim | None, dtype: DType) -> bool:
+    return isinstance(step, int) and step != 0 and step * dtype.size % SETS == 0
+
+
+def _sums_over(loop: Loop) -> bool:
+    """Whether all rows of a loop add to the same places."""
+    row = _light_row(loop)
+    return row is not None and any(s.add and coefficient(s.offset, loop.axis) == 0
+                                   for s in row.body if isinstance(s, Store))
+
+
+def _light_row(loop: Loop) -> Loop | None:
+    """The vector loop of a loop's body, if that is a row with one, light and at known places."""
+    inside = [s for s in loop.body if isinstance(s, Loop)]
+    if len(inside) != 1 or not inside[0].vector or loop.vector or loop.accumulators or loop.extent == 1:
+        return None
+    row = inside[0]
+    if any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT:
+        return None
+    stores = [s for s in statements(loop.body) if isinstance(s, Store)]
     offsets = [*(n.attr[1] for n in loads(loop.body)), *(s.offset for s in stores)]
-    if any(a.kind == "value" for d in offsets for a in atoms_of(d)):
-        return False
-    return any(s.add and s in row.body and coefficient(s.offset, loop.axis) == 0 for s in stores)
+    return None if any(a.kind == "value" for d in offsets for a in atoms_of(d)) else row
 
 
 def _copy(loop: Loop, at: Dim, suffix: str) -> list[Stmt]:

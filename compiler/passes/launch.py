@@ -30,6 +30,47 @@ class Scratch:
 
 
 @record
+class Panels:
+    """A matrix that no run changes, or several, packed for products that take it as B; held between runs.
+
+    transposed  a matrix is [n, k], else [k, n]
+    """
+
+    matrix: Tensor
+    k: int
+    n: int
+    transposed: bool
+    columns: int
+
+    @property
+    def dtype(self) -> DType:
+        return self.matrix.dtype
+
+    @property
+    def matrices(self) -> int:
+        size = self.matrix.type.size
+        assert isinstance(size, int)
+        return size // (self.k * self.n)
+
+    @property
+    def count(self) -> int:
+        """Of a matrix's panels."""
+        return -(-self.n // self.columns)
+
+    @property
+    def each(self) -> int:
+        """Elements of a matrix in panels."""
+        return self.count * self.k * self.columns
+
+    @property
+    def size(self) -> int:
+        return self.matrices * self.each
+
+
+Place: TypeAlias = "Tensor | Scratch | Panels"
+
+
+@record
 class Launch:
     """One call of a kernel: the nest, the memory each parameter and the dim each symbol stands for.
 
@@ -37,14 +78,14 @@ class Launch:
     """
 
     nest: LoopNest
-    arguments: tuple[Tensor | Scratch, ...]
+    arguments: tuple[Place, ...]
     members: tuple[Tensor, ...]
     kind: str
     symbols: tuple[Dim, ...]
     starts: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
-    def written(self) -> list[Tensor | Scratch]:
+    def written(self) -> list[Place]:
         """What the kernel writes."""
         return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
 
@@ -95,15 +136,22 @@ class Memory:
     """The memory that a kernel touches, as parameters in the order of first use."""
 
     grouping: Grouping
-    names: dict[Tensor | Scratch, str] = field(default_factory=dict)
+    names: dict[Place, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
-    def name(self, t: Tensor | Scratch, write: bool = False) -> str:
+    def name(self, t: Place, write: bool = False) -> str:
         t = self.grouping.memory_of(t) if isinstance(t, Tensor) else t
         found = self.names.setdefault(t, f"p{len(self.names)}")
         if write:
             self.written.add(found)
         return found
+
+    def settled(self, t: Tensor) -> Tensor | None:
+        """What a tensor in memory is in the outermost graph, if it is the same in every run."""
+        t, settled = self.grouping.memory_of(t), self.grouping.settled
+        if settled is None or not t.type.is_static:
+            return None
+        return t if t.op.opdef is constant else settled.get(t)
 
     def load(self, t: Tensor, at: Index, mask: Expr | None = None) -> Expr:
         """An element of a tensor in memory; of a constant, its number where all elements are the same."""

@@ -12,6 +12,7 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
+from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -29,6 +30,7 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
+from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
@@ -79,9 +81,21 @@ def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
     blocks = []
     for graph in subgraphs(op):
         inner = fuse(graph)
+        inner.settled = _settled_inside(grouping, op, inner.graph.inputs)
         steps = _rows_first(lower(inner, target))
         blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
+
+
+def _settled_inside(grouping: Grouping, op: Operation, inputs: list[Tensor]) -> dict[Tensor, Tensor] | None:
+    """Of a subgraph's inputs, those that it captures and that are the same in every run."""
+    settled = grouping.settled
+    if settled is None:
+        return None
+    operands = op.operands[len(op.operands) - len(inputs):]
+    changing = op.count if op.opdef is while_loop else 0
+    memory = [grouping.memory_of(t) for t in operands[changing:]]
+    return {inner: settled[t] for inner, t in zip(inputs[changing:], memory, strict=True) if t in settled}
 
 
 def _rows_first(steps: list[Step]) -> list[Step]:

@@ -24,6 +24,7 @@ from graphflow.compiler.ir.dtypes import DType, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
@@ -38,7 +39,7 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Scratch, linear
 from graphflow.compiler.target import Target
 
 
@@ -51,22 +52,21 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
     if t.op.opdef.lower.sides is not None:
-        product_of = _blocked(memory, _view_product(memory, t, (), ()), t.op, target)
-        return memory.launch([product_of], (t,), "product")
+        return memory.launch([_stored(memory, t, _view_product(t, (), ()), target)], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     if _is_one_matrix(t.op):
         batch, rows = (0,) * len(batch), product(dims[:-1])
     else:
         rows = dims[-2]
-    product_of = _blocked(memory, _product(memory, t, batch, rows), t.op, target, batch)
-    return memory.launch(nested([product_of], batch), (t,), "product")
+    one = _stored(memory, t, _product(t, batch, rows), target, batch)
+    return memory.launch(nested([one], batch), (t,), "product")
 
 
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
     if op.opdef.lower.sides is not None:
-        return [_with_room(memory, _blocked(memory, _view_product(memory, t, at, body), op, target))]
+        return [_with_room(memory, _blocked(memory, op, _view_product(t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -75,14 +75,16 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
                 break
             row, rows, body = joint
             batch[k] = 0
-    where = linear((*batch, 0, 0), dims)
-    p = Product("", memory.name(op.a), memory.name(op.b), where, _matrix_offset(op.a, tuple(batch)),
-                _matrix_offset(op.b, tuple(batch)), rows, dims[-1], _inner_extent(op), op.transpose_a,
-                op.transpose_b, t.dtype, row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, p, op, target, batch))], tuple(batch))
+    p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
+    return nested([_with_room(memory, _blocked(memory, op, p, target, batch))], tuple(batch))
 
 
-def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
+def _stored(memory: Memory, t: Tensor, p: Product, target: Target, batch: Index = ()) -> Product:
+    """A product whose sums are the result."""
+    return replace(_blocked(memory, t.op, p, target, batch), out=memory.name(t, write=True))
+
+
+def _view_product(t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
     """A product whose left side lies by steps; as few of them as memory, and a body's memory, allow."""
     op, n = t.op, t.type.known_dims[-1]
     rows, along = (tuple(d for d in side if d[0] != 1) or ((1, 0),) for side in op.opdef.lower.sides(op))
@@ -94,9 +96,8 @@ def _view_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...]) 
             break
         numbers[-2:], body = joint[:1], joint[2]
         rows = (*rows[:-2], join(*rows[-2:]))
-    out = "" if body else memory.name(t, write=True)
-    p = Product(out, memory.name(op.operands[0]), memory.name(op.operands[1]), 0, 0, 0, m, n, k, False, False,
-                t.dtype, row=numbers[-1], column=at[-1] if at else 0, body=body)
+    p = Product("", "", "", 0, 0, 0, m, n, k, False, False, t.dtype, row=numbers[-1],
+                column=at[-1] if at else 0, body=body)
     found = _as_matrix(p, rows, merged(along))
     if found is not None:
         return found
@@ -170,31 +171,42 @@ def _inner_extent(op: Operation) -> Dim:
     return dims[-2 if op.transpose_a else -1]
 
 
-def _product(memory: Memory, t: Tensor, batch: Index, rows: Dim) -> Product:
-    op = t.op
-    a, b, out = memory.name(op.a), memory.name(op.b), memory.name(t, write=True)
-    return Product(out, a, b, linear((*batch, 0, 0), t.type.known_dims), _matrix_offset(op.a, batch),
-                   _matrix_offset(op.b, batch), rows, t.type.known_dims[-1], _inner_extent(op),
-                   op.transpose_a, op.transpose_b, t.dtype)
+def _product(t: Tensor, batch: Index, rows: Dim) -> Product:
+    """The product of a batch index, whose buffers have no names yet."""
+    op, dims = t.op, t.type.known_dims
+    return Product("", "", "", linear((*batch, 0, 0), dims), _matrix_offset(op.a, batch),
+                   _matrix_offset(op.b, batch), rows, dims[-1], _inner_extent(op), op.transpose_a,
+                   op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, p: Product, op: Operation, target: Target, batch: Sequence[Dim] = ()) -> Product:
-    """The product with its blocking; matrix times vector becomes vector times transposed matrix.
+def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: Sequence[Dim] = ()) -> Product:
+    """The product with its operands and blocking; matrix times vector becomes vector times transposed matrix.
 
-    One of a batch is not cut into parts: these are of the batch, and have scratch of their own.
+    A matrix B that is the same in every run is packed ahead, where the blocking wants it so. A product of a
+    batch is not cut into parts: these are of the batch, and have scratch of their own.
     """
-    terms = Terms(op.operands[0].dtype, op.operands[1].dtype, p.dtype)
+    a, b = op.operands
+    terms = Terms(a.dtype, b.dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
-        terms = replace(terms, a=terms.b, b=terms.a)
-        p = replace(p, a=p.b, b=p.a, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
+        a, b, terms = b, a, replace(terms, a=terms.b, b=terms.a)
+        p = replace(p, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
                     transpose_a=False, transpose_b=not p.transpose_a, row=p.column, column=p.row)
     if p.m == 1 and p.view is None:
         p = replace(p, transpose_a=False)
     if flags.use_blas() and terms.code in ("f32", "f64"):
-        return p
+        return replace(p, a=memory.name(a), b=memory.name(b))
+    matrix = memory.settled(b)
     extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     rooms = min(target.threads, MOST_PARTS) if any(i != 0 for i in batch) else 1
-    blocking = choose(extents, target if rooms == 1 else replace(target, threads=1))
+    blocking = choose(extents, target if rooms == 1 else replace(target, threads=1), matrix is not None)
+    if isinstance(blocking, Blocking) and blocking.ahead:
+        assert matrix is not None and extents.k is not None and extents.n is not None
+        panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        number = p.b_offset // (extents.k * extents.n)
+        p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
+                    transpose_b=False)
+    else:
+        p = replace(p, a=memory.name(a), b=memory.name(b))
     room = Scratch(p.dtype, blocking.scratch * rooms)
     return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
                    rooms=rooms)

@@ -11,10 +11,10 @@ from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Stmt
 from graphflow.compiler.ops.control import while_loop
-from graphflow.compiler.ops.core import constant
+from graphflow.compiler.ops.core import constant, program_input
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.fuse import GIVEN
-from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
+from graphflow.compiler.passes.launch import Launch, Panels, Place, Region, Scratch, Step
 from graphflow.compiler.passes.timeline import Timeline, copied
 from graphflow.compiler.program import Action, Branch, Buffer, Move, Repeat, Run
 
@@ -25,12 +25,14 @@ class MemoryPlan:
 
     arguments  the buffers of each launch's parameters
     copies     (arena, state) pairs to copy at the end
+    held       what is made once and held between runs, by the index of its buffer
     """
 
     buffers: list[Buffer]
     arguments: list[tuple[int, ...]]
     copies: list[tuple[int, int]]
     constants: list[Tensor]
+    held: list[Tensor | Panels] = field(default_factory=list)
     launches: list[Launch] = field(default_factory=list)
     steps: tuple[Action, ...] = ()
 
@@ -55,7 +57,7 @@ class _Planner:
         self.time = timeline
         self.moments = iter(range(timeline.end))
         self.plan = MemoryPlan([], [], [], [])
-        self.where: dict[Tensor | Scratch, int] = {}
+        self.where: dict[Place, int] = {}
         self.outputs = {t: k for k, t in enumerate(graph.outputs)}
         self.updates = {t: v for v, t in graph.updates.items()}
         self.states = {i.op.attrs["variable"]: i for i in graph.inputs if i.op.kind == "state"}
@@ -64,7 +66,8 @@ class _Planner:
 
     def run(self, steps: Sequence[Step]) -> MemoryPlan:
         for k, t in enumerate(self.graph.inputs):
-            self.where[t] = self._add(self._input_buffer(k, t))
+            if t.op.kind != "held":
+                self.where[t] = self._add(self._input_buffer(k, t))
         self.plan.steps = self._run(steps)
         for t, v in self.updates.items():
             if t not in self.in_place:
@@ -162,7 +165,7 @@ class _Planner:
 
     # Buffers
 
-    def _touch(self, a: Tensor | Scratch, now: int, launch: Launch | None = None) -> int:
+    def _touch(self, a: Place, now: int, launch: Launch | None = None) -> int:
         """The buffer of a tensor, made now if need be, which is in use at this moment."""
         if a not in self.where:
             home = self.time.shares.get(a) if isinstance(a, Tensor) else None
@@ -183,10 +186,13 @@ class _Planner:
         role = {"feed": "feed", "state": "state", "rng": "key"}[op.kind]
         return Buffer(role, t.dtype, t.type.size, k, op.attrs["variable"])
 
-    def _buffer(self, t: Tensor | Scratch, now: int) -> Buffer:
+    def _buffer(self, t: Place, now: int) -> Buffer:
         if isinstance(t, Scratch):
             return Buffer("arena", t.dtype, t.size, first=now)
-        size: Dim = product(t.type.known_dims)
+        size: Dim = t.size if isinstance(t, Panels) else product(t.type.known_dims)
+        if isinstance(t, Panels) or (t.op.opdef is program_input and t.op.kind == "held"):
+            self.plan.held.append(t)
+            return Buffer("held", t.dtype, size, len(self.plan.held) - 1)
         if t in self.outputs:
             return Buffer("output", t.dtype, size, self.outputs[t])
         if t.op.opdef is constant:
@@ -226,9 +232,10 @@ def _copies_itself(s: Stmt, where: Mapping[str, object]) -> bool:
     return pair is not None and where[pair[0]] is where[pair[1]]
 
 
-def _named(buffer: Buffer, of: Tensor | Scratch, launch: Launch | None) -> Buffer:
-    if isinstance(of, Tensor):
-        return replace(buffer, name=of.op.name, source=location(of))
+def _named(buffer: Buffer, of: Place, launch: Launch | None) -> Buffer:
+    t = of.matrix if isinstance(of, Panels) else of
+    if isinstance(t, Tensor):
+        return replace(buffer, name=t.op.name, source=location(t))
     assert launch is not None
     last = launch.members[-1]
     return replace(buffer, name=f"scratch of {last.op.name}", source=location(last))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import LoopNest, Product, Store, loads, statements
-from graphflow.compiler.passes.launch import Launch, Scratch
+from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.target import Target
 
 
@@ -18,7 +19,7 @@ def stream(launch: Launch, target: Target) -> Launch:
     kept = _read_or_added_to(launch.nest)
     params = []
     for p, t in zip(launch.nest.params, launch.arguments, strict=True):
-        size = t.size if isinstance(t, Scratch) else t.type.size
+        size = t.type.size if isinstance(t, Tensor) else t.size
         large = isinstance(size, int) and size * p.dtype.size >= 2 * target.l3
         params.append(replace(p, streamed=True) if large and p.written and p.name not in kept else p)
     return replace(launch, nest=replace(launch.nest, params=tuple(params)))

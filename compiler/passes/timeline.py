@@ -11,7 +11,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.nest import Loop, LoopNest, Product, Stmt, Store, loads, statements
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.fuse import GIVEN
-from graphflow.compiler.passes.launch import Launch, Region, Scratch, Step
+from graphflow.compiler.passes.launch import Launch, Place, Region, Step
 
 
 class Timeline:
@@ -24,7 +24,7 @@ class Timeline:
     """
 
     def __init__(self, steps: Sequence[Step], results: Sequence[Tensor]) -> None:
-        self.uses: dict[Tensor | Scratch, list[int]] = {}
+        self.uses: dict[Place, list[int]] = {}
         self.shares: dict[Tensor, Tensor] = {}
         self.launches: dict[int, Launch] = {}
         self.regions: dict[int, Region] = {}
@@ -36,7 +36,7 @@ class Timeline:
             if region.op.opdef is while_loop:
                 self._share_initial_values(region, start)
 
-    def _moment(self, *used: Tensor | Scratch) -> int:
+    def _moment(self, *used: Place) -> int:
         now, self.end = self.end, self.end + 1
         for a in used:
             self.uses.setdefault(a, []).append(now)

@@ -1,6 +1,6 @@
 """A product by blocks: loops over cache blocks, packing, and register tiles.
 
-    for each block of panels (columns of B), for each block of k: pack B
+    for each block of panels (columns of B), for each block of k: pack B, if it is not packed ahead
         for each block of tiles (rows of A): pack A
             for each panel, for each tile: the register tile
 
@@ -26,7 +26,7 @@ def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: F
     """The name of the function for parts of a product, see parts.PARAMS."""
     low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
     rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
-    kind = "".join("ab"[k] if packed else "-" for k, packed in enumerate((blocking.pack_a, blocking.pack_b)))
+    kind = "-a"[blocking.pack_a] + ("p" if blocking.ahead else "-b"[blocking.pack_b])
     name = (f"gf.gemm.{shape.terms.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
             f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
             f".{blocking.parts[0]}x{blocking.parts[1]}"
@@ -150,6 +150,9 @@ class BlockedBuilder(PartsBuilder):
         if self.blocking.pack_b:
             offset = self.mul(self.mul(self.sub(panel, at.panel), columns), self.rows_of_b(at.units))
             b, stride = self.at(self.packed_b, offset), str(columns)
+        elif self.blocking.ahead:
+            row = self.add(self.mul(panel, "%k"), at.k)
+            b, stride = self.at("%b", self.mul(row, columns)), str(columns)
         else:
             at_column = self.add(self.mul(at.k, "%ldb"), column)
             b, stride = self.at("%b", at_column, self.right.operand.dtype), "%ldb"

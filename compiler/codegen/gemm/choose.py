@@ -26,6 +26,7 @@ PACKING = 8               # multiply-adds in the time that it takes to pack an e
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
 LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
 LONG = 4                  # k by the other sizes, from which on it is cut in chunks
+CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,31 @@ class Extents:
         return None if self.k is None or self.n is None else self.k * self.n * self.terms.b.size
 
 
-def choose(e: Extents, target: Target) -> Form:
-    """How to compute a product: in chunks of k where it has few elements and k is long."""
+def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
+    """How to compute a product: in chunks of k where it has few elements and k is long.
+
+    ahead  B may be packed ahead of the run, where that makes it faster
+    """
     count = _chunks(e)
     if count > 1:
         k = -(-e.k // count) if e.k is not None else None
         assert e.m is not None and e.n is not None
         return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+    if ahead and _gains_by_panels(e, target):
+        return _in_tiles(e, target, True)
     many = _whole(e, target)
     if e.m is None and e.is_plain and isinstance(many, Blocking) and many.pack_b:
         few = _for_few_rows(e, target)
         return ByRows(few, many, DOT_ROWS if e.transpose_b else FEW_ROWS) if few is not None else many
     return many
+
+
+def _gains_by_panels(e: Extents, target: Target) -> bool:
+    """Whether B is read faster from panels: not if its rows lie close together in the cache."""
+    if e.m == 1 or not e.n or not e.k or e.terms.b is not e.terms.sum:
+        return False
+    many_turned = e.transpose_b and not _at_most(e.m, DOT_ROWS)
+    return many_turned or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
 
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
@@ -113,7 +127,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
     if e.view is not None:
-        return _for_view(e, e.view, width, target)
+        return _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
     few = e.m is not None and e.m <= DOT_ROWS
     rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
@@ -127,7 +141,17 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
         return _in_parts(e, target, few_columns)
     if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
         return _in_parts(e, target, _few_rows(e, width, target))
-    pack_b = e.transpose_b or e.terms.b is not e.terms.sum or not _at_most(e.bytes_of_b, target.l2)
+    return _in_tiles(e, target, False)
+
+
+def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
+    """Register tiles; B in panels made ahead, packed in each run, or read where it lies."""
+    width = max(1, target.vector_bits // (8 * e.size))
+    if e.view is not None:
+        return _for_view(e, e.view, width, ahead, target)
+    group = e.terms.grouped(target).group
+    narrow_b = e.terms.b is not e.terms.sum
+    pack_b = not ahead and (e.transpose_b or narrow_b or not _at_most(e.bytes_of_b, target.l2))
     rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
     pack_a = e.terms.a is not e.terms.sum or not (
@@ -135,19 +159,20 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group)
+    form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group, ahead=ahead)
     return _in_parts(e, target, form)
 
 
-def _for_view(e: Extents, view: View, width: int, target: Target) -> Blocking:
+def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit = view.rows.length, view.along.length
     rows, vecs = _tile(replace(e, m=run), target)
     depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
     tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    pack_b = not _at_most(e.bytes_of_b, target.l2)
-    return _in_parts(e, target, Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b))
+    pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
+    form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
+    return _in_parts(e, target, form)
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
