@@ -7,7 +7,6 @@ before the first run, and again when one of its variables was written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors, live_operations, rebuild
@@ -18,12 +17,13 @@ from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.shapes import reshape, transpose
 from graphflow.compiler.passes.fold import has_symbols
 from graphflow.compiler.passes.launch import Panels
+from graphflow.compiler.records import record
 
 MOST_GROWTH = 4     # what is held, against what it is made of: as from uint8 to float32
 LEAST_WORK = 4096   # additions; less is not worth a program
 
 
-@dataclass(frozen=True)
+@record
 class Hoisted:
     """A graph cut in two.
 
