@@ -24,26 +24,26 @@ class Setup:
     variables there are, and one that starts after a write sees what was written.
     """
 
-    __slots__ = ("_lock", "_made_for", "_values", "_written", "plan", "reads", "version")
+    __slots__ = ("_lock", "_made", "_written", "plan", "reads", "version")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.reads = frozenset(plan.program.reads)
         self.version = object()
         self._written = object()
-        self._made_for: object = None
-        self._values: tuple[Array, ...] = ()
-        self._lock = threading.Lock()
+        self._made: tuple[object, tuple[Array, ...]] = None, ()  # for what was written: the results
+        self._lock = threading.RLock()  # a signal's handler may run the session within `values`
         plan.store.watch(self)  # before a variable is read: from now on each write is told
 
     def values(self) -> tuple[Array, ...]:
         """The results as of now, complete, whatever other threads do."""
         with self._lock:
             written = self._written
-            if self._made_for is not written:
-                self._values = tuple(map(_aligned, self.plan.run(())))
-                self._made_for = written
-            return self._values
+            made_for, results = self._made
+            if made_for is not written:
+                results = tuple(map(_aligned, self.plan.run(())))
+                self._made = written, results
+            return results
 
     def outdate(self) -> None:
         """Note that a variable was written."""

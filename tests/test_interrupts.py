@@ -78,6 +78,19 @@ def test_handlers_that_raise_nothing_run_and_the_run_goes_on():
     assert seen == [6]
 
 
+def test_a_handler_may_run_the_session_while_held_values_are_computed():
+    x, w = tf.placeholder(tf.float32, [None, 1500]), tf.Variable(np.ones((1500, 1500), np.float32))
+    y, a, seen = tf.matmul(x, tf.matmul(w, w)), np.ones((2, 1500), np.float32), []
+    sess = session()
+    expected = sess.run(y, {x: a})
+    for k in range(8):
+        sess.run(w.initializer)
+        with _alarm(0.002 * (k + 1), lambda number, frame: seen.append(sess.run(y, {x: a}))):
+            seen.append(sess.run(y, {x: a}))
+            time.sleep(0.02)
+    assert len(seen) == 16 and all(np.array_equal(s, expected) for s in seen)
+
+
 def test_other_threads_are_not_interrupted():
     limit, results = tf.placeholder(tf.int64, []), []
     y = _matrices(100)(limit, tf.constant(0.1))

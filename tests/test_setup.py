@@ -36,9 +36,9 @@ def computed(monkeypatch):
     original = Setup.values
 
     def counted(self):
-        before = self._made_for
+        before = self._made
         found = original(self)
-        if self._made_for is not before:
+        if self._made is not before:
             ran.append(self.plan.program)
         return found
 
