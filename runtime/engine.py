@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from graphflow.compiler.signature import Signature
 from graphflow.runtime import report
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
+from graphflow.runtime.locks import Locked
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
@@ -25,19 +25,19 @@ from graphflow.runtime.variables import VariableStore
 _WORD = 0xFFFFFFFF
 
 
-class Engine:
+class Engine(Locked):
     """Compiles the signatures of one graph against one store of variables; several threads may use it.
 
     threads  how many a run may use; 0 is one per core
     """
 
     def __init__(self, graph: Graph, store: VariableStore, threads: int = 0) -> None:
+        super().__init__()
         self.graph = graph
         self.store = store
         self.threads = session_threads(threads)
         self._executables: dict[object, Executable] = {}
         self._setups: dict[object, Setup] = {}
-        self.lock = threading.RLock()
         self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
         self.closed = False

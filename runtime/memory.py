@@ -8,13 +8,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import os
-import threading
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
+from graphflow.runtime.locks import Locked
 from graphflow.runtime.variables import aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -38,16 +37,19 @@ def _lease_of(size: int) -> Any:
     return Lease
 
 
-class _Blocks:
-    """Blocks of whole pages that nobody uses, by size; when they are too many the longest unused goes."""
+class _Blocks(Locked):
+    """Blocks of whole pages that nobody uses, by size; when they are too many the longest unused goes.
+
+    A collection may end a lease while the lock is held.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._free: OrderedDict[int, list[Array]] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.RLock()  # a collection may end a lease while the lock is held
 
     def take(self, size: int) -> Array:
-        with self._lock:
+        with self.lock:
             blocks = self._free.get(size)
             if blocks:
                 self._bytes -= size
@@ -58,7 +60,7 @@ class _Blocks:
         size = block.size
         if size > MOST_FREE:
             return
-        with self._lock:
+        with self.lock:
             self._free.setdefault(size, []).append(block)
             self._free.move_to_end(size)
             self._bytes += size
@@ -72,8 +74,6 @@ class _Blocks:
 
 
 _blocks = _Blocks()
-if hasattr(os, "register_at_fork"):  # another thread may hold the lock at that moment
-    os.register_at_fork(after_in_child=lambda: setattr(_blocks, "_lock", threading.RLock()))
 
 
 def is_large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -10,23 +10,28 @@ import functools
 import hashlib
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from graphflow.runtime import cache, cpu
 
+_LLVM = threading.RLock()  # a fork waits for it: a child that found LLVM at work would wait for it for ever
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release)
+
 
 def compile_object(ir: str) -> bytes:
     """The object code of a module, for this CPU."""
-    with target_machine() as machine, _optimized(ir, machine) as module:
+    with _LLVM, target_machine() as machine, _optimized(ir, machine) as module:
         image: bytes = machine.emit_object(module)
     return image
 
 
 def assembly(ir: str) -> str:
     """What `compile_object` makes, as text."""
-    with target_machine() as machine, _optimized(ir, machine) as module:
+    with _LLVM, target_machine() as machine, _optimized(ir, machine) as module:
         return str(machine.emit_assembly(module))
 
 

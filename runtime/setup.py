@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphflow.runtime.locks import Locked
 from graphflow.runtime.variables import aligned_empty
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 _ALIGNMENT = 64
 
 
-class Setup:
+class Setup(Locked):
     """The results of a program without feeds, computed again after a variable they come from was written.
 
     `version` is another object whenever the results or the addresses of variables may have changed. Whatever
@@ -24,20 +24,20 @@ class Setup:
     variables there are, and one that starts after a write sees what was written.
     """
 
-    __slots__ = ("_lock", "_made", "_written", "plan", "reads", "version")
+    __slots__ = ("_made", "_written", "plan", "reads", "version")
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__()
         self.plan = plan
         self.reads = frozenset(plan.program.reads)
         self.version = object()
         self._written = object()
         self._made: tuple[object, tuple[Array, ...]] = None, ()  # for what was written: the results
-        self._lock = threading.RLock()  # a signal's handler may run the session within `values`
         plan.store.watch(self)  # before a variable is read: from now on each write is told
 
     def values(self) -> tuple[Array, ...]:
         """The results as of now, complete, whatever other threads do."""
-        with self._lock:
+        with self.lock:
             written = self._written
             made_for, results = self._made
             if made_for is not written:

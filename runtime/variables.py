@@ -84,10 +84,12 @@ class VariableStore:
         if array.shape != target.shape:
             raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, "
                                                    f"but the value's shape is {array.shape}")
-        target[...] = array
-        for s in self.watching((variable,)):
-            s.outdate()
-        self.mark_initialized(variable)
+        try:
+            np.copyto(target, array)  # all of it, and only then what a signal's handler raises comes out
+        finally:
+            for s in self.watching((variable,)):
+                s.outdate()
+            self.mark_initialized(variable)
 
     @contextmanager
     def restored(self, variables: Iterable[VariableHandle]) -> Iterator[None]:

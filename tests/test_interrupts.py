@@ -91,6 +91,32 @@ def test_a_handler_may_run_the_session_while_held_values_are_computed():
     assert len(seen) == 16 and all(np.array_equal(s, expected) for s in seen)
 
 
+def test_a_load_that_ends_at_a_signal_is_seen():
+    """The copy is whole, so nothing that is held of the old value may stay."""
+    n = 2000
+    x, w = tf.placeholder(tf.float32, [None, n]), tf.Variable(np.zeros((n, n), np.float32))
+    y, a, sess = tf.matmul(x, w), np.ones((30, n), np.float32), session()
+    for k in range(40):
+        value = np.full((n, n), k + 1, np.float32)
+        with contextlib.suppress(KeyboardInterrupt), _alarm(0.0001 * (k + 1)):
+            w.load(value, sess)
+        assert sess.run(y, {x: a})[0, 0] == n * sess.run(w)[0, 0]
+
+
+def test_a_first_load_that_ends_at_a_signal_counts(monkeypatch):
+    w, sess = tf.Variable(0.0), tf.Session()
+    copy = np.copyto
+
+    def interrupted(*args):
+        copy(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "copyto", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        w.load(2.0, sess)
+    assert sess.run(w) == 2
+
+
 def test_other_threads_are_not_interrupted():
     limit, results = tf.placeholder(tf.int64, []), []
     y = _matrices(100)(limit, tf.constant(0.1))

@@ -260,6 +260,39 @@ def test_forked_while_other_threads_run(kernels):
     assert all(fine)
 
 
+FORK = """
+import faulthandler, numpy as np, os, sys, threading, time
+import graphflow as tf
+x, w = tf.placeholder(tf.float32, [None, 2000]), tf.Variable(np.ones((2000, 2000), np.float32))
+y = tf.matmul(x, tf.matmul(w, w))
+for k in range({layers}):
+    y = tf.cumsum(tf.tanh(y) * k, axis=1)
+sess, a = tf.Session(), np.ones((2, 2000), np.float32)
+sess.run(w.initializer)
+if not {layers}:
+    sess.run(y, {{x: a}})
+    sess.run(w.initializer)
+t = threading.Thread(target=sess.run, args=(y, {{x: a}}))
+t.start()
+time.sleep({seconds})
+pid = os.fork()
+if pid == 0:
+    faulthandler.dump_traceback_later(30, exit=True)
+    sess.run(tf.exp(x) if {layers} else y, {{x: a}})
+    os._exit(0)
+t.join()
+sys.exit(os.waitpid(pid, 0)[1] != 0)
+"""
+
+
+@pytest.mark.parametrize(("layers", "seconds"), [(0, 0.02), (20, 0.2), (20, 0.4)])
+def test_forked_while_another_thread_compiles_or_computes_what_is_held(layers, seconds):
+    code = FORK.format(layers=layers, seconds=seconds)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, "GRAPHFLOW_CACHE": "0"})
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_idle_pool_takes_no_time(pool, kernels):
     counts(pool, kernels, 1000, 7)
     time.sleep(0.02)

@@ -1,14 +1,23 @@
 """The frame: the int64 array through which a program and its caller talk.
 
-It starts with fixed slots: three for an error (1 + the check that failed, the index, the extent), the
-addresses of two library routines, whether to release the interpreter lock, the thread pool with the function
-that runs a kernel's parts in it, the thread's state while that lock is released, and how much work to do
-until the next look for signals, and for an error the part of the kernel that told it, and a lock. Then comes
-a block for each launch: the addresses of its buffers, its run-time integers, the number of its first check,
-its work, and for a parallel kernel the iterations of its outermost loop and of one part, and a 0 in which
-parts may count. Then from, to and bytes of each copy made at the end, the same for each move, and the address
-of each flag that is tested. The caller fills in all of it once, but for the addresses of feeds and outputs,
-which the entry puts where they belong at each call.
+It starts with fixed slots:
+
+    ERROR_CHECK         1 + the check that failed, 0 for none
+    ERROR_INDEX         the index that failed it
+    ERROR_EXTENT        the extent that the index is not in
+    GEMM_F32, GEMM_F64  addresses of two library routines
+    RELEASE_LOCK        whether to release the interpreter lock
+    POOL, PARALLEL_FOR  the thread pool, and the function that runs a kernel's parts in it
+    THREAD_STATE        the thread's state while the interpreter lock is released
+    WORK_LEFT           how much work to do until the next look for signals
+    ERROR_PART          the part of the kernel that told the error
+    ERROR_LOCK          the lock of those who tell one
+
+Then comes a block for each launch: the addresses of its buffers, its run-time integers, the number of its
+first check, its work, and for a parallel kernel the iterations of its outermost loop and of one part, and a 0
+in which parts may count. Then from, to and bytes of each copy made at the end, the same for each move, and
+the address of each flag that is tested. The caller fills in all of it once, but for the addresses of feeds
+and outputs, which the entry puts where they belong at each call.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.records import record
@@ -156,8 +156,8 @@ class FewRows:
     depth: int
     columns: int
     count: int = 1
-    scratch: int = 0
-    group: int = 1
+    scratch: ClassVar[int] = 0
+    group: ClassVar[int] = 1  # elements of k that a lane multiplies at once
 
     @property
     def unit(self) -> int:
@@ -176,7 +176,7 @@ class ByRows:
     few: FewRows | Dots
     many: Blocking
     most: int
-    group: int = 1
+    group: ClassVar[int] = 1
 
     @property
     def count(self) -> int:
