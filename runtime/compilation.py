@@ -20,7 +20,6 @@ from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature, Undecided
-from graphflow.compiler.target import Target
 from graphflow.runtime import cache, cpu, jit, objects
 from graphflow.runtime.loader import UnlinkableError
 from graphflow.runtime.plan import Compiled
@@ -76,22 +75,23 @@ def _wants_a_whole_program() -> bool:
     return flags.debug_level() > 0 or flags.check_passes() or flags.use_numba()
 
 
-def _compile(signature: Signature, note: Note) -> Program:
+def _compile(signature: Signature, note: Note, key: str | None = None) -> Program:
     from graphflow.compiler.pipeline import compile_signature
 
     if not flags.tune_products():
         return compile_signature(signature, cpu.host_target(), note)
     from graphflow.runtime.tuning import compile_tuned
 
-    return compile_tuned(lambda target: compile_signature(signature, target, note))
+    return compile_tuned(lambda target: compile_signature(signature, target, note), key)
 
 
-def _target() -> Target:
+def _key_of(key: str) -> str:
+    """Of the program that a signature of this key compiles to now."""
     if not flags.tune_products():
-        return cpu.host_target()
-    from graphflow.runtime import tuning
+        return key
+    from graphflow.runtime.tuning import tuned_key
 
-    return tuning.target()
+    return tuned_key(key)
 
 
 class _Cached:
@@ -103,13 +103,14 @@ class _Cached:
         self.note = note
         try:
             self.subject: Subject | None = Subject(signature)
-            self.key = self._key(self.subject)
+            self.key: str | None = self._key(self.subject)
         except UnsuitedError:
-            self.subject = None
+            self.subject = self.key = None
 
     def _key(self, subject: Subject) -> str:
         return cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
-                            f"{_target()} {flags.use_blas()} {flags.use_winograd()}", subject.fingerprint)
+                            f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()}",
+                            subject.fingerprint)
 
     def get(self) -> tuple[Program, Compiled]:
         found = self._find()
@@ -117,7 +118,7 @@ class _Cached:
         return found or self._make()
 
     def _find(self) -> tuple[Program, Compiled] | None:
-        data = None if self.subject is None else self.cache.read(self.key)
+        data = None if self.key is None else self.cache.read(_key_of(self.key))
         if data is None or self.subject is None:
             return None
         try:
@@ -133,7 +134,7 @@ class _Cached:
 
     def _make(self) -> tuple[Program, Compiled]:
         try:
-            program = _compile(self.signature, self.note)
+            program = _compile(self.signature, self.note, self.key)
         except Undecided as e:
             self._keep(e, "-" * _KEY)
             raise
@@ -143,9 +144,9 @@ class _Cached:
         return program, native
 
     def _keep(self, result: Program | Undecided, key: str) -> None:
-        if self.subject is not None:
+        if self.subject is not None and self.key is not None:
             try:
-                self.cache.write(self._key(self.subject), key.encode() + encode(result, self.subject))
+                self.cache.write(_key_of(self.key), key.encode() + encode(result, self.subject))
             except CodecError:
                 self.subject = None
 

@@ -1,7 +1,8 @@
 """Tuning: with GRAPHFLOW_TUNE=1, matrix products get the blocking that is fastest when measured here.
 
 The first compilation of a product times a few; the winner is kept in the cache, for later processes that tune
-too. Others keep to estimates, so that their results do not depend on what ran before.
+too. Others keep to estimates, so that their results do not depend on what ran before. So do products of what
+is held between runs: its panels are made ahead.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import ctypes
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -34,36 +36,43 @@ _SECONDS = 2e-3  # of one measurement, at least
 _GAIN = 0.97     # of the time that the estimated best takes: noise alone does not change a choice
 
 
-def target() -> Target:
-    """This machine, with what was measured on it if products are to be tuned."""
-    host = cpu.host_target()
-    return replace(host, tuned=tuple(_table().items())) if flags.tune_products() else host
+def compile_tuned(compile: Callable[[Target], Program], key: str | None) -> Program:
+    """What `compile` gives once the products of the program are measured.
 
+    It is told of these products alone, so that what else was measured changes nothing.
 
-def compile_tuned(compile: Callable[[Target], Program]) -> Program:
-    """What `compile` gives once the products of the program are measured."""
-    program = compile(target())
-    if not flags.tune_products():
+    key  of what is compiled, under which its products are kept for `tuned_key`
+    """
+    program = compile(cpu.host_target())
+    products = tuple(dict.fromkeys(_products(program)))
+    if not products:
         return program
     table = _table()
-    new = [e for e in dict.fromkeys(_products(program)) if e not in table]
+    new = [e for e in products if e not in table]
     for e in new:
         table[e] = _fastest(e)
     if new:
         _keep(table)
-        program = compile(target())
-    return program
+    if key is not None:
+        _keep_products(key, products)
+    return compile(replace(cpu.host_target(), tuned=tuple((e, table[e]) for e in products)))
+
+
+def tuned_key(key: str) -> str:
+    """The key of a program under what was measured of its products, those that are known under `key`."""
+    table = _table()
+    return cache.key_of("tuned", key, str([(e, table.get(e)) for e in _known_products(key)]))
 
 
 def _products(program: Program) -> Iterator[Extents]:
-    """Products by register tiles, of known sizes."""
+    """Products by register tiles, of known sizes, whose operands come in each run."""
     for nest in (call.nest for call in program.calls):
         dtypes = {p.name: p.dtype for p in nest.params}
         for s in (s for s in statements(nest.body) if isinstance(s, Product)):
             terms, size = Terms(dtypes[s.a], dtypes[s.b], s.dtype), s.m * s.n * s.k
             e = Extents(terms, known(s.m), known(s.n), known(s.k), s.transpose_a, s.transpose_b, s.view)
             worth = isinstance(size, int) and size >= LEAST_SHARED
-            if worth and e.is_plain and isinstance(s.blocking, Blocking):
+            if worth and e.is_plain and isinstance(s.blocking, Blocking) and not s.blocking.ahead:
                 yield e
 
 
@@ -103,23 +112,48 @@ def _table() -> _Table:
 
 @functools.lru_cache(maxsize=8)
 def _loaded(folder: str) -> _Table:
-    kept = cache.current()
-    data = kept.read(_key()) if kept is not None else None
     try:
-        return {Extents(Terms(*(BY_CODE[code],) * 3), *sizes): Blocking(**form)
-                for (code, *sizes), form in json.loads(data or b"[]")}
+        return {_extents(row): Blocking(**form) for row, form in _read(_key())}
     except (ValueError, TypeError, KeyError):
         return {}
 
 
 def _keep(table: _Table) -> None:
+    _write(_key(), [(_row(e), {f.name: getattr(form, f.name) for f in fields(form) if f.name != "parts"})
+                    for e, form in table.items()])  # the cut into parts is anew for each number of threads
+
+
+def _known_products(key: str) -> list[Extents]:
+    try:
+        return [_extents(row) for row in _read(_key(key))]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
+def _keep_products(key: str, products: Sequence[Extents]) -> None:
+    _write(_key(key), [_row(e) for e in products])
+
+
+def _row(e: Extents) -> tuple[Any, ...]:
+    return e.terms.code, e.m, e.n, e.k, e.transpose_a, e.transpose_b
+
+
+def _extents(row: Sequence[Any]) -> Extents:
+    code, *sizes = row
+    return Extents(Terms(*(BY_CODE[code],) * 3), *sizes)
+
+
+def _read(key: str) -> Any:
+    kept = cache.current()
+    return json.loads((kept.read(key) if kept is not None else None) or b"[]")
+
+
+def _write(key: str, rows: Sequence[Any]) -> None:
     kept = cache.current()
     if kept is not None:
-        rows = [((e.terms.code, e.m, e.n, e.k, e.transpose_a, e.transpose_b),
-                 {f.name: getattr(form, f.name) for f in fields(form) if f.name != "parts"})
-                for e, form in table.items()]  # the cut into parts is anew for each number of threads
-        kept.write(_key(), json.dumps(rows).encode())
+        kept.write(key, json.dumps(rows).encode())
 
 
-def _key() -> str:
-    return cache.key_of("products", objects.version(), cpu.target(), str(cpu.host_target()))
+def _key(program: str = "") -> str:
+    """Of all products measured, or of those of a program."""
+    return cache.key_of("products", objects.version(), cpu.target(), str(cpu.host_target()), program)

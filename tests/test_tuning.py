@@ -7,6 +7,7 @@ import pytest
 from gemm_runner import Case
 
 import graphflow as tf
+from graphflow.compiler import pipeline
 from graphflow.compiler.codegen.gemm.choose import Extents, choose
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.trial import candidates
@@ -46,26 +47,70 @@ def test_a_product_is_measured_once_and_remembered(tuned, monkeypatch):
     product = product_of(float32, 80, 100, 90, False, False)
     table = tuning._table()
     assert list(table) == [product]
-    assert (product, table[product]) in tuning.target().tuned
     tuning._loaded.cache_clear()  # as in another process
     monkeypatch.setattr(tuning, "_fastest", None)
     assert tuning._table() == table
     run()
 
 
-def test_what_was_measured_is_used_and_is_in_the_key_of_programs(tuned, monkeypatch):
-    odd = Blocking(16, 5, 1, 24, 2, 2, True, True)
-    monkeypatch.setattr(tuning, "_fastest", lambda e: odd)
+ODD = Blocking(16, 5, 1, 24, 2, 2, True, True)
+
+
+@pytest.fixture
+def targets(monkeypatch):
+    """What programs are compiled for."""
+    seen, original = [], pipeline.compile_signature
+
+    def compiled(signature, target, note):
+        seen.append(target)
+        return original(signature, target, note)
+
+    monkeypatch.setattr(pipeline, "compile_signature", compiled)
+    for name in ("GRAPHFLOW_CHECK", "GRAPHFLOW_JIT", "GRAPHFLOW_GEMM"):
+        monkeypatch.delenv(name, raising=False)
+    return seen
+
+
+def test_what_was_measured_is_used(tuned, targets, monkeypatch):
+    monkeypatch.setattr(tuning, "_fastest", lambda e: ODD)
     run(82)
-    target = tuning.target()
-    assert choose(product_of(float32, 82, 100, 90, False, False), target).rows == 5
-    assert str(odd) in str(target)
+    product = product_of(float32, 82, 100, 90, False, False)
+    assert targets[-1].tuned == ((product, ODD),) and choose(product, targets[-1]).rows == 5
 
 
-def test_others_do_not_see_it(tuned, monkeypatch):
+def test_others_do_not_see_it(tuned, targets, monkeypatch):
     run()
     monkeypatch.setenv("GRAPHFLOW_TUNE", "0")
-    assert tuning.target().tuned == ()
+    run()
+    assert [len(t.tuned) for t in targets] == [0, 1, 0]
+
+
+def test_a_kept_program_stays_valid_when_other_products_are_measured(tuned, targets):
+    for m in (80, 81, 82, 80, 81, 82):
+        run(m)
+    assert len(targets) == 6  # twice each, before its product is measured and after
+
+
+def test_a_kept_program_goes_with_what_was_measured_of_its_products(tuned, targets, monkeypatch):
+    run()
+    product, = tuning._table()
+    tuning._table()[product] = ODD
+    run()
+    assert targets[-1].tuned == ((product, ODD),)
+    count = len(targets)
+    run()
+    assert len(targets) == count
+
+
+def test_products_of_what_is_held_are_not_measured(tuned, monkeypatch):
+    monkeypatch.delenv("GRAPHFLOW_GEMM", raising=False)
+    monkeypatch.setattr(tuning, "_fastest", None)
+    a, b = np.ones((200, 700), np.float32), np.ones((900, 700), np.float32)
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, a.shape)
+        y = tf.matmul(x, tf.constant(b), transpose_b=True)
+        assert np.array_equal(tf.Session().run(y, {x: a}), a @ b.T)
+    assert not tuning._table()
 
 
 def test_a_damaged_table_is_none(tuned):
