@@ -70,3 +70,12 @@ def test_products_of_matrices_are_products():
     run(np.zeros((2, 7, 8), np.float32), np.zeros((8, 3, 4), np.float32))
     calls = run.programs[0].calls
     assert calls[0].kind == "product" and not any("transpose" in c.fused for c in calls)
+
+
+@pytest.mark.parametrize("shape", [(46_400, 46_400), (None, None)])
+def test_places_on_a_diagonal_may_pass_32_bits(shape):
+    x = tf.placeholder(tf.uint8, shape)
+    places = tf.matrix_diag_part(x).op.inputs[1]
+    assert places.dtype is tf.int64
+    if None not in shape:
+        assert tf.Session().run(places)[-1] == 46_399 * 46_401
