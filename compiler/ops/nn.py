@@ -114,8 +114,8 @@ def _sparse_type(op: Operation) -> TensorType:
 def _classes(op: Operation, labels: Tensor, scores: Tensor) -> Tensor:
     """A mask with the class of each row."""
     count = dim_of(scores, -1 if scores.type.rank is None else scores.type.rank - 1)
-    result: Tensor = one_hot(check_index(labels, extent=count, what=f"a label of {op.opdef.name}", name=op.name),
-                             depth=count, on_value=True, off_value=False, dtype=bool_)
+    classes = check_index(labels, extent=count, what=f"a label of {op.opdef.name}", name=op.name)
+    result: Tensor = one_hot(classes, depth=count, on_value=True, off_value=False, dtype=bool_)
     return result
 
 
