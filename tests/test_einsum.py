@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from fresh import graph  # noqa: F401
@@ -79,3 +81,13 @@ def test_places_on_a_diagonal_may_pass_32_bits(shape):
     assert places.dtype is tf.int64
     if None not in shape:
         assert tf.Session().run(places)[-1] == 46_399 * 46_401
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->ik", "...ij,...jk->...ik"])
+def test_fed_dims_that_do_not_fit(equation):
+    x, y = tf.placeholder(tf.float32, [None, None]), tf.placeholder(tf.float32, [None, None])
+    out, sess = tf.einsum(equation, x, y), tf.Session()
+    text = re.escape(f"einsum {equation!r}: j is 4 in operand 0, ") + "(?s:.*but 5 in operand 1.*)einsum.py"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+        sess.run(out, {x: np.ones((3, 4)), y: np.ones((5, 2))})
+    assert sess.run(out, {x: np.ones((3, 4)), y: np.ones((4, 2))}).tolist() == [[4.0] * 2] * 3
