@@ -81,7 +81,7 @@ class Cache:
         except OSError:
             return None
         body = data[_HEAD:]
-        if data[:_HEAD] != _MAGIC + hashlib.sha256(body).digest():
+        if data[:_HEAD] != _head(key, body):
             with contextlib.suppress(OSError):
                 os.unlink(path)
             return None
@@ -97,7 +97,7 @@ class Cache:
             path = self._path(f"{os.getpid()}-{os.urandom(8).hex()}.part")
             try:
                 with open(path, "xb") as f:
-                    f.write(_MAGIC + hashlib.sha256(body).digest())
+                    f.write(_head(key, body))
                     f.write(body)
                 os.replace(path, self._path(key))
             except BaseException:
@@ -141,6 +141,11 @@ class Cache:
 
             logging.getLogger("graphflow").info("cannot %s the cache in %s, going on without it: %s",
                                                 what, self.folder, e)
+
+
+def _head(key: str, body: bytes) -> bytes:
+    """What an entry begins with: another's bytes under its name are as wrong as bytes that were damaged."""
+    return _MAGIC + hashlib.sha256(key.encode() + body).digest()
 
 
 def _require_private(folder: str) -> None:

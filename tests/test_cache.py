@@ -220,6 +220,14 @@ def test_a_whole_entry_with_nonsense_is_a_miss(folder, compiled, nonsense):
     assert step()() == cold and "passes" in compiled
 
 
+def test_an_entry_of_another_name_is_a_miss(folder):
+    known = cache.Cache(str(folder))
+    known.write("one", b"first")
+    known.write("two", b"second")
+    os.replace(known._path("two"), known._path("one"))
+    assert known.read("one") is None and known.read("two") is None
+
+
 def test_damaged_objects_are_refused():
     if not loader.is_native():
         pytest.skip("objects of this system are LLVM's to link")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,15 @@ import pytest
 from gemm_runner import Case, column_index, row_index
 
 import graphflow as tf
+from graphflow.compiler.codegen.emitter import Module
+from graphflow.compiler.codegen.gemm.choose import Extents, choose
+from graphflow.compiler.codegen.gemm.parts import Shape
+from graphflow.compiler.codegen.gemm.product import product_function
+from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import sym
 from graphflow.compiler.ir.dtypes import bfloat16, float32, float64
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Blocking, ByRows, Chunks
+from graphflow.compiler.loops.blocking import Blocking, ByRows
 from graphflow.compiler.loops.nest import Let, Store
 from graphflow.compiler.target import Target
 from graphflow.runtime.threads import usable_cores
@@ -86,15 +92,18 @@ def test_one_kernel_for_sizes_that_only_the_run_tells(ta, tb):
         assert np.array_equal(runner(a, b), (a.T if ta else a) @ (b.T if tb else b)), (m, n, k)
 
 
-@pytest.mark.parametrize("ta, tb", TRANSPOSES)
-def test_chunks_of_k_whose_number_only_the_run_tells(ta, tb):
-    case = Case(float32, 30, 40, None, ta, tb)
-    assert isinstance(case.product()[0].blocking, Chunks)
-    runner, rng = case.compile(), np.random.default_rng(0)
-    for k in (0, 1, 1023, 1024, 1025, 5000, 16_384, 16_385, 40_000):
-        a = rng.integers(-8, 9, (k, 30) if ta else (30, k)).astype(np.float32)
-        b = rng.integers(-8, 9, (40, k) if tb else (k, 40)).astype(np.float32)
-        assert np.array_equal(runner(a, b, range(1, 17)), (a.T if ta else a) @ (b.T if tb else b)), k
+def test_functions_of_one_name_are_one_function():
+    """Products of a program share functions by name: each made alone must give the same text."""
+    sizes = (None, 1, 3, 4, 16, 17, 24, 33, 34, 47, 64, 100, 131, 300, 1024, 5000)
+    rng, texts = random.Random(5), {}
+    for _ in range(400):
+        target = Target(512, threads=rng.choice((1, 2)))
+        e = Extents(Terms(float32, float32, float32), *(rng.choice(sizes) for _ in range(3)),
+                    rng.random() < 0.3, rng.random() < 0.4)
+        form, module = choose(e, target), Module()
+        product_function(module, Shape(e.terms, e.m, e.n, e.k, e.transpose_a, e.transpose_b), form, None)
+        for name, text in module.functions.items():
+            assert texts.setdefault(name, text) == text, name
 
 
 @pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.code)

@@ -98,10 +98,11 @@ def sample_array(dtype: DType, shape: list[int], rng: np.random.Generator) -> Ar
 
 
 def close(a: Array, b: Array, dtype: DType) -> bool:
+    """Whether results are equal but for rounding: a sum's is in proportion to its terms, which may cancel."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if not dtype.is_floating:
         return bool(np.array_equal(a, b))
-    tolerance = _TOLERANCE[dtype.name]
-    return bool(np.allclose(a.astype(np.float64), b.astype(np.float64), rtol=tolerance, atol=tolerance,
-                            equal_nan=True))
+    tolerance, x, y = _TOLERANCE[dtype.name], a.astype(np.float64), b.astype(np.float64)
+    size = np.sqrt(np.mean(np.square(x, where=np.isfinite(x), out=np.zeros_like(x)))) if x.size else 0.0
+    return bool(np.allclose(x, y, rtol=tolerance, atol=tolerance * max(1.0, size), equal_nan=True))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
 from graphflow.compiler.codegen.gemm.pack import additions_function, pack_function
-from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape, product_name
 from graphflow.compiler.codegen.gemm.terms import Operand
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import Blocking, heights
@@ -24,15 +24,7 @@ from graphflow.compiler.loops.blocking import Blocking, heights
 def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None,
                      builder: type[BlockedBuilder]) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
-    low, extra = heights(shape.m, blocking.rows) if shape.m is not None else (0, 0)
-    rest = (shape.n - 1) % blocking.columns + 1 if shape.n else 0
-    kind = "-a"[blocking.pack_a] + ("p" if blocking.ahead else "-b"[blocking.pack_b])
-    name = (f"gf.gemm.{shape.terms.code}.{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}.{kind}"
-            f".{blocking.rows}x{blocking.columns}.{blocking.depth}.{blocking.tiles}.{blocking.panels}"
-            f".{blocking.parts[0]}x{blocking.parts[1]}"
-            f".{low if shape.m is not None else 'm'}{'h' if extra else ''}"
-            f".{rest if shape.n is not None else 'n'}{'s' if _is_single(shape, blocking) else ''}"
-            f"{f'.v{shape.view.code}' if shape.view else ''}{f'.{finish.key}' if finish else ''}")
+    name = product_name("gemm", shape, blocking, finish)
     if name not in module.functions:
         module.functions[name] = ""
         module.functions[name] = builder(module, shape, blocking, finish).text(name)

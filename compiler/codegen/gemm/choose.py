@@ -68,9 +68,9 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
     """
     count = _chunks(e)
     if count > 1:
-        k = -(-e.k // count) if e.k is not None else None
-        assert e.m is not None and e.n is not None
-        return Chunks(_whole(replace(e, k=k), replace(target, threads=1)), count, LEAST_CHUNK, e.m * e.n)
+        assert e.m is not None and e.n is not None and e.k is not None
+        each = _whole(replace(e, k=-(-e.k // count)), replace(target, threads=1))
+        return Chunks(each, count, LEAST_CHUNK, e.m * e.n)
     if ahead and _gains_by_panels(e, target):
         return _in_tiles(e, target, True)
     many = _whole(e, target)
@@ -112,11 +112,12 @@ def _vectors(e: Extents, width: int, most: int) -> int:
 
 
 def _chunks(e: Extents) -> int:
-    """A function of the shape alone: results are the same for any number of threads."""
-    if not e.is_plain or e.m is None or e.n is None or not 0 < e.m * e.n <= FEW_SUMS:
+    """A function of the shape alone: results are the same for any number of threads.
+
+    An unknown k is taken for a short one: memory for many chunks would be many times that of the operands.
+    """
+    if not e.is_plain or e.m is None or e.n is None or e.k is None or not 0 < e.m * e.n <= FEW_SUMS:
         return 1
-    if e.k is None:
-        return MOST_CHUNKS
     return min(e.k // LEAST_CHUNK, MOST_CHUNKS) if e.k >= LONG * max(LEAST_CHUNK, e.m, e.n) else 1
 
 

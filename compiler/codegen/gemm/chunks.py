@@ -36,7 +36,7 @@ class _ChunksBuilder(FinishingBuilder):
         self.each = each
 
     def text(self, name: str) -> str:
-        k = str(self.shape.k) if self.shape.k is not None else "%k"
+        k = str(self.shape.k)
         length = self.most(self.ceil_div(k, self.chunks.count), self.chunks.least)
         with self.loop("%begin", "%end") as chunk:
             first = self.mul(chunk.index, length)

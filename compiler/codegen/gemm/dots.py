@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
-from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape
+from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Shape, product_name
 from graphflow.compiler.codegen.gemm.terms import (
     Terms,
     corrected,
@@ -126,9 +126,7 @@ def dots_function(module: Module, shape: Shape, blocking: Dots, finish: Finish |
     """The name of the function for parts of a product, see parts.PARAMS."""
     even = [size is not None and size % unit == 0 and parts == 1 for size, unit, parts in (
         (shape.m, blocking.rows, blocking.parts[0]), (shape.n, blocking.columns, blocking.parts[1]))]
-    name = (f"gf.dots.{shape.terms.code}.{blocking.rows}x{blocking.columns}.{blocking.width}.{blocking.depth}"
-            f"{'b' * blocking.pack_b}.{blocking.parts[0]}x{blocking.parts[1]}.{'re'[even[0]]}{'re'[even[1]]}"
-            f"{f'.{finish.key}' if finish else ''}")
+    name = product_name("dots", shape, blocking, finish)
     if name not in module.functions:
         module.functions[name] = ""
         module.functions[name] = _DotsBuilder(module, shape.terms, blocking, finish, even).text(name)

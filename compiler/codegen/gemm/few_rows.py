@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
-from graphflow.compiler.codegen.gemm.parts import PARAMS, PartsBuilder, Shape
+from graphflow.compiler.codegen.gemm.parts import PARAMS, PartsBuilder, Shape, product_name
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import SEVERAL, FewRows
 
@@ -17,8 +17,7 @@ from graphflow.compiler.loops.blocking import SEVERAL, FewRows
 def few_rows_function(module: Module, shape: Shape, form: FewRows, finish: Finish | None) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
     even = shape.n is not None and shape.n % form.unit == 0
-    name = (f"gf.few.{shape.terms.code}.{'nt'[shape.transpose_a]}.{form.vecs}x{form.vecs_alone}x{form.width}"
-            f".{form.depth}.{form.columns}.{form.count}{'e' * even}{f'.{finish.key}' if finish else ''}")
+    name = product_name("few", shape, form, finish)
     if name not in module.functions:
         module.functions[name] = ""
         module.functions[name] = _FewRowsBuilder(module, shape, form, finish, even).text(name)

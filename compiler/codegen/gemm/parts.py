@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from graphflow.compiler.codegen.gemm.finish import FinishingBuilder
+from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder
 from graphflow.compiler.codegen.gemm.terms import Terms
+from graphflow.compiler.loops.blocking import Blocking, Dots, FewRows
 from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
@@ -39,6 +40,20 @@ class Part:
     column: str
     columns: str
     number: str
+
+
+def product_name(kind: str, shape: Shape, form: Blocking | Dots | FewRows, finish: Finish | None) -> str:
+    """The name of a product's function: all that its text may depend on, as one is made for each name."""
+    sizes = "x".join("n" if d is None else str(d) for d in (shape.m, shape.n, shape.k))
+    order = f"{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}"
+    values = "_".join(_plain(getattr(form, f.name)) for f in fields(form))
+    more = [f"v{shape.view.code}"] if shape.view else []
+    more += [finish.key] if finish else []
+    return ".".join([f"gf.{kind}", shape.terms.code, order, sizes, values, *more])
+
+
+def _plain(value: int | tuple[int, int]) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(int(value))
 
 
 class PartsBuilder(FinishingBuilder):
