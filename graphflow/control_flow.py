@@ -10,7 +10,7 @@ from graphflow.basics import graph_of, group, identity
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import int32
-from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.graph import Graph, Operation, user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType, as_dims
 from graphflow.compiler.ops import control, core, logic
@@ -138,14 +138,33 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
             result = fn()
             if result is None:
                 raise ValueError("cond: a branch must give something, but it gave None")
-            structures.append(result)
-            return [_result(leaf) for leaf in nest.flatten(result)]
+            tensors = [_result(leaf) for leaf in nest.flatten(result)]
+            structures.append(nest.pack_sequence_as(result, tensors))
+            _check_alike(structures)
+            return tensors
         return run
 
     with graph.as_default(), graph.name_scope(name or "cond"):
         made = control.make_cond(as_tensor(pred), branch(true_fn), branch(false_fn), graph)
     packed = nest.pack_sequence_as(structures[0], list(made.outputs))
-    return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 and not strict else packed
+    return packed if strict else _without_list(packed)
+
+
+def _without_list(structure: Any) -> Any:
+    """One tensor in a list alone."""
+    return structure[0] if isinstance(structure, (list, tuple)) and len(structure) == 1 else structure
+
+
+def _check_alike(branches: Sequence[Any]) -> None:
+    """What the branches made so far give is nested alike."""
+    one, other = (_without_list(b) for b in (branches[0], branches[-1]))
+    try:
+        nest.assert_same_structure(one, other, check_types=False)
+    except ValueError:
+        texts = (nest.map_structure(lambda t: str(t.type), b) for b in (one, other))
+        file, line = user_line()
+        raise ShapeError("cond: the branches must give results of one structure, but true_fn gives {} and "
+                         "false_fn {}\n  in a cond made at {}:{}".format(*texts, file, line)) from None
 
 
 def _result(leaf: Any) -> Tensor:

@@ -128,7 +128,8 @@ def _to_input(function: str, input_sizes: Any, filters: Any, g: Any, strides: An
     g, filters = _operands(function, g, filters)
     first = channels_first(function, data_format, rank)
     attrs = _geometry(function, strides, padding, dilations, rank, first)
-    given = sizes(function, "the shape of the result", input_sizes, rank + 2)
+    argument = "input_sizes" if "backprop" in function else "output_shape"
+    given = sizes(function, argument, input_sizes, rank + 2)
     batch, channels = given[0], given[1 if first else -1]
     shape = given[2:] if first else given[1:-1]
     groups = _groups(channels, _channels(filters, -2), _channels(filters, -1))
@@ -137,7 +138,11 @@ def _to_input(function: str, input_sizes: Any, filters: Any, g: Any, strides: An
         result: Tensor = records.convolution_input_grad(g, filters, shape=shape, groups=groups, name=name,
                                                         **attrs)
         return result
-    result = apply(record, g, first, name)
+    try:
+        result = apply(record, g, first, name)
+    except ShapeError as e:
+        e.args = (str(e).replace(records.convolution_input_grad.name, function, 1),)
+        raise
     _agree(function, result, 0, batch)
     _agree(function, result, 1 if first else -1, channels)
     return result

@@ -9,7 +9,7 @@ from graphflow.basics import name_scope
 from graphflow.compiler.errors import ShapeError, UnsupportedError
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.convert import as_tensor
-from graphflow.compiler.ir.dtypes import bool_
+from graphflow.compiler.ir.dtypes import bool_, int32, int64
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import logic, reductions, shapes
 from graphflow.compiler.ops.shapes import dim_of
@@ -20,7 +20,9 @@ def matrix_diag_part(input: Any, name: str | None = None) -> Tensor:
     with name_scope(name, "MatrixDiagPart", [input]):
         x = _matrices("matrix_diag_part", input)
         *front, m, n = (dim_of(x, k) for k in range(x.type.rank or 0))
-        places = range_(D.minimum(m, n)) * shapes.dim_value(value=n + 1)
+        size = m * n
+        dtype = int32 if isinstance(size, int) and size <= int32.max else int64
+        places = range_(D.minimum(m, n), dtype=dtype) * shapes.dim_value(value=n + 1, dtype=dtype)
         return gather(reshape(x, [*front, m * n]), places, axis=len(front))
 
 

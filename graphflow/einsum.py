@@ -10,6 +10,7 @@ from graphflow.basics import name_scope
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ops import equations
 from graphflow.compiler.ops.shapes import dim_of
 from graphflow.diagonals import matrix_diag_part
 from graphflow.math import matmul, multiply, reduce_sum
@@ -30,8 +31,8 @@ def einsum(equation: str, *inputs: Any, name: str | None = None) -> Tensor:
         first = as_tensor(inputs[0], for_op="einsum") if inputs else None
         tensors = [as_tensor(x, None if first is None else first.dtype, for_op="einsum") for x in inputs]
         sides, result = _parsed(equation, tensors)
-        _check_dims(equation, tensors, sides)
-        terms = [_diagonal(t, labels) for t, labels in zip(tensors, sides, strict=True)]
+        checked = equations.einsum.apply(tensors, None, {"equation": equation, "sides": ",".join(sides)})
+        terms = [_diagonal(t, labels) for t, labels in zip(checked.outputs, sides, strict=True)]
         total, labels = terms[0]
         for k, (t, other) in enumerate(terms[1:], 1):
             later = result + "".join(rest for _, rest in terms[k + 1:])
@@ -69,19 +70,6 @@ def _with_dots(equation: str, k: int, labels: str, t: Tensor) -> str:
         raise ShapeError(f"einsum {equation!r}: {labels!r} does not name the axes of operand {k}, {t.name}: "
                          f"{t.type}, made at {t.op.source[0]}:{t.op.source[1]}")
     return labels.replace("...", _AXES_OF_DOTS[:extra][::-1])
-
-
-def _check_dims(equation: str, tensors: Sequence[Tensor], sides: Sequence[str]) -> None:
-    known: dict[str, tuple[int, int]] = {}
-    for k, (t, labels) in enumerate(zip(tensors, sides, strict=True)):
-        for label, d in zip(labels, t.type.dims or (), strict=True):
-            if not isinstance(d, int) or (label.isdigit() and d == 1):
-                continue
-            before, operand = known.setdefault(label, (d, k))
-            if before != d:
-                what = "an axis of ..." if label.isdigit() else label
-                raise ShapeError(f"einsum {equation!r}: {what} is {before} in operand {operand}, "
-                                 f"{tensors[operand].name}, but {d} in operand {k}, {t.name}")
 
 
 def _diagonal(t: Tensor, labels: str) -> tuple[Tensor, str]:

@@ -78,6 +78,9 @@ def sizes(function: str, what: str, value: Any, count: int) -> tuple[Any, ...]:
     if not isinstance(dims, tuple) or len(dims) != count:
         raise ShapeError(f"{function}: {what} must hold {count} numbers, not {value!r}; how many there are "
                          f"must be known while the graph is built")
+    if any(isinstance(d, int) and d < 0 for d in dims):
+        raise ShapeError(f"{function}: {what} {list(dims)} has a number below 0\n"
+                         f"hint: tf.shape(x)[k] gives a dim that only the run knows")
     return dims
 
 

@@ -60,8 +60,8 @@ def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True) -> N
         return
     if check_types and type(nest1) is not type(nest2):
         raise TypeError(f"two structures differ in kind: {type(nest1).__name__} and {type(nest2).__name__}")
-    same_keys = sorted(nest1) == sorted(nest2) if isinstance(nest1, Mapping) else len(nest1) == len(nest2)
-    if not same_keys:
+    one, other = (sorted(n) if isinstance(n, Mapping) else len(n) for n in (nest1, nest2))
+    if one != other:
         raise ValueError(f"the two structures are not nested alike: {nest1!r} and {nest2!r}")
     for a, b in zip(_parts(nest1), _parts(nest2), strict=True):
         assert_same_structure(a, b, check_types)

@@ -183,7 +183,7 @@ def unique_with_counts(x: Any, out_idx: Any = int32, name: str | None = None) ->
             "hint: np.unique(values, return_inverse=True) before the run gives what to feed")
     if known.ndim != 1:
         raise ShapeError(f"unique: a vector is needed, but {t.name} is {t.type}")
-    values, first, inverse, counts = np.unique(known, True, True, True)
+    values, first, inverse, counts = np.unique(known, True, True, True, equal_nan=False)
     order = np.argsort(first)  # as they occur
     with name_scope(name, "UniqueWithCounts"):
         numbers = (as_tensor(n, as_dtype(out_idx)) for n in (np.argsort(order)[inverse], counts[order]))

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.errors import DTypeError, GraphError, InvalidArgumentError, ShapeError
+from graphflow.compiler.errors import (
+    DTypeError,
+    GraphError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    ShapeError,
+)
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate, sym
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.explain import location
@@ -86,8 +92,8 @@ class Executable:
 
         A closure over a few locals, since each attribute costs as much as the native call itself.
         """
-        runs, dtypes, count, convert_all, array_type = (
-            self._runs, self._dtypes, len(self._dtypes), self._slow_call, np.ndarray)
+        runs, dtypes, count, convert_all, exhausted, array_type = (
+            self._runs, self._dtypes, len(self._dtypes), self._slow_call, self._exhausted, np.ndarray)
 
         def call(*values: Any) -> list[Any]:
             shapes = []
@@ -98,14 +104,20 @@ class Executable:
             run = runs.get(tuple(shapes))
             if run is None or len(values) != count:
                 return convert_all(values)
-            return run(values)
+            try:
+                return run(values)
+            except MemoryError:
+                raise exhausted(values) from None
 
         return call
 
     def _slow_call(self, values: Sequence[Any]) -> list[Any]:
         """Convert the feeds; plan for new shapes."""
         plan, arrays = self.plan_for(values)
-        return plan.run(arrays)
+        try:
+            return plan.run(arrays)
+        except MemoryError:
+            raise self._exhausted(arrays) from None
 
     def plan_for(self, values: Sequence[Any]) -> tuple[Plan, list[Array]]:
         """The plan for these feeds, made now if need be, and the feeds converted."""
@@ -155,6 +167,8 @@ class Executable:
                         self._engine.threads, variant.setup)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
+        except (MemoryError, OverflowError):  # numbers past 64 bits
+            raise self._too_large(arrays, program, values) from None
         plan.more_room = self._more_room
         if len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
@@ -230,11 +244,36 @@ class Executable:
                           {a.name: v for a, v in values.items()})
         except ShapeError as e:
             rules = str(e)
-            with contextlib.suppress(GraphError):  # one that a pass made is not in the user's graph
-                op = e.op and self._engine.graph.get_operation_by_name(e.op.name)
-        fed = [f"  {t.name}  {a.tolist() if _gives_dims(a) else given} for {t.type}, made at {location(t)}"
-               for t, a, given in zip(self._feeds, arrays, types, strict=True)]
-        return InvalidArgumentError(None, op, "\n".join([rules, "fed:", *fed]))
+            op = e.op and self._user_op(e.op.name)
+        return InvalidArgumentError(None, op, rules + self._fed(arrays))
+
+    def _exhausted(self, values: Sequence[Any]) -> ResourceExhaustedError:
+        """The error of a run for which there was not enough memory."""
+        plan, arrays = self.plan_for(values)
+        return self._too_large(arrays, plan.program, plan.values)
+
+    def _too_large(self, arrays: Sequence[Array], program: Program,
+                   values: Mapping[Atom, int]) -> ResourceExhaustedError:
+        sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
+        size, largest = max(zip(sizes, program.buffers, strict=True), key=lambda pair: pair[0])
+        return ResourceExhaustedError(
+            None, self._user_op(largest.name),
+            f"the tensors of this run are too large for memory: {largest.name!r} (made at {largest.source}) "
+            f"alone takes {report.bytes_text(size)}{self._fed(arrays)}")
+
+    def _user_op(self, name: str) -> Operation | None:
+        """The operation of this name; None where a pass made it, which is not in the user's graph."""
+        with contextlib.suppress(GraphError):
+            return self._engine.graph.get_operation_by_name(name)
+        return None
+
+    def _fed(self, arrays: Sequence[Array]) -> str:
+        """What each placeholder was given, to end an error with."""
+        lines = []
+        for t, a in zip(self._feeds, arrays, strict=True):
+            given = a.tolist() if _gives_dims(a) else TensorType(t.dtype, a.shape)
+            lines.append(f"\n  {t.name}  {given} for {t.type}, made at {location(t)}")
+        return "".join(["\nfed:", *lines]) if lines else ""
 
     def _note_elements(self, program: Program) -> None:
         new = {(s.feed, s.element) for s in program.symbols.values() if s.element is not None}

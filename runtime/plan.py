@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
 FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
+_MOST_BYTES = 2**62  # more than there is, so that sums of sizes stay within 64 bits
 _UNLOCK_ABOVE = 4 * LEAST_PART  # below, letting other threads in costs more than it gives
 
 
@@ -97,6 +98,8 @@ class Plan:
         self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             raise ShapeError("a tensor would have a dim below 0")
+        if sum(self.sizes) > _MOST_BYTES:
+            raise MemoryError
         self.call = native.entry(self.sizes)
         arena = [k for k, b in enumerate(program.buffers) if b.role == "arena"]
         offsets, self.arena_bytes = program.arena or place_arena(program.buffers, self.sizes)

@@ -8,7 +8,7 @@ from control_suite import check_slope, run, way  # noqa: F401
 from fresh import graph  # noqa: F401
 
 import graphflow as tf
-from graphflow.compiler.errors import DTypeError
+from graphflow.compiler.errors import DTypeError, ShapeError
 
 
 @pytest.mark.parametrize("p", [True, False])
@@ -83,8 +83,10 @@ def test_cond_errors():
     pred = tf.placeholder(tf.bool, [])
     with pytest.raises(DTypeError, match="one branch"):
         tf.cond(pred, lambda: tf.constant(1), lambda: tf.constant(1.0))
-    with pytest.raises(ValueError):
-        tf.cond(pred, lambda: [tf.constant(1), tf.constant(1)], lambda: tf.constant(1))
+    with pytest.raises(ShapeError, match=r"\['i32\[\]', 'f32\[2\]'\] and false_fn i32\[\]\n.*py:"):
+        tf.cond(pred, lambda: [tf.constant(1), tf.zeros(2)], lambda: tf.constant(1))
+    with pytest.raises(ShapeError, match="one structure"):
+        tf.cond(pred, lambda: {"a": 1, "b": 2}, lambda: [1, 2])
     with pytest.raises(DTypeError, match="not bool"):
         tf.cond(tf.constant(1), lambda: 1, lambda: 2)
 

@@ -253,7 +253,10 @@ def test_transposed_convolution_of_an_unknown_batch():
     (lambda: tf.nn.conv2d(draw(1, 5, 5, 3), draw(3, 3, 3, 4), 1), "padding must be given"),
     (lambda: tf.nn.conv2d(draw(1, 5, 5, 3), draw(3, 3, 3, 4), 1, "SAME", data_format="HWCN"), "NHWC or NCHW"),
     (lambda: tf.nn.max_pool(draw(1, 5, 5, 3), [1, 2, 2, 2], 1, "SAME"), "1 for the batch and the channels"),
-    (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 9, 9, 2], 2), "C7"),
+    (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 9, 9, 2], 2),
+     r"conv2d_transpose \(C7\)"),
+    (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [-1, 8, 8, 2], 2),
+     r"conv2d_transpose: output_shape \[-1, 8, 8, 2\]"),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 8, 8, 5], 2), "axis -1"),
     (lambda: tf.nn.conv2d_backprop_filter(draw(1, 4, 4, 3), [3, 3, 3, 7], draw(1, 4, 4, 2), 1, "SAME"),
      "axis -1"),
@@ -330,3 +333,15 @@ def test_pools_against_torch(size, stride, pad):
         ty.backward(torch.tensor(np.moveaxis(g, -1, 1).copy()))
         near(found[0], np.moveaxis(ty.detach().numpy(), 1, -1), 1e-12)
         near(found[1], np.moveaxis(tx.grad.numpy(), 1, -1), 1e-12)
+
+
+@pytest.mark.parametrize("extent", [6, None])
+@pytest.mark.parametrize("size", [3, 7])
+def test_a_stride_past_the_image_costs_no_memory(extent, size):
+    x = tf.placeholder(tf.float32, [2, extent, extent, 8])
+    filters = tf.constant(draw(size, size, 8, 8), tf.float32)
+    padding = [(0, 0), (1, size), (1, size), (0, 0)]  # so that both give one window
+    grads = [tf.gradients(tf.nn.conv2d(x, filters, s, padding), x)[0] for s in (30_000_000, size + 5)]
+    wanted, found = tf.Session().run(grads, {x: np.zeros((2, 6, 6, 8))})
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert found.any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from fresh import graph  # noqa: F401
@@ -70,3 +72,22 @@ def test_products_of_matrices_are_products():
     run(np.zeros((2, 7, 8), np.float32), np.zeros((8, 3, 4), np.float32))
     calls = run.programs[0].calls
     assert calls[0].kind == "product" and not any("transpose" in c.fused for c in calls)
+
+
+@pytest.mark.parametrize("shape", [(46_400, 46_400), (None, None)])
+def test_places_on_a_diagonal_may_pass_32_bits(shape):
+    x = tf.placeholder(tf.uint8, shape)
+    places = tf.matrix_diag_part(x).op.inputs[1]
+    assert places.dtype is tf.int64
+    if None not in shape:
+        assert tf.Session().run(places)[-1] == 46_399 * 46_401
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->ik", "...ij,...jk->...ik"])
+def test_fed_dims_that_do_not_fit(equation):
+    x, y = tf.placeholder(tf.float32, [None, None]), tf.placeholder(tf.float32, [None, None])
+    out, sess = tf.einsum(equation, x, y), tf.Session()
+    text = re.escape(f"einsum {equation!r}: j is 4 in operand 0, ") + "(?s:.*but 5 in operand 1.*)einsum.py"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+        sess.run(out, {x: np.ones((3, 4)), y: np.ones((5, 2))})
+    assert sess.run(out, {x: np.ones((3, 4)), y: np.ones((4, 2))}).tolist() == [[4.0] * 2] * 3

@@ -85,3 +85,30 @@ def test_of_many_faults_the_first_is_told_however_many_threads_look(width):
         for _ in range(10):
             with pytest.raises(tf.errors.InvalidArgumentError, match=rf"index {indices[first]} is not"):
                 sess.run(out, {x: np.ones((7, width)), i: indices})
+
+
+@pytest.mark.parametrize("n", [2**24, 2**31 - 1, 2**62])  # beyond addresses, and beyond 64 bits
+def test_tensors_too_large_for_memory(n):
+    count, x = tf.placeholder(tf.int64, [], name="count"), tf.placeholder(tf.float32, [None])
+    sess = session()
+    wide = tf.ones([count, count], name="wide")
+    for out in (wide, tf.cumsum(wide), tf.cumsum(wide * 2.0, name="wide")):
+        for _ in range(2):
+            with pytest.raises(tf.errors.ResourceExhaustedError, match=r"(?s)test_failures.py.*count:0  \d+"):
+                sess.run(out, {count: n})
+    outer = tf.expand_dims(x, 0) * tf.expand_dims(x, 1)
+    for _ in range(2):
+        with pytest.raises(tf.errors.ResourceExhaustedError, match=r"1048576.0 GiB\nfed:\n.*f32\[1677"):
+            sess.run(outer, {x: np.zeros(2**24, np.float32)})
+    assert sess.run(outer, {x: [1, 2]}).tolist() == [[1, 2], [2, 4]]
+
+
+@MODES
+def test_a_label_that_is_no_class(jit, monkeypatch):
+    monkeypatch.setenv("GRAPHFLOW_JIT", jit)
+    labels, logits = tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float32, [None, 5])
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits, name="loss")
+    for fetch in (loss, tf.gradients(loss, logits)[0]):
+        text = r"'loss' \(made at .*failures.py.*: a label of sparse_soft.*: index 9 is not in \[0, 5\)"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+            session().run(fetch, {labels: [1, 9, 2], logits: np.zeros((3, 5))})

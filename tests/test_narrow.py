@@ -218,6 +218,8 @@ def test_operands_may_differ_only_where_their_sums_are_asked_for():
     for other in (tf.int16, tf.float32, tf.int64):
         with pytest.raises(TypeError, match=f"cannot be {other.name} for a product of uint8 by int8"):
             tf.matmul(x, y, output_type=other)
+        with pytest.raises(TypeError, match=r"hint: output_type=tf\.int32"):
+            tf.matmul(x, y, output_type=other)
     f = tf.placeholder(tf.float32, [3, 3])
     assert tf.matmul(f, f, output_type=tf.float32).dtype is float32
 

@@ -118,3 +118,10 @@ def test_all_bits_of_keys_count():
     found = tf.Session().run([tf.sort(x), tf.sort(y)], {x: values, y: floats})
     assert np.array_equal(found[0], np.sort(values))
     assert np.array_equal(found[1], np.sort(floats), equal_nan=True)
+
+
+def test_each_nan_is_different_from_all():
+    found = tf.unique_with_counts(tf.constant([np.nan, 1.0, np.nan, 1.0, 0.0]))
+    y, idx, count = tf.Session().run(found)
+    np.testing.assert_array_equal(y, np.float32([np.nan, 1, np.nan, 0]))
+    assert (idx.tolist(), count.tolist()) == ([0, 1, 2, 1, 3], [1, 2, 1, 1])

@@ -13,6 +13,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     convolution,
     core,
     elementwise,
+    equations,
     gamma,
     gathering,
     images,

@@ -63,9 +63,10 @@ def _matmul_dtype(op: Operation) -> DType:
         return same_dtype(op)
     if sums != {wanted}:
         both = " by ".join(t.dtype.name for t in op.operands)
+        fit = sums.pop() if len(sums) == 1 else None
         raise dtype_error(op, f"(C3): output_type cannot be {wanted.name} for a product of {both}: it is "
                               f"float32 for halves, int32 for integers of 8 or 16 bits",
-                          f"tf.cast(x, tf.{wanted.name}) converts the result")
+                          f"output_type=tf.{fit.name}, and then tf.cast(x, tf.{wanted.name})" if fit else "")
     result: DType = wanted
     return result
 

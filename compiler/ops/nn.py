@@ -114,8 +114,8 @@ def _sparse_type(op: Operation) -> TensorType:
 def _classes(op: Operation, labels: Tensor, scores: Tensor) -> Tensor:
     """A mask with the class of each row."""
     count = dim_of(scores, -1 if scores.type.rank is None else scores.type.rank - 1)
-    result: Tensor = one_hot(check_index(labels, extent=count), depth=count, on_value=True, off_value=False,
-                             dtype=bool_)
+    classes = check_index(labels, extent=count, what=f"a label of {op.opdef.name}", name=op.name)
+    result: Tensor = one_hot(classes, depth=count, on_value=True, off_value=False, dtype=bool_)
     return result
 
 
@@ -148,16 +148,17 @@ def _check_index_type(op: Operation) -> TensorType:
 
 
 def _check_index_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:
-    checked = let(E.checked_index(load(0, at), op.extent, op.location))
+    where = f"{op.location}: {op.what}" if op.what else op.location
+    checked = let(E.checked_index(load(0, at), op.extent, where))
     return E.cast(checked, op.indices.dtype)
 
 
-def _check_index_numpy(indices: Any, extent: int) -> Any:
+def _check_index_numpy(indices: Any, extent: int, what: str) -> Any:
     check_range(indices, extent)
     return indices
 
 
-check_index = OpDef("check_index", "indices", infer=_check_index_type, attrs={"extent": REQUIRED},
+check_index = OpDef("check_index", "indices", infer=_check_index_type, attrs={"extent": REQUIRED, "what": ""},
                     dim_attrs=("extent",), fails=True, lower=Indexed(_check_index_element),
                     numpy=_check_index_numpy,
                     samples=(Sample((np.array([0, 2, 1], np.int32),), {"extent": 3}),

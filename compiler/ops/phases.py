@@ -22,8 +22,11 @@ from graphflow.compiler.ops.winograd import convolve
 
 def input_grad_by_windows(op: Operation) -> Tensor | None:
     """The gradient, or None where its windows do not lie in memory."""
+    counts = _phase_counts(op)
+    if counts is None:
+        return None
     phases = []
-    for phase in np.ndindex(*op.strides):
+    for phase in np.ndindex(*counts):
         found = _windows(op, phase)
         if found is None:
             return None
@@ -31,8 +34,17 @@ def input_grad_by_windows(op: Operation) -> Tensor | None:
     parts = [_convolution(op, *each) for each in phases]
     if len(parts) == 1:
         return parts[0]
-    result: Tensor = interleave(*parts, shape=op.out.type.known_dims[1:-1], strides=op.strides)
+    result: Tensor = interleave(*parts, shape=op.out.type.known_dims[1:-1], strides=counts)
     return result
+
+
+def _phase_counts(op: Operation) -> tuple[int, ...] | None:
+    """Along each axis, those that have elements; None where sizes are unknown or a phase is in no window."""
+    extents, sizes = op.out.type.known_dims[1:-1], op.filters.type.known_dims[:-2]
+    if not all(isinstance(d, int) for d in (*extents, *sizes)):
+        return None
+    counts = tuple(max(min(pair), 1) for pair in zip(op.strides, extents, strict=True))
+    return counts if all(c <= size for c, size in zip(counts, sizes, strict=True)) else None
 
 
 def _windows(op: Operation, phase: tuple[int, ...]) -> tuple[Slide, ...] | None:
