@@ -96,3 +96,17 @@ def test_switches_that_do_not_exist_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="GRAPHFLOW_GEMM"):
         x = tf.placeholder(tf.float32, [2, 2])
         run(tf.matmul(x, x), {x: np.ones((2, 2))})
+
+
+def test_a_check_in_what_follows_a_product_tells_its_first_element():
+    """The product is cut into parts for threads; what follows it looks up rows, of which some do not exist."""
+    x, w = tf.placeholder(tf.float32, [256, 128]), tf.ones([128, 256])
+    i = tf.placeholder(tf.int32, [256, 256])
+    y = tf.matmul(x, w) * tf.gather(tf.range(10.0), i)
+    index = np.zeros((256, 256), np.int32)
+    values = np.ones((256, 128), np.float32)
+    sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=2))
+    np.testing.assert_array_equal(sess.run(y, {x: values, i: index}), 0)
+    index[40, 3], index[200, 7] = 77, 99
+    with pytest.raises(tf.errors.InvalidArgumentError, match="77"):
+        sess.run(y, {x: values, i: index})

@@ -298,6 +298,10 @@ class MemoryOps:
                      Value("-1", int64))
         return value
 
+    def place_of_fault(self) -> str:
+        """A number that is lower for what comes first of all that runs at the same time."""
+        return "%begin" if self.nest.parallel else "0"
+
     def _report(self, bad: Value, index: Value, check: int, limit: Value) -> None:
         """Tell of the first lane that is bad, if one is."""
         em, lanes, some = self.em, bad.lanes, bad.ref
@@ -315,7 +319,7 @@ class MemoryOps:
             index = em.instruction(f"extractelement {index}, i{lanes} {lane}", int64, 1)
         one = limit.ref if limit.lanes == 1 else em.raw(f"extractelement {limit}, i64 0")
         em.module.declare("report", REPORT)
-        part, code = "%begin" if self.nest.parallel else "0", em.raw(f"add i64 %check, {check + 1}")
+        part, code = self.place_of_fault(), em.raw(f"add i64 %check, {check + 1}")
         em.lines += [f"call void @report(ptr %frame, i64 {part}, i64 {code}, i64 {index.ref}, i64 {one})",
                      f"br label %{go}"]
         self.open(go)

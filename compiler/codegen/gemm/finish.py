@@ -83,6 +83,7 @@ class FinishingBuilder(Builder):
             here = self.at(sums, self.mul(i.index, stride))
             self.place(self.finish.product.row, self.add(row, i.index))
             self.values = {}
+            self.place(self.finish.product.column, "0")
             self.run(per_row)
             known = self.values
             with self.loop("0", columns, self.width) as j:
@@ -96,6 +97,16 @@ class FinishingBuilder(Builder):
         found = single_atom(index)
         if found is not None:
             self.axes[found] = ref
+
+    def place_of_fault(self) -> str:
+        """The number of the element among those of the product."""
+        assert self.finish is not None
+        product, number = self.finish.product, "0"
+        for index, extent in (*product.row_extents, (product.column, product.n)):
+            found = single_atom(index)
+            number = self.mul(number, self.dim(extent))
+            number = self.add(number, self.axes.get(found, "0")) if found is not None else number
+        return number
 
     def finish_vector(self, value: Value, body: list[Stmt]) -> None:
         assert self.finish is not None
