@@ -99,7 +99,7 @@ def test_switches_that_do_not_exist_are_refused(monkeypatch):
 
 
 def test_a_check_in_what_follows_a_product_tells_its_first_element():
-    """The product is cut into parts for threads; what follows it looks up rows, of which some do not exist."""
+    """The product is in parts for threads; what follows it looks up rows, of which some do not exist."""
     x, w = tf.placeholder(tf.float32, [256, 128]), tf.ones([128, 256])
     i = tf.placeholder(tf.int32, [256, 256])
     y = tf.matmul(x, w) * tf.gather(tf.range(10.0), i)
