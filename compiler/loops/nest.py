@@ -9,15 +9,15 @@ alike and are compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, single_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
-from graphflow.compiler.loops.expr import Expr, const, cost, text, walk
+from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
 
@@ -203,6 +203,22 @@ def reduction_start(combine: str, dtype: DType) -> Expr:
             return const(float("inf") if combine == "min" else float("-inf"), dtype)
         return const(dtype.max if combine == "min" else dtype.min, dtype)
     return const(1 if combine == "mul" else 0, dtype)
+
+
+def loop_over(index: Dim, body: Sequence[Stmt], ordered: bool = True,
+              accumulators: Sequence[Accumulator] = ()) -> Loop:
+    """The loop of an index over all of its range; ordered, if nothing else is said."""
+    found = single_atom(index)
+    assert found is not None
+    return Loop(found, found.payload[0], tuple(body), tuple(accumulators), ordered=ordered)
+
+
+def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
+    """The body within a loop for each axis that is not the constant 0."""
+    for a in reversed(axes):
+        if a != 0:
+            body = [loop_over(a, body, ordered=False)]
+    return body
 
 
 def statements(body: tuple[Stmt, ...]) -> list[Stmt]:

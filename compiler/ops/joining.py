@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,35 +105,37 @@ stack = OpDef("stack", "*values", infer=_stack_type, attrs={"axis": 0}, dim_attr
 
 # interleave
 
+def interleaved(batches: Sequence[Dim], strides: Sequence[int]) -> list[tuple[Dim, Dim, tuple[int, ...]]]:
+    """For each part the images from the first to the one past the last, and its phase."""
+    phases = list(np.ndindex(*strides))
+    ends = itertools.accumulate(batches[::len(phases)], initial=0)
+    return [(first, end, phase) for first, end in itertools.pairwise(ends) for phase in phases]
+
+
 def _interleave_type(op: Operation) -> TensorType:
-    dims = [t.type.dims for t in op.operands]
-    assert None not in dims, op
-    batches = [d[0] for d in dims[::len(dims) // op.pieces]]  # type: ignore[index]
-    batch = None if None in batches else sum(batches)  # type: ignore[arg-type]
-    return TensorType(op.operands[0].dtype, (batch, *open_dims(op.shape), dims[0][-1]))  # type: ignore[index]
+    dims: Any = [t.type.dims for t in op.operands]
+    batches = [d[0] for d in dims[::len(dims) // op.pieces]]
+    batch = None if None in batches else sum(batches)
+    return TensorType(op.operands[0].dtype, (batch, *open_dims(op.shape), dims[0][-1]))
 
 
 def _interleave_parts(op: Operation) -> list[Part]:
-    def part(piece: int, phase: tuple[int, ...]) -> Part:
+    def part(first: Dim, phase: tuple[int, ...], piece: int) -> Part:
         def index(at: E.Index) -> E.Index:
             inner = zip(at[1:-1], op.strides, phase, strict=True)
-            return (at[0] + starts[piece], *(i * stride + e for i, stride, e in inner), at[-1])
+            return (at[0] + first, *(i * stride + e for i, stride, e in inner), at[-1])
         return Part(op.out, index, piece)
 
-    phases = list(np.ndindex(*op.strides))
-    batches = [t.type.known_dims[0] for t in op.operands[::len(phases)]]
-    starts = list(itertools.accumulate(batches[:-1], initial=0))
-    return [part(piece, phase) for piece in range(op.pieces) for phase in phases]
+    places = interleaved([t.type.known_dims[0] for t in op.operands], op.strides)
+    return [part(first, phase, k * op.pieces // len(places)) for k, (first, _, phase) in enumerate(places)]
 
 
 def _interleave_numpy(*values: Any, shape: Any, strides: Any, pieces: int) -> Any:
-    phases = list(np.ndindex(*strides))
-    batches = [v.shape[0] for v in values[::len(phases)]]
-    result = np.empty((sum(batches), *shape, values[0].shape[-1]), values[0].dtype)
-    starts = itertools.accumulate(batches[:-1], initial=0)
-    for (first, phase), v in zip(itertools.product(starts, phases), values, strict=True):
-        places = (slice(e, None, s) for e, s in zip(phase, strides, strict=True))
-        at = (slice(first, first + v.shape[0]), *places)
+    places: Any = interleaved([v.shape[0] for v in values], strides)
+    result = np.empty((places[-1][1], *shape, values[0].shape[-1]), values[0].dtype)
+    for (first, end, phase), v in zip(places, values, strict=True):
+        inner = (slice(e, None, s) for e, s in zip(phase, strides, strict=True))
+        at = (slice(first, end), *inner)
         result[at] = v
     return result
 

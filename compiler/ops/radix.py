@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from graphflow.compiler.ir.dims import Dim, axis, single_atom
+from graphflow.compiler.ir.dims import Dim, axis
 from graphflow.compiler.ir.dtypes import float32, int32, int64, uint32
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Workspace
-from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store
+from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Stmt, Store, loop_over
 
 FEW = 256  # elements; of so many each is compared with all, a vector at a time
 _BITS = 8
@@ -38,17 +38,11 @@ def order_by_digits(op: Operation, work: Workspace) -> list[Stmt]:
         body += _counted(work, keys, r, few)
     if not isinstance(n, int) or n > FEW:
         body += _by_digits(work, keys, r, n, many)
-    return [_loop(r, body)]
-
-
-def _loop(i: Dim, body: Sequence[Stmt], ordered: bool = True, sums: Sequence[Accumulator] = ()) -> Loop:
-    found = single_atom(i)
-    assert found is not None
-    return Loop(found, found.payload[0], tuple(body), tuple(sums), ordered=ordered)
+    return [loop_over(r, body)]
 
 
 def _each(i: Dim, body: Callable[[Dim], list[Stmt]]) -> Loop:
-    return _loop(i, body(i), ordered=False)
+    return loop_over(i, body(i), ordered=False)
 
 
 def _key(op: Operation, x: E.Expr) -> E.Expr:
@@ -72,11 +66,11 @@ def _counted(work: Workspace, keys: str, r: Dim, n: Dim) -> list[Stmt]:
     i, j, k = axis("i", n), axis("j", n), axis("k", n)
     mine, other = E.temp("mine", uint32), E.load(keys, j, uint32)
     before = (other < mine) | (E.eq(other, mine) & (E.index(j, int32) < E.index(i, int32)))
-    count = _loop(j, [], sums=[Accumulator("rank", "add", E.cast(before, int32))])
+    count = loop_over(j, [], accumulators=[Accumulator("rank", "add", E.cast(before, int32))])
     place = E.as_offset(E.temp("place", int64))
     return [_each(i, lambda i: [Let("mine", E.load(keys, i, uint32)), count,
                                 Store(ranks, i, E.temp("rank", int32))]),
-            _loop(k, [Let("place", E.cast(E.load(ranks, k, int32), int64)),
+            loop_over(k, [Let("place", E.cast(E.load(ranks, k, int32), int64)),
                       work.store((r, place), E.index(k, int32))])]
 
 
@@ -87,10 +81,10 @@ def _by_digits(work: Workspace, keys: str, r: Dim, n: Dim, many: Dim) -> list[St
     starts = work.scratch(int32, _DIGITS * _PASSES)
     totals = work.scratch(int32, _PASSES)
     d, i = axis("d", E.as_offset(E.temp("digits", int64))), axis("i", many)
-    clear = _loop(d, [Store(starts, d + k * _DIGITS, E.const(0, int32)) for k in range(_PASSES)])
+    clear = loop_over(d, [Store(starts, d + k * _DIGITS, E.const(0, int32)) for k in range(_PASSES)])
     restart = [Store(totals, k, E.const(0, int32)) for k in range(_PASSES)]
-    count = _loop(i, [s for k in range(_PASSES) for s in _tally(starts, E.load(keys, i, uint32), k)])
-    sums = _loop(d, [s for k in range(_PASSES) for s in _sum_up(starts, totals, d + k * _DIGITS, k)])
+    count = loop_over(i, [s for k in range(_PASSES) for s in _tally(starts, E.load(keys, i, uint32), k)])
+    sums = loop_over(d, [s for k in range(_PASSES) for s in _sum_up(starts, totals, d + k * _DIGITS, k)])
     digits = Let("digits", E.select(E.index(many) > 0, E.index(_DIGITS), 0))
     result: list[Stmt] = [digits, clear, *restart, count, sums]
     pairs = [(keys, places[0]), (others, places[1])]
@@ -126,7 +120,7 @@ def _move(work: Workspace, index: tuple[Dim, Dim], starts: str, k: int, source: 
     which = E.temp("which", int32)
     body += [work.store((r, place), which)] if last else [
         Store(target[0], place, E.temp("key", uint32)), Store(target[1], place, which)]
-    return _loop(i, body)
+    return loop_over(i, body)
 
 
 def _digit(key: E.Expr, k: int) -> E.Expr:

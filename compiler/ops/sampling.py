@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Dim, axis, single_atom
+from graphflow.compiler.ir.dims import axis
 from graphflow.compiler.ir.dtypes import bool_, float64, int32, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -19,7 +19,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Serial, Workspace
 from graphflow.compiler.loops.nest import Let as Name
-from graphflow.compiler.loops.nest import Loop, Stmt, Store
+from graphflow.compiler.loops.nest import Stmt, Store, loop_over
 from graphflow.compiler.ops.random import SAMPLE_KEY, philox_element, philox_numpy
 from graphflow.compiler.ops.samples import Sample
 
@@ -104,11 +104,11 @@ def _unique_steps(op: Operation, work: Workspace) -> list[Stmt]:
     found, tries = _Cells(work.scratch(int64, 2), 0), _Cells(work.scratch(int64, 2), 1)
     missing = E.select(found.value < count, 1, E.const(0, int64))
     again, doubled = E.temp("again", int64), E.temp("doubled", int64)
-    one_round = _loop(axis("one", E.as_offset(again)), _one_round(op, work, found, tries))
-    repeats = _loop(axis("repeat", E.as_offset(doubled)), [Name("again", missing), one_round])
+    one_round = loop_over(axis("one", E.as_offset(again)), _one_round(op, work, found, tries))
+    repeats = loop_over(axis("repeat", E.as_offset(doubled)), [Name("again", missing), one_round])
     q = axis("q", _ROUNDS)
     return [found.store(E.const(0, int64)), tries.store(E.const(0, int64)),
-            _loop(q, [Name("doubled", E.call("shl", missing, E.index(q))), repeats]),
+            loop_over(q, [Name("doubled", E.call("shl", missing, E.index(q))), repeats]),
             work.store((count,), tries.value)]
 
 
@@ -138,9 +138,9 @@ def _one_round(op: Operation, work: Workspace, found: _Cells, tries: _Cells) -> 
         return E.temp(f"d{len(body) - 1}", value.dtype)
 
     draw = _draw(op, E.temp("first", int64) + E.index(i), work.load, let)
-    fill = _loop(i, [*body, Store(drawn, i, draw)], ordered=False)
+    fill = loop_over(i, [*body, Store(drawn, i, draw)], ordered=False)
     take = _take(op, work, E.load(drawn, j, int64), found, tries)
-    return [Name("first", tries.value), fill, _loop(j, take)]
+    return [Name("first", tries.value), fill, loop_over(j, take)]
 
 
 def _take(op: Operation, work: Workspace, drawn: E.Expr, found: _Cells, tries: _Cells) -> list[Stmt]:
@@ -162,12 +162,6 @@ def _take(op: Operation, work: Workspace, drawn: E.Expr, found: _Cells, tries: _
             work.store((E.as_offset(to),), c),
             Store(place, E.as_offset(c), E.cast(E.select(fresh, n, at), int32)),
             found.store(n + E.cast(fresh, int64)), tries.store(tries.value + E.cast(missing, int64))]
-
-
-def _loop(i: Dim, body: list[Stmt], ordered: bool = True) -> Loop:
-    found = single_atom(i)
-    assert found is not None
-    return Loop(found, found.payload[0], tuple(body), ordered=ordered)
 
 
 def _unique_numpy(*inputs: Any, num_sampled: int, **options: Any) -> Any:

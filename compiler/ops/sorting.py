@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Dim, axis, product, single_atom
+from graphflow.compiler.ir.dims import Dim, axis, product
 from graphflow.compiler.ir.dtypes import bool_, int32, int64
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
@@ -16,7 +16,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter, Serial, Workspace
 from graphflow.compiler.loops.nest import Let as Name
-from graphflow.compiler.loops.nest import Loop, Stmt, Store
+from graphflow.compiler.loops.nest import Stmt, Store, loop_over
 from graphflow.compiler.ops import radix
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, require_within
@@ -25,12 +25,6 @@ from graphflow.compiler.ops.shapes import dim_of, reshape
 
 MOST_BY_INSERTION = 64  # the largest k for which elements are inserted one by one
 _PASSES = 40  # doublings: rows of up to 2^40 elements
-
-
-def _loop(i: Dim, body: list[Stmt], ordered: bool = True) -> Loop:
-    found = single_atom(i)
-    assert found is not None
-    return Loop(found, found.payload[0], tuple(body), ordered=ordered)
 
 
 def _before(op: Operation, a: E.Expr, b: E.Expr) -> E.Expr:
@@ -68,18 +62,19 @@ def _order_steps(op: Operation, work: Workspace) -> list[Stmt]:
     merging = E.select(width < extent, extent, 0)
     b, m = axis("b", E.as_offset(E.temp("runs", int64))), axis("m", E.as_offset(E.temp("merging", int64)))
     start, end = E.temp("start", int64), E.temp("end", int64)
-    merge = _loop(axis("o", E.as_offset(E.temp("count", int64))),
-                  _merge_one(op, work, order, merged, places, r))
+    merge = loop_over(axis("o", E.as_offset(E.temp("count", int64))),
+                      _merge_one(op, work, order, merged, places, r))
     one_run: list[Stmt] = [
         Name("start", E.call("shl", E.index(b), E.index(p + 1))),
         Name("middle", E.minimum(start + width, extent)), Name("end", E.minimum(start + width * 2, extent)),
         Name("count", end - start), Store(places, 0, start), Store(places, 1, E.temp("middle", int64)), merge]
-    back = _loop(m, [Store(order, m, E.load(merged, m, int32))], ordered=False)
+    back = loop_over(m, [Store(order, m, E.load(merged, m, int32))], ordered=False)
     one_pass: list[Stmt] = [
         Name("width", E.call("shl", E.const(1, int64), E.index(p))), Name("runs", runs),
-        Name("merging", merging), _loop(b, one_run), back]
-    return [_loop(r, [_loop(i, [Store(order, i, E.index(i, int32))], ordered=False), _loop(p, one_pass),
-                      _loop(k, [work.store((r, k), E.load(order, k, int32))], ordered=False)])]
+        Name("merging", merging), loop_over(b, one_run), back]
+    unsorted = loop_over(i, [Store(order, i, E.index(i, int32))], ordered=False)
+    result = loop_over(k, [work.store((r, k), E.load(order, k, int32))], ordered=False)
+    return [loop_over(r, [unsorted, loop_over(p, one_pass), result])]
 
 
 def _merge_one(op: Operation, work: Workspace, order: str, merged: str, places: str, r: Dim) -> list[Stmt]:
@@ -132,8 +127,8 @@ def _largest_steps(op: Operation, work: Workspace) -> list[Stmt]:
     rows, n = op.rows.type.known_dims
     best = work.scratch(int32, op.k + 1)  # positions; the last is that of an element that does not enter
     r, j, k = axis("r", rows), axis("j", n), axis("k", op.k)
-    copy = _loop(k, [work.store((r, k), E.load(best, k, int32))], ordered=False)
-    return [_loop(r, [_loop(j, _enter(op, work, best, r, j)), copy])]
+    copy = loop_over(k, [work.store((r, k), E.load(best, k, int32))], ordered=False)
+    return [loop_over(r, [loop_over(j, _enter(op, work, best, r, j)), copy])]
 
 
 def _enter(op: Operation, work: Workspace, best: str, r: Dim, j: Dim) -> list[Stmt]:
@@ -147,7 +142,7 @@ def _enter(op: Operation, work: Workspace, best: str, r: Dim, j: Dim) -> list[St
             Name("enters", (~full | better) & (count > 0)),
             Name("slot", E.select(enters, E.select(full, last, E.index(j)), count)),
             Store(best, E.as_offset(slot), E.index(j, int32)),
-            Name("moves", E.select(enters, slot, 0)), _loop(up, _move_up(op, work, best, r, slot, up))]
+            Name("moves", E.select(enters, slot, 0)), loop_over(up, _move_up(op, work, best, r, slot, up))]
 
 
 def _move_up(op: Operation, work: Workspace, best: str, r: Dim, slot: E.Expr, up: Dim) -> list[Stmt]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Dim, axis, single_atom
+from graphflow.compiler.ir.dims import Dim, axis
 from graphflow.compiler.ir.dtypes import int32, int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -14,7 +14,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Scatter, Serial, Workspace
 from graphflow.compiler.loops.nest import Let as LetStmt
-from graphflow.compiler.loops.nest import Loop, Stmt, Store
+from graphflow.compiler.loops.nest import Stmt, Store, loop_over
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims
 from graphflow.compiler.ops.samples import Sample
 
@@ -104,14 +104,8 @@ def _same_row_steps(op: Operation, work: Workspace) -> list[Stmt]:
     row, again = E.temp("row", int64), E.temp("again", int64)
     last = E.cast(E.load(table, E.as_offset(again), int32), int64)
     first, second = (E.cast(work.load(0, (k,)), int64) for k in (i, j))
-    return [_loop(i, [LetStmt("row", first), Store(table, E.as_offset(row), E.index(i, int32))]),
-            _loop(j, [LetStmt("again", second), work.store((j,), last)])]
-
-
-def _loop(i: Dim, body: list[Stmt]) -> Loop:
-    found = single_atom(i)
-    assert found is not None
-    return Loop(found, found.payload[0], tuple(body), ordered=True)
+    return [loop_over(i, [LetStmt("row", first), Store(table, E.as_offset(row), E.index(i, int32))]),
+            loop_over(j, [LetStmt("again", second), work.store((j,), last)])]
 
 
 def _same_row_numpy(indices: Any, size: int) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir import dims as D
-from graphflow.compiler.ir.dims import axis, product, single_atom
+from graphflow.compiler.ir.dims import axis, product
 from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
@@ -29,8 +29,8 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.expr import Expr, Index, temp
 from graphflow.compiler.loops.forms import Indexed, Let, Load, Serial, Workspace
-from graphflow.compiler.loops.nest import Let as NameValue
-from graphflow.compiler.loops.nest import Loop, Stmt
+from graphflow.compiler.loops.nest import Let as Name
+from graphflow.compiler.loops.nest import Stmt, nested
 from graphflow.compiler.ops.joining import interleave, pad
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.samples import shapes
@@ -135,7 +135,7 @@ def _patches_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     values = _square(_PATCH, lambda r, s: lets.add(memory.load(0, (first + n, 2 * i + r, 2 * j + s, c))))
     found = _both(values, lambda line: [lets.add(v) for v in _patch_line(line)])
     stores = _stores(memory, ((n * high + i) * wide + j, c), found)
-    return _loops([*lets.body, *stores], (n, i, j, c))
+    return nested([*lets.body, *stores], (n, i, j, c))
 
 
 def _patches_numpy(x: Any, images: Any, patches: Any) -> Any:
@@ -155,7 +155,7 @@ def _filters_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     lets = _Lets()
     values = _square(_SIZE, lambda u, v: lets.add(memory.load(0, (u, v, c, o))))
     found = _both(values, lambda line: [lets.add(v) for v in _filter_line(line)])
-    return _loops([*lets.body, *_stores(memory, (c, o), found)], (c, o))
+    return nested([*lets.body, *_stores(memory, (c, o), found)], (c, o))
 
 
 def _filters_numpy(w: Any) -> Any:
@@ -190,16 +190,8 @@ class _Lets:
 
     def add(self, value: Expr) -> Expr:
         name = f"t{len(self.body)}"
-        self.body.append(NameValue(name, value))
+        self.body.append(Name(name, value))
         return temp(name, value.dtype)
-
-
-def _loops(body: list[Stmt], axes: Index) -> list[Stmt]:
-    for a in reversed(axes):
-        found = single_atom(a)
-        assert found is not None
-        body = [Loop(found, found.payload[0], tuple(body))]
-    return body
 
 
 _PATCHES: dict[str, Any] = {"images": REQUIRED, "patches": REQUIRED}

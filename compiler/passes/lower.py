@@ -26,6 +26,7 @@ from graphflow.compiler.loops.nest import (
     Loop,
     Stmt,
     Store,
+    nested,
     reduction_start,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
@@ -40,7 +41,6 @@ from graphflow.compiler.passes.lower_special import (
     lower_row,
     lower_scatter,
     lower_serial,
-    nested,
 )
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages

@@ -10,7 +10,6 @@ from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import (
-    Atom,
     Dim,
     atoms_of,
     axis,
@@ -30,10 +29,11 @@ from graphflow.compiler.loops.nest import (
     MOST_PARTS,
     PART_NUMBER,
     Let,
-    Loop,
     Product,
     Stmt,
     Store,
+    loop_over,
+    nested,
     positions,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
@@ -228,7 +228,7 @@ def lower_scatter(grouping: Grouping, group: Group) -> Launch:
     here = axis("z", size)
     base = op.opdef.lower.base
     before = E.const(0, t.dtype) if base is None else E.load(memory.name(op.operands[base]), here, t.dtype)
-    start = Loop(_atom(here), size, (Store(out, here, before),))
+    start = loop_over(here, [Store(out, here, before)], ordered=False)
     lets.levels[-1].append(Store(out, linear(target, t.type.known_dims), load(0, at), add=True))
     loops = lets.nested()
     if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
@@ -308,18 +308,3 @@ def lower_row(grouping: Grouping, group: Group) -> Launch:
     if not isinstance(dims[0], int):  # an index out of range is taken for 0, which an empty tensor has not
         body = nested(body, (axis("some", minimum(dims[0], 1)),))
     return memory.launch(body, (t,), "row", ((grouping.memory_of(op.x), t),))
-
-
-def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
-    """The body within a loop for each axis that is not the constant 0."""
-    for a in reversed(axes):
-        if a != 0:
-            found = _atom(a)
-            body = [Loop(found, found.payload[0], tuple(body))]
-    return body
-
-
-def _atom(a: Dim) -> Atom:
-    found = single_atom(a)
-    assert found is not None
-    return found

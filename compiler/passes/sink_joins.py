@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -13,7 +12,7 @@ from graphflow.compiler.ir.rewrite import live_operations, rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Pointwise
 from graphflow.compiler.ops.indexing import strided_slice
-from graphflow.compiler.ops.joining import interleave
+from graphflow.compiler.ops.joining import interleave, interleaved
 
 Box: TypeAlias = "tuple[Dim, Dim, int]"  # begin, end and step along an axis
 
@@ -43,10 +42,9 @@ def sink_joins(graph: Graph) -> Graph:
 
 def _boxes(join: Operation) -> list[list[Box]]:
     """For each part its places along the batch and the spatial axes."""
-    phases = list(itertools.product(*map(range, join.strides)))
-    ends = list(itertools.accumulate(t.type.known_dims[0] for t in join.operands[::len(phases)]))
+    places = interleaved([t.type.known_dims[0] for t in join.operands], join.strides)
     return [[(first, end, 1), *zip(phase, join.shape, join.strides, strict=True)]
-            for first, end in itertools.pairwise((0, *ends)) for phase in phases]
+            for first, end, phase in places]
 
 
 def _cut(t: Tensor, box: Sequence[Box]) -> Tensor:
