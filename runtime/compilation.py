@@ -36,10 +36,8 @@ def compile_native(signature: Signature, note: Note, whole: bool = False) -> tup
     Raises:  what `compile_signature` raises
     """
     if not flags.use_jit():
-        from graphflow.runtime.interpreter import InterpretedProgram
-
         program = _compile(signature, note)
-        return program, InterpretedProgram(program)
+        return program, native_of(program)
     known = None if whole or _wants_a_whole_program() else cache.current()
     if known is None:
         program = _compile(signature, note)

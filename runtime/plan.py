@@ -127,6 +127,8 @@ class Plan:
         if self.program.uses_key:
             slot.key[:] = self.next_key()
         outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
+        if slot.outdates:  # already now: a signal's handler may raise on the way to the second time
+            self._tell_of_writes(slot)
         try:
             fault = self.call(slot.frame, *arrays, *outputs)
         finally:

@@ -84,12 +84,16 @@ class VariableStore:
         if array.shape != target.shape:
             raise InvalidArgumentError(None, None, f"variable {variable.name!r} is {variable.type}, "
                                                    f"but the value's shape is {array.shape}")
+        self._outdate(variable)  # already now: a signal's handler may raise on the way to the second time
         try:
             np.copyto(target, array)  # all of it, and only then what a signal's handler raises comes out
         finally:
-            for s in self.watching((variable,)):
-                s.outdate()
+            self._outdate(variable)
             self.mark_initialized(variable)
+
+    def _outdate(self, variable: VariableHandle) -> None:
+        for s in self.watching((variable,)):
+            s.outdate()
 
     @contextmanager
     def restored(self, variables: Iterable[VariableHandle]) -> Iterator[None]:

@@ -30,12 +30,16 @@ def order(launches: Sequence[Launch], plan: MemoryPlan) -> list[int]:
     if not any(any(sizes) for sizes in trials):
         return given
     work = _Work(launches, plan)
-    tried, best, least = [given], given, _Needs(*zip(*(work.needs(given, s) for s in trials), strict=True))
+
+    def needs_of(sequence: Sequence[int]) -> _Needs:
+        return _Needs(*zip(*(work.needs(sequence, sizes) for sizes in trials), strict=True))
+
+    tried, best, least = [given], given, needs_of(given)
     for greedy, sizes in itertools.product((True, False), trials):
         candidate = work.sequence(sizes, greedy)
         if candidate not in tried:
             tried.append(candidate)
-            needs = _Needs(*zip(*(work.needs(candidate, s) for s in trials), strict=True))
+            needs = needs_of(candidate)
             if needs.are_less_than(least):
                 best, least = candidate, needs
     return best

@@ -84,8 +84,8 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
     """Whether B is read faster from panels: not if its rows lie close together in the cache."""
     if e.m == 1 or not e.n or not e.k or e.terms.b is not e.terms.sum:
         return False
-    many_turned = e.transpose_b and not _at_most(e.m, DOT_ROWS)
-    return many_turned or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
+    packed_in_each_run = e.transpose_b and not _at_most(e.m, DOT_ROWS)
+    return packed_in_each_run or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
 
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
