@@ -21,7 +21,6 @@ from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.ops.catalog import BUILT_IN
 from graphflow.compiler.signature import Signature
 
 _INLINE = 64  # bytes of a constant that are written out; of more, their hash
@@ -80,7 +79,7 @@ class Subject:
 
     def _head(self, op: Operation) -> str:
         """The record, the name, and the line as a number: lines are numbered as they come."""
-        if op.opdef not in BUILT_IN:
+        if op.opdef.home:
             raise UnsuitedError(f"op {op.opdef.name!r} is not one of graphflow's own")
         variable = op.attrs.get("variable")
         line = self.sources.setdefault(op.source, len(self.sources))
