@@ -16,6 +16,7 @@ from graphflow.runtime.collection import paused
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
 from graphflow.runtime.locks import Locked
+from graphflow.runtime.memory import results_in_one_piece
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
@@ -77,7 +78,8 @@ class Engine(Locked):
         key = program.ir, program.buffers, launches, tuple(map(id, program.constants))
         found = self._setups.get(key)
         if found is None:
-            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads)
+            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads,
+                        empty=results_in_one_piece)
             found = self._setups[key] = Setup(plan)
         return found
 
