@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from graphflow import (
-    app,
-    bitwise,
-    compat,
-    errors,
-    flags,
-    image,
-    initializers,
-    linalg,
-    logging,
-    math,
-    nest,
-    nn,
-    random,
-    train,
-)
+from graphflow import compat, errors, image, initializers, linalg, math, nest, nn, random, train
 from graphflow.arrays import (
     boolean_mask,
     broadcast_static_shape,
@@ -300,13 +285,13 @@ newaxis = None
 
 __all__ = [
     "AUTO_REUSE", "ConfigProto", "DType", "Dimension", "GPUOptions", "Graph", "GraphKeys", "GraphOptions",
-    "IndexedSlices", "argsort", "bitwise", "confusion_matrix", "histogram_fixed_width", "invert_permutation",
+    "IndexedSlices", "argsort", "confusion_matrix", "histogram_fixed_width", "invert_permutation",
     "cross", "diag_part", "einsum", "linalg", "matrix_diag", "matrix_diag_part", "matrix_set_diag", "norm",
     "trace", "unique", "unique_with_counts",
     "matrix_band_part", "random_crop", "random_shuffle", "reverse_sequence", "sort",
     "InteractiveSession", "Operation", "OptimizerOptions", "RunMetadata", "RunOptions", "Session",
     "Tensor", "TensorShape", "Variable", "VariableScope", "abs", "accumulate_n", "acos",
-    "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "app", "arg_max",
+    "acosh", "add", "add_n", "add_to_collection", "add_to_collections", "all_variables", "arg_max",
     "arg_min", "argmax", "argmin", "as_dtype", "asin", "asinh", "assign", "assign_add", "assign_sub",
     "atan", "atan2", "atanh", "batch_matmul", "bfloat16", "bool", "boolean_mask",
     "TensorArray", "case", "cond", "foldl", "foldr", "map_fn", "nest", "scan", "while_loop",
@@ -317,7 +302,7 @@ __all__ = [
     "convert_to_tensor", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "device", "diag", "digamma",
     "disable_eager_execution",
     "disable_v2_behavior", "div", "div_no_nan", "divide", "double", "equal", "erf", "erfc", "errors",
-    "executing_eagerly", "exp", "expand_dims", "expm1", "eye", "fill", "flags", "float16", "float32",
+    "executing_eagerly", "exp", "expand_dims", "expm1", "eye", "fill", "float16", "float32",
     "float64", "floor", "floor_div", "floordiv", "floormod", "gather", "gather_nd", "get_collection",
     "get_collection_ref", "get_default_graph", "get_default_session", "get_local_variable", "get_seed",
     "get_variable", "get_variable_scope", "global_norm", "global_variables",
@@ -326,7 +311,7 @@ __all__ = [
     "initialize_all_variables", "initialize_local_variables", "initialize_variables", "initializers",
     "int16", "int32", "int64", "int8", "inv", "is_finite", "is_inf", "is_nan", "is_tensor", "less",
     "less_equal", "lgamma", "lin_space", "linspace", "local_variables", "local_variables_initializer", "log",
-    "log1p", "log_sigmoid", "logging", "logical_and", "logical_not", "logical_or", "logical_xor", "math",
+    "log1p", "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "math",
     "matmul", "matrix_transpose", "maximum", "meshgrid", "minimum", "mod", "model_variables",
     "moving_average_variables", "mul", "multinomial", "multiply", "name_scope", "neg", "negative",
     "newaxis", "nn", "no_op", "no_regularizer", "not_equal", "one_hot", "ones", "ones_initializer",
