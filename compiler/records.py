@@ -35,7 +35,8 @@ def record(cls: C) -> C:
     def hashed(self: Any) -> int:
         return hash(key(self))
 
-    return _completed(cls, all_fields, __eq__=equal, __hash__=hashed, __setattr__=_refuse, __delattr__=_refuse)
+    return _completed(cls, all_fields, __eq__=equal, __hash__=hashed, __setattr__=_refuse,
+                      __delattr__=_refuse)
 
 
 @dataclass_transform(field_specifiers=(field,))
