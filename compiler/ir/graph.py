@@ -173,7 +173,7 @@ class Graph:
         self.kept: list[Tensor] = []
         self.seed: int | None = None
         self.collections: dict[Any, list[Any]] = {}
-        self.origin: Source | None = None  # set by passes: the user's line that new operations stem from
+        self.origin: Source | None = None  # the user's line that new operations stem from, where it is known
         self.finalized = False
         self._by_name: dict[str, Operation] = {}
         self._name_counts: dict[str, int] = {}
@@ -221,6 +221,16 @@ class Graph:
     def _append(self, op: Operation) -> None:
         op.id = len(self.operations)
         self.operations.append(op)
+
+    @contextmanager
+    def from_line(self, line: Source) -> Iterator[None]:
+        """All operations made within stem from this line, which is not looked up for each of them."""
+        before = self.origin
+        self.origin = before or line
+        try:
+            yield
+        finally:
+            self.origin = before
 
     # Names
 
