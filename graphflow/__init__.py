@@ -33,6 +33,10 @@ _missing = missing_names(__name__)
 
 def __getattr__(name: str) -> object:
     """Modules that few programs use are imported when they are asked for."""
-    if name in ("app", "bitwise", "flags", "logging"):
+    if name in __all__:
         return importlib.import_module(f"graphflow.{name}")
     return _missing(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

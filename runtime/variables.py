@@ -36,7 +36,7 @@ class VariableStore:
         return self._arrays[variable]
 
     def hold(self, variables: Iterable[VariableHandle]) -> None:
-        """Have memory for these variables; those that lack it lie in one piece, in order."""
+        """Make the memory of these variables now, where they lack it: small ones get it in one piece."""
         new = [v for v in dict.fromkeys(variables) if v not in self._arrays]
         if new:
             for v, array in zip(new, aligned_arrays([_form(v) for v in new]), strict=True):
