@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import graphflow as tf
-from graphflow import errors
+from graphflow import errors, extend
+from graphflow.compiler.ir.graph import user_line
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +37,47 @@ def test_every_public_name_exists():
     assert [n for n in tf.__all__ if not hasattr(tf, n)] == []
     for module in (tf.nn, tf.train, tf.errors, tf.random):
         assert [n for n in module.__all__ if not hasattr(module, n)] == []
+
+
+def test_what_few_programs_use_is_loaded_when_it_is_asked_for():
+    script = """
+import gc, sys
+import graphflow as tf
+def loaded(): return sorted(m.split(".")[-1] for m in sys.modules
+                            if m in ("graphflow.compiler.ops.sorting", "graphflow.bitwise"))
+assert loaded() == [] and gc.isenabled() and {"bitwise", "sort"} <= set(dir(tf))
+x = tf.placeholder(tf.int32, [3])
+y = tf.bitwise.invert(tf.sort(x))
+assert loaded() == ["bitwise", "sorting"]
+assert tf.Session().run(y, {x: [3, 1, 2]}).tolist() == [-2, -3, -4]
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_of_ops_that_are_not_loaded_are_taken_too():
+    script = """
+from graphflow import extend
+extend.OpDef("argsort", "x", infer=extend.elementwise())
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert "an op named 'argsort' exists already, made in graphflow" in done.stderr
+
+
+def test_an_op_of_ones_own_knows_its_file():
+    own = extend.OpDef("op_with_a_home", "x", infer=extend.elementwise())
+    assert own.home == __file__ and (f(2) + f(2)).op.opdef.home == ""
+
+
+def test_all_that_gradients_and_optimizers_make_stems_from_their_call(graph):
+    w = tf.get_variable("w", [3])
+    loss = tf.reduce_sum(tf.tanh(w) ** 2)
+    before = len(graph.operations)
+    (tf.gradients(loss, w), line := user_line())
+    middle = len(graph.operations)
+    (tf.train.AdamOptimizer().minimize(loss), other := user_line())
+    assert {op.source for op in graph.operations[before:middle]} == {line}
+    assert {op.source for op in graph.operations[middle:]} == {other} and graph.origin is None
 
 
 def weights():

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from graphflow.compiler.ir.dims import atom, maximum, minimum, sym
 from graphflow.compiler.program import Buffer
 from graphflow.compiler.signature import Signature
 from graphflow.extend import UNARY, OpDef, elementwise, pointwise, shapes
-from graphflow.runtime import cache, compilation, cpu, loader, objects
+from graphflow.runtime import cache, compilation, cpu, loader, objects, sources
 from graphflow.runtime.cache import Cache
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -376,6 +377,30 @@ def test_the_first_processor_of_cpuinfo():
     assert cpu.parse_cpuinfo(text) == {"fpu", "avx2", "fma"}
     assert cpu.parse_cpuinfo("Features\t: fp asimd\n") == {"fp", "asimd"}
     assert cpu.parse_cpuinfo("flags\t\t: fpu av") == cpu.parse_cpuinfo("") == frozenset()
+
+
+def test_the_version_follows_the_text_of_the_sources_whatever_their_times_say(tmp_path, monkeypatch):
+    known = Cache(str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "_HOME", str(tmp_path))
+    monkeypatch.setattr(sources, "_SETTLED", -1.0)
+    version = sources.compiler_version.__wrapped__
+    with pytest.raises(UnsuitedError):
+        version(known)
+    file = tmp_path / "compiler" / "a.py"
+    file.parent.mkdir()
+    file.write_text("x = 1")
+    first, times = version(known), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    assert version(known) == first
+    monkeypatch.setattr(sources, "_hash", lambda *_: pytest.fail("read again"))
+    assert version(known) == first
+    monkeypatch.undo()
+    monkeypatch.setattr(sources, "_HOME", str(tmp_path))
+    time.sleep(0.02)  # some file systems tell times in steps of 10 ms
+    file.write_text("x = 2")
+    os.utime(file, ns=times)
+    assert version(known) != first
+    file.write_text("x = 1")
+    assert version(known) == first
 
 
 def test_ops_of_ones_own_are_compiled_in_each_process(folder, compiled):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphflow as tf
-from graphflow.runtime import memory
+from graphflow.runtime import memory, pages
 from graphflow.runtime.cpu import host_target
 
 SHAPE = (600, 500)
@@ -34,6 +34,16 @@ def test_what_is_kept_for_later_runs_is_bounded():
         blocks.give_back(np.empty(memory.MOST_FREE // 16 + 4096 * k, np.uint8))
     kept = sum(b.size for of_size in blocks._free.values() for b in of_size)
     assert kept == blocks._bytes <= memory.MOST_FREE
+
+
+def test_arrays_in_one_piece_do_not_overlap():
+    forms = [((3, 5), np.dtype(np.float32)), ((), np.dtype(np.int8)), ((0, 4), np.dtype(np.float64)),
+             ((2, 1 << 20), np.dtype(np.float32)), ((7,), np.dtype(bool))]
+    for arrays in (pages.in_one_piece(forms), pages.aligned_arrays(forms), pages.in_one_piece([])):
+        for k, a in enumerate(arrays):
+            a.fill(k % 2)
+        assert [(a.shape, a.dtype) for a in arrays] == forms[:len(arrays)]
+        assert all((a == k % 2).all() and a.ctypes.data % 64 == 0 for k, a in enumerate(arrays))
 
 
 def test_runs_do_not_share_results():
