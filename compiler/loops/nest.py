@@ -175,7 +175,7 @@ class LoopNest:
     @property
     def may_stop(self) -> bool:
         """Whether it may end its run: what it checks does not hold, or a signal is seen in its loop."""
-        return bool(self.checks) or any(isinstance(s, While) for s in statements(self.body))
+        return bool(self.checks) or any(isinstance(s, While) for s in self.body)
 
     @property
     def calls_blas(self) -> bool:

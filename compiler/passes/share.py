@@ -23,7 +23,8 @@ def share(launches: Sequence[Launch]) -> list[Launch]:
     Example:  kernel(p0, p1): for i < 4: p1[i] = p0[i+4] ; kernel(p0, p1): for i < 4: p1[i] = p0[i+8]
     -->       kernel(p0, p1, s): for i < 4: p1[i] = p0[i+s], called with s = 4 and s = 8
     """
-    opened = {k: _open(launch.nest) for k, launch in enumerate(launches) if launch.kind != "while"}
+    forms = {nest: _open(nest) for nest in dict.fromkeys(x.nest for x in launches if x.kind != "while")}
+    opened = {k: forms[launch.nest] for k, launch in enumerate(launches) if launch.kind != "while"}
     alike: dict[LoopNest, list[int]] = {}
     for k, o in opened.items():
         alike.setdefault(o.nest, []).append(k)
