@@ -185,7 +185,7 @@ class LoopNest:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.params, self.symbols, self.body, self.checks))  # kernels are looked up again and again
+        return hash((self.params, self.symbols, self.body, self.checks))  # once: it is asked for many times
 
     @property
     def outermost(self) -> Loop | Product:
