@@ -37,7 +37,8 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         nest = launch.nest
         kernel = kernels.get(nest)
         if kernel is None:
-            kernel = kernels[nest] = _Kernel(f"k{len(kernels)}", deepest_extents(nest.body), work_each(nest.body))
+            kernel = _Kernel(f"k{len(kernels)}", deepest_extents(nest.body), work_each(nest.body))
+            kernels[nest] = kernel
             texts.append(emit_kernel(nest, kernel.name, module))
         calls.append(_call(launch, kernel, buffers, len(checks)))
         checks += nest.checks
