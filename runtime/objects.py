@@ -22,7 +22,7 @@ from graphflow.runtime import cache, cpu, loader
 from graphflow.runtime.threads import usable_cores
 
 _LLVM = threading.RLock()  # a fork waits for it: a child that found LLVM at work would wait for it for ever
-_PART = 8000  # characters of IR that are worth a thread
+_PART = 4000  # characters of IR that are worth a thread
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release)
 

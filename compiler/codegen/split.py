@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_ITEM = re.compile(r"^define .*?^}$|^\S.*?$", re.MULTILINE | re.DOTALL)
+_ITEM = re.compile(r"^define (?:.*\n)*?}$|^\S.*$", re.MULTILINE)
 _NAME = re.compile(r"@([\w.]+)")
 _INLINE = "#1 {"  # how the first line of a function ends that is part of whatever calls it
 _EACH = 1500  # characters of text that take as long to compile as what any function takes

@@ -30,19 +30,19 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
     """
     module = Module(vector_bits)
     kernels: dict[LoopNest, _Kernel] = {}
-    texts: list[str] = []
+    functions: dict[str, str] = {}
     checks: list[str] = []
     calls: list[Call] = []
     for launch, buffers in zip(plan.launches, plan.arguments, strict=True):
         nest = launch.nest
         kernel = kernels.get(nest)
         if kernel is None:
-            kernel = _Kernel(f"k{len(kernels)}", deepest_extents(nest.body), work_each(nest.body))
-            kernels[nest] = kernel
-            texts.append(emit_kernel(nest, kernel.name, module))
+            name = _function(nest, module, functions)
+            kernel = kernels[nest] = _Kernel(name, deepest_extents(nest.body), work_each(nest.body))
         calls.append(_call(launch, kernel, buffers, len(checks)))
         checks += nest.checks
     entry = emit_entry(ENTRY, plan.buffers, calls, plan.steps, plan.copies)
+    texts = [body.replace("@(", f"@{name}(", 1) for body, name in functions.items()]
     table = slot_table(plan.buffers, calls, plan.steps, plan.copies)
     inputs = graph.inputs
     return Program(
@@ -55,6 +55,12 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
         checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops,
         arena=_arena(plan.buffers), setup=setup, dumps=tuple(dumps))
+
+
+def _function(nest: LoopNest, module: Module, functions: dict[str, str]) -> str:
+    """The name of a nest's function, one for all of equal text: loops cut into parts are told their ends."""
+    name = f"k{len(functions)}"
+    return functions.setdefault(emit_kernel(nest, name, module).replace(f"@{name}(", "@(", 1), name)
 
 
 def _arena(buffers: Sequence[Buffer]) -> tuple[tuple[int, ...], int] | None:
