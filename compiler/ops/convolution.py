@@ -35,6 +35,7 @@ from graphflow.compiler.ops.window_products import (
     lie_in_memory,
     padded,
     steps_of,
+    valid_convolution,
     valid_filter_grad,
 )
 from graphflow.compiler.ops.windows import (
@@ -286,8 +287,24 @@ def _convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...], groups: int)
     """The products of windows with filters, without patches; None where windows do not lie in memory."""
     if _is_depthwise(groups, filters.type):
         return _depthwise(x, filters, groups, _attrs_of(found))
-    lie = groups == 1 and lie_in_memory(x, found, filters.type.known_dims[-1])
-    return convolve(x, filters, found) if lie else None
+    if not lie_in_memory(x, found, filters.type.known_dims[-1]):
+        return None
+    if groups == 1:
+        return convolve(x, filters, found)
+    result: Tensor = valid_convolution(padded(x, found), _in_front(filters, groups), groups=groups,
+                                       strides=tuple(s.stride for s in found),
+                                       dilations=tuple(s.dilation for s in found))
+    return result
+
+
+def _in_front(t: Tensor, groups: int) -> Tensor:
+    """[.., groups * n] -> [groups, .., n]; no change for one group."""
+    if groups == 1:
+        return t
+    dims = t.type.known_dims
+    rank, apart = len(dims), reshape(t, shape=(*dims[:-1], groups, _part(dims[-1], groups)))
+    result: Tensor = transpose(apart, perm=(rank - 1, *range(rank - 1), rank))
+    return result
 
 
 def _input_grad(op: Operation) -> Tensor:
@@ -313,8 +330,9 @@ def _filter_grad(op: Operation) -> Tensor:
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
-    if op.groups == 1 and lie_in_memory(op.x, found, out[-1]):
-        result: Tensor = valid_filter_grad(padded(op.x, found), op.g, size=out[:-2], **steps_of(op))
+    if lie_in_memory(op.x, found, out[-1]):
+        result: Tensor = valid_filter_grad(padded(op.x, found), _in_front(op.g, op.groups), size=out[:-2],
+                                           **steps_of(op))
         return result
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)
