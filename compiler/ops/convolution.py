@@ -56,7 +56,7 @@ from graphflow.compiler.ops.windows import (
 from graphflow.compiler.ops.winograd import convolve
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
-_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
+_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
 _FEW_CHANNELS = 16  # less than a vector
 
 
@@ -188,7 +188,7 @@ def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
     return result
 
 
-def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
     g, filters = _computing(g, filters)
     found = slides(shape, filters.shape[:-2], attrs)
     result = padded_zeros(g.shape[0], found, filters.shape[-2] * groups, g.dtype)
@@ -199,7 +199,7 @@ def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, **attrs: An
     return cropped(result, found)
 
 
-def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
     x, g = _computing(x, g)
     found = slides(x.shape[1:-1], shape, attrs)
     result = np.zeros((*shape, x.shape[-1] // groups, g.shape[-1]), x.dtype)
