@@ -12,6 +12,7 @@ from collections.abc import Callable
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
+from graphflow.compiler.codegen.halves import in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
@@ -146,22 +147,53 @@ class _KernelEmitter(MemoryOps):
     def iterations(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
                    vector: bool) -> list[Value]:
         """From `first` to `end`; long float sums go in blocks, which keeps their rounding small."""
-        def one(i: str) -> list[Value]:
-            return self.iteration(loop, i, vector)
+        def one(i: str, so_far: list[Value]) -> list[Value]:
+            return self.combined(loop, so_far, self.iteration(loop, i, vector))
 
-        def block(start: str) -> list[Value]:
-            past = Value(self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}"), int64)
-            last = self.em.intrinsic("llvm.smin.i64", [past, Value(end, int64)], int64).ref
-            return self.counted(loop, start, last, step, starts, one)
+        def block(start: str, so_far: list[Value]) -> list[Value]:
+            past = self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}")
+            sums = self.counted(start, self.lesser(past, end), step, starts, one)
+            return self.combined(loop, so_far, sums)
+
+        halves = in_halves(loop, int(end) // step if end.isdigit() else None) if vector else None
+        if halves is not None:
+            self.overlapped(*halves, first, end, step)
+            return starts
 
         rounds = any(a.combine == "add" and a.value.dtype.is_floating for a in loop.accumulators)
         if rounds and not (end.isdigit() and int(end) <= step * SUM_BLOCK):
-            return self.counted(loop, first, end, step * SUM_BLOCK, starts, block)
-        return self.counted(loop, first, end, step, starts, one)
+            return self.counted(first, end, step * SUM_BLOCK, starts, block)
+        return self.counted(first, end, step, starts, one)
 
-    def counted(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
-                body: Callable[[str], list[Value]]) -> list[Value]:
-        """For i = first, first + step, ... < end combine what `body` gives; the accumulators' last values."""
+    def overlapped(self, first_half: Loop, second_half: Loop, first: str, end: str, step: int) -> None:
+        """Iterations in halves; the last one runs the first half once more, for nothing."""
+        em = self.em
+        some, done = self.label("some"), self.label("done")
+        em.lines.append(f"br i1 {em.raw(f'icmp sgt i64 {end}, {first}')}, label %{some}, label %{done}")
+        self.open(some)
+        last = em.raw(f"sub i64 {end}, {step}")
+        names = [E.temp(a.name, a.value.dtype) for a in first_half.accumulators]
+
+        def both(i: str, kept: list[Value]) -> list[Value]:
+            following = self.lesser(em.raw(f"add nuw nsw i64 {i}, {step}"), last)
+            new = self.iteration(first_half, following, True)  # its loads come before the stores
+            self.values.update(zip(names, kept, strict=True))
+            self.iteration(second_half, i, True)
+            return new
+
+        self.counted(first, end, step, self.iteration(first_half, first, True), both)
+        em.lines.append(f"br label %{done}")
+        self.open(done)
+
+    def lesser(self, a: str, b: str) -> str:
+        return self.em.intrinsic("llvm.smin.i64", [Value(a, int64), Value(b, int64)], int64).ref
+
+    def combined(self, loop: Loop, so_far: list[Value], new: list[Value]) -> list[Value]:
+        return [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, so_far, new, strict=True)]
+
+    def counted(self, first: str, end: str, step: int, starts: list[Value],
+                body: Callable[[str, list[Value]], list[Value]]) -> list[Value]:
+        """For i = first, first + step, ... < end: values = body(i, values); the last values."""
         em = self.em
         head, done, before = self.label("loop"), self.label("done"), self.block
         guarded = not (first == "0" and end.isdigit() and end != "0")
@@ -174,7 +206,7 @@ class _KernelEmitter(MemoryOps):
         i, following = em.fresh(), em.fresh()
         phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
         at = len(em.lines)
-        new = [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, phis, body(i), strict=True)]
+        new = body(i, phis)
         latch = self.block
         em.lines[at:at] = [f"{i} = phi i64 [{first}, %{before}], [{following}, %{latch}]", *(
             f"{p.ref} = phi {p.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"

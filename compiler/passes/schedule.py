@@ -35,7 +35,7 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.jam import jam
 
-_LIGHT = 60  # work of an iteration
+_LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
 
 
