@@ -15,6 +15,7 @@ from graphflow.compiler.codegen.gemm.product import emit_product
 from graphflow.compiler.codegen.halves import in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
+from graphflow.compiler.codegen.scalar import add_unrounded
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
@@ -281,7 +282,10 @@ class _KernelEmitter(MemoryOps):
         return splat_literal(reduction_start(a.combine, a.value.dtype).attr.value, a.value.dtype, lanes)
 
     def combine(self, a: Accumulator, so_far: Value, new: Value) -> Value:
-        return self.em.call(a.combine, [so_far, self.em.widen(new, so_far.lanes)], so_far.dtype)
+        new = self.em.widen(new, so_far.lanes)
+        if a.combine == "add" and so_far.dtype.is_floating:
+            return add_unrounded(self.em, so_far, new)
+        return self.em.call(a.combine, [so_far, new], so_far.dtype)
 
     def bind(self, loop: Loop, values: list[Value]) -> None:
         for a, v in zip(loop.accumulators, values, strict=True):
