@@ -16,23 +16,23 @@ from graphflow.compiler.loops.expr import SCALAR, Expr
 from graphflow.compiler.loops.maths import expand_math, near_path
 from graphflow.compiler.loops.nest import Accumulator, Let, Loop, Store, positions
 
-_LEAST_ROUNDS = 16  # iterations, as the first half of one is computed in vain
+LEAST_ROUNDS = 16   # iterations, as the first half of one is computed in vain
 _LONG = 60          # cycles of a chain that a core would wait for
 _MOST_KEPT = 6      # values that go from one half to the other, in registers
 _EACH = 4           # cycles for what costs 1
 _CYCLES = {"const": 0, "temp": 0, "index": 0, "load": 8, "div": 13, "sqrt": 15}
 
 
-def in_halves(loop: Loop, rounds: int | None) -> tuple[Loop, Loop] | None:
+def in_halves(loop: Loop, rounds: int) -> tuple[Loop, Loop] | None:
     """A vector loop as two: the accumulators of the first are the `last` values that the second needs.
 
     The cut is where fewest values cross it, between a quarter and three quarters of the longest chain. Plain
     loads are repeated, and what all iterations share is computed before them.
 
-    rounds  how many iterations there are, where that is known
+    rounds   at least how many iterations to expect
     Returns: None for loops that do more than compute and store, and where it would not pay
     """
-    if (rounds is not None and rounds < _LEAST_ROUNDS) or not _is_map(loop):
+    if rounds < LEAST_ROUNDS or not _is_map(loop):
         return None
     stores = _inlined(loop)
     roots = [s.value for s in stores]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
-from graphflow.compiler.codegen.halves import in_halves
+from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.scalar import add_unrounded
@@ -133,7 +133,7 @@ class _KernelEmitter(MemoryOps):
             values = self.vectors(loop, "0", self.dim(extent), starts)
         else:
             whole = extent // width * width
-            values = self.iterations(loop, "0", str(whole), width, starts, True) if whole else starts
+            values = self.whole_vectors(loop, "0", str(whole), starts) if whole else starts
             if whole != extent:
                 values = self.tail(loop, str(whole), str(extent), values, True)
         self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
@@ -142,8 +142,19 @@ class _KernelEmitter(MemoryOps):
     def vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
         """Whole vectors from `first` on, a multiple of the width, then what is left before `end`."""
         whole = self.em.raw(f"and i64 {end}, {-self.width}")
-        values = self.iterations(loop, first, whole, self.width, starts, True)
+        values = self.whole_vectors(loop, first, whole, starts)
         return self.tail(loop, whole, end, values, False)
+
+    def whole_vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
+        halves = in_halves(loop, self.rounds(loop, end))
+        if halves is None:
+            return self.iterations(loop, first, end, self.width, starts, True)
+        self.overlapped(*halves, first, end, self.width)
+        return starts
+
+    def rounds(self, loop: Loop, end: str) -> int:
+        """At least how many iterations to expect of a vector loop from 0, or over a part of the outermost."""
+        return int(end) // self.width if end.isdigit() else LEAST_ROUNDS if loop is self.outermost else 0
 
     def iterations(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
                    vector: bool) -> list[Value]:
@@ -155,11 +166,6 @@ class _KernelEmitter(MemoryOps):
             past = self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}")
             sums = self.counted(start, self.lesser(past, end), step, starts, one)
             return self.combined(loop, so_far, sums)
-
-        halves = in_halves(loop, int(end) // step if end.isdigit() else None) if vector else None
-        if halves is not None:
-            self.overlapped(*halves, first, end, step)
-            return starts
 
         rounds = any(a.combine == "add" and a.value.dtype.is_floating for a in loop.accumulators)
         if rounds and not (end.isdigit() and int(end) <= step * SUM_BLOCK):
