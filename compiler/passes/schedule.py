@@ -37,7 +37,7 @@ from graphflow.compiler.passes.jam import jam
 from graphflow.compiler.passes.tests_left_out import without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
 
-_LIGHT = 60  # work of an iteration
+_LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
 
 
