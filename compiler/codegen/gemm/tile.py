@@ -88,6 +88,8 @@ class _TileBuilder(FinishingBuilder):
                 self.prefetch(address)
             self.store_all(self.on_top(self.accumulate(), places), places)
             return self.function(tile.name, params)
+        for k, index in enumerate(tile.finish.product.lines):
+            self.place(index, f"%line{k}")
         self.finished(self.accumulate(), tile.finish)
         lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
         return self.function(tile.name, with_finish((*params, *FINISH_PARAMS, *lines), tile.finish))
@@ -111,7 +113,9 @@ class _TileBuilder(FinishingBuilder):
         zeros = self.zeros(tile.rows * tile.vecs)
         if view is None:
             steps = ("%as", "1") if tile.by_rows else ("1", "%as")
-            sums = self.along("%a", "%b", "%k", steps, zeros)
+            swept = tile.finish is not None and tile.finish.swept()
+            sums = (self.along_rows(steps, zeros) if swept else
+                    self.along("%a", "%b", "%k", steps, zeros))
             return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
         length = view.along.length
         with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
@@ -119,6 +123,18 @@ class _TileBuilder(FinishingBuilder):
             b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"), tile.b.dtype)
             runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
         return runs.after
+
+    def along_rows(self, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
+        """The sums over k in a run for each row of the tile, during which what finishes the row arrives."""
+        tile = self.tile
+        with self.loop("0", str(tile.rows), starts=sums) as row:
+            with self.when("%last"):
+                self.prefetch_row(self.add("%row", row.index), "%column", tile.vecs * tile.width)
+            first, past = (self.quotient(self.mul("%k", self.add(row.index, i)), tile.rows) for i in (0, 1))
+            a = self.at("%a", self.mul(first, steps[1]), tile.a.dtype)
+            b = self.at("%b", self.mul(first, "%bs"), tile.b.dtype)
+            row.next = self.along(a, b, self.sub(past, first), steps, row.now)
+        return row.after
 
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
         """The sums with `count` more products each, A's rows and columns being so many steps apart."""
@@ -164,8 +180,6 @@ class _TileBuilder(FinishingBuilder):
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
-            for k, index in enumerate(finish.product.lines):
-                self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
             spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
             self.store_all(sums, [(address, None) for address, _ in spilled])
