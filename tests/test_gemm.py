@@ -75,10 +75,28 @@ def test_every_width_of_vectors(bits):
 
 @pytest.mark.parametrize("ta, tb", TRANSPOSES)
 def test_packed_blocks(ta, tb):
-    for m, n, k in ((100, 1200, 70), (60, 40, 900), (49, 47, 385)):
+    for m, n, k in ((300, 1200, 70), (290, 40, 900), (257, 47, 385)):
         case = Case(float32, m, n, k, ta, tb, PACKED)
         blocking = case.product()[0].blocking
         assert blocking.pack_a or blocking.pack_b
+        check(case, m, n, k)
+
+
+@pytest.mark.parametrize("ta", [False, True])
+def test_rows_of_b_are_read_ahead_where_they_lie(ta):
+    for m, n, k in ((100, 1200, 70), (60, 140, 900), (49, 147, 385)):
+        case = Case(float32, m, n, k, ta, False, PACKED)
+        assert not case.product()[0].blocking.pack_b
+        assert "@llvm.prefetch" in case.compile().ir
+        check(case, m, n, k)
+
+
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_a_result_beyond_the_cache_is_computed_row_after_row(ta, tb):
+    for m, n, k in ((480, 400, 40), (132, 1300, 16)):
+        case = Case(float32, m, n, k, ta, tb, Target(512, l2=1 << 18, threads=2))
+        blocking = case.product()[0].blocking
+        assert blocking.pack_b and blocking.tiles == 2 and blocking.parts == (2, 1)
         check(case, m, n, k)
 
 

@@ -20,6 +20,7 @@ UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
+UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
@@ -161,7 +162,8 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
     walks = _walks(e, depth, target)
-    pack_b = not ahead and (e.transpose_b or narrow_b or walks or not _at_most(e.bytes_of_b, target.l2))
+    pack_b = not ahead and (e.transpose_b or narrow_b or walks or not (
+        _at_most(e.m, UNPACKED_ROWS) or _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
         _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))

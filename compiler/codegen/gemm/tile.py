@@ -12,6 +12,7 @@ from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
+AHEAD_PARAMS = ("i64 %ahead",)
 RAGGED_PARAMS = ("i64 %rows",)
 FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
@@ -27,6 +28,7 @@ class Tile:
     view     the steps by which A lies: %a is where its first row is, %as the number of the first run along k
     finish   what becomes of the sums, if they are not to be stored to C
     ragged   only the first %rows rows exist: the others are the last one once more
+    fetches  with each row of B it asks for the vector that lies %ahead elements on, in the next panel
     """
 
     terms: Terms
@@ -41,10 +43,12 @@ class Tile:
     finish: Finish | None
     view: View | None = None
     ragged: bool = False
+    fetches: bool = False
 
     @property
     def name(self) -> str:
-        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single + "g" * self.ragged
+        flags = {"m": self.masked, "s": self.single, "g": self.ragged, "f": self.fetches}
+        kind = "cr"[self.by_rows] + "".join(letter for letter, flag in flags.items() if flag)
         view = ".v" + "_".join(map(str, _steps_of(self.view))) if self.view else ""
         finish = f".{self.finish.key}" if self.finish else ""
         read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
@@ -79,7 +83,7 @@ class _TileBuilder(FinishingBuilder):
 
     def text(self) -> str:
         tile = self.tile
-        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged)
+        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged, *AHEAD_PARAMS * tile.fetches)
         if tile.masked:
             self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
         if tile.finish is None:
@@ -153,6 +157,8 @@ class _TileBuilder(FinishingBuilder):
         """Units k; after the last one, what moving A has added to the sums."""
         tile, dtype = self.tile, self.tile.b.dtype
         row = self.at(b, self.mul(k, "%bs"), dtype)
+        if tile.fetches:
+            self.prefetch(self.at(row, "%ahead", dtype), to_write=False)
         return [load_units(self, tile.b, self.at(row, j * tile.width, dtype), tile.width, self.masks[j])
                 for j in range(tile.vecs)]
 
