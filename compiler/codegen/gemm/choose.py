@@ -20,6 +20,8 @@ UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
+LONG_DOT_ROWS = 64        # the same for a k of at least so many elements
+LEAST_LONG_DOT = 512
 UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
@@ -137,12 +139,9 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     if e.view is not None:
         return _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
-    few = e.m is not None and e.m <= DOT_ROWS
-    rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
-    if rows_along_k or e.m == e.n == 1:
-        assert e.m is not None
-        rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH, group=group))
+    dots = _dot_tile(e, width, target)
+    if dots is not None:
+        return _in_parts(e, target, Dots(width, *dots, DOT_DEPTH, group=group))
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
         few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
@@ -190,6 +189,20 @@ def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -
     pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
     form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
     return _in_parts(e, target, form)
+
+
+def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
+    """Rows and columns of dot products at once, where these take less time than packing a transposed B."""
+    m, along_k = e.m, e.transpose_b and not e.transpose_a
+    if m is None:
+        return None
+    if (along_k and m <= DOT_ROWS and (e.k is None or e.k >= 4 * width)) or m == e.n == 1:
+        return -(-m // -(-m // 4)) if m else 1, min(4, width)
+    long = e.k is not None and e.k >= LEAST_LONG_DOT
+    if along_k and e.is_plain and m <= LONG_DOT_ROWS and long and _at_most(e.bytes_of_a, target.l2 // 4):
+        rows = min((5, 6, 4), key=lambda r: m % r)
+        return rows, (_accumulators(target) + 1) // rows
+    return None
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
