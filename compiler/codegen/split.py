@@ -71,4 +71,4 @@ def _in_part(item: str, is_abroad: bool, is_home: bool) -> str:
     if not is_abroad:
         return item
     hidden = item.replace("define internal", "define hidden", 1)
-    return hidden if is_home else hidden.partition("\n")[0].replace("define", "declare", 1).removesuffix(" {")
+    return hidden if is_home else hidden.partition(" {\n")[0].replace("define", "declare", 1)

@@ -303,12 +303,16 @@ def substitute(dim: Dim, values: Mapping[Atom, Dim]) -> Dim:
     if not isinstance(dim, Poly) or values.keys().isdisjoint(atoms_of(dim)):
         return dim
     total: Dim = 0
+    kept: dict[Monomial, int] = {}
     for mono, coef in dim.terms.items():
+        if not any(a in values or a.kind in _OPERATIONS for a in mono):
+            kept[mono] = coef
+            continue
         product: Dim = coef
         for a in mono:
             product = product * _substitute_atom(a, values)
         total = total + product
-    return total
+    return poly(kept) + total
 
 
 def _substitute_atom(a: Atom, values: Mapping[Atom, Dim]) -> Dim:

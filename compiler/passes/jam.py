@@ -19,7 +19,7 @@ from graphflow.compiler.loops.nest import (
     statements,
     work_each,
 )
-from graphflow.compiler.loops.substitute import copied
+from graphflow.compiler.loops.substitute import copied, substitute_expr
 
 ROWS = 4     # that share sums, or loads
 COLUMNS = 8  # that share lines of memory
@@ -90,7 +90,7 @@ def _rows_that_share(loop: Loop) -> int:
 
 def _loads_of(loop: Loop, rows: int) -> int:
     """Of so many rows."""
-    return len({n for k in range(rows) for n in loads(copied(loop, k, "").body)})
+    return len({substitute_expr(n, {loop.axis: k}) for n in set(loads(loop.body)) for k in range(rows)})
 
 
 def _only_row(loop: Loop) -> Loop | None:
