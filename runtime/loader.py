@@ -14,7 +14,7 @@ import platform
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from graphflow.compiler.records import record
 
@@ -30,6 +30,8 @@ _RELOCATABLE, _X86_64 = 1, 62
 _SYMTAB, _RELA, _NOBITS, _UNWIND = 2, 4, 8, 0x70000001
 _LOCAL = 0
 _WRITE, _ALLOC = 1, 2
+_U8, _U16, _U32, _U64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
+_Row = TypeVar("_Row", bound=ctypes.Structure)
 _ABS64, _PC32, _PLT32, _GOTPCREL, _PC64, _GOTPCRELX, _REX_GOTPCRELX = 1, 2, 4, 9, 24, 41, 42
 
 
@@ -88,36 +90,25 @@ def externals() -> Mapping[str, int]:
     return {name: address for name, address in found.items() if address is not None}
 
 
-class _Section(NamedTuple):
-    name: int
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    alignment: int
-    entry_size: int
+class _Header(ctypes.LittleEndianStructure):
+    _fields_ = (("ident", ctypes.c_char * 16), ("kind", _U16), ("machine", _U16), ("version", _U32),
+                ("entry", _U64), ("segments", _U64), ("sections", _U64), ("flags", _U32), ("size", _U16),
+                ("segment_size", _U16), ("segment_count", _U16), ("section_size", _U16),
+                ("section_count", _U16), ("names", _U16))
 
 
-class _Symbol(NamedTuple):
-    name: int
-    info: int
-    other: int
-    section: int
-    value: int
-    size: int
+class _Section(ctypes.LittleEndianStructure):
+    _fields_ = (("name", _U32), ("type", _U32), ("flags", _U64), ("address", _U64), ("offset", _U64),
+                ("size", _U64), ("link", _U32), ("info", _U32), ("alignment", _U64), ("entry_size", _U64))
 
 
-class _Relocation(NamedTuple):
-    offset: int
-    info: int
-    addend: int
+class _Symbol(ctypes.LittleEndianStructure):
+    _fields_ = (("name", _U32), ("info", _U8), ("other", _U8), ("section", _U16), ("value", _U64),
+                ("size", _U64))
 
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION, _SYMBOL, _RELOCATION = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ"), struct.Struct("<QQq")
+class _Relocation(ctypes.LittleEndianStructure):
+    _fields_ = (("offset", _U64), ("info", _U64), ("addend", ctypes.c_int64))
 
 
 @record
@@ -142,15 +133,17 @@ class _Object:
 
     def __init__(self, image: bytes) -> None:
         self.image = image
-        ident, kind, machine, *_, at, _, _, _, _, size, count, _ = _HEADER.unpack_from(image)
-        if ident[:6] != b"\x7fELF\x02\x01" or (kind, machine, size) != (_RELOCATABLE, _X86_64, _SECTION.size):
+        head = _Header.from_buffer_copy(image)
+        if not head.ident.startswith(b"\x7fELF\x02\x01") or (head.kind, head.machine, head.section_size) != (
+                _RELOCATABLE, _X86_64, ctypes.sizeof(_Section)):
             raise UnlinkableError("this is not an object for x86-64")
-        self.size = at + count * size  # the table of sections is the last part
-        self.sections = [_Section(*_SECTION.unpack_from(image, at + k * size)) for k in range(count)]
+        table_of_sections = _Section * head.section_count
+        self.sections = list(table_of_sections.from_buffer_copy(image, head.sections))
+        self.size = head.sections + ctypes.sizeof(table_of_sections)  # it is the last part
         table = next((s for s in self.sections if s.type == _SYMTAB), None)
         if table is None:
             raise UnlinkableError("the object has no symbols")
-        self.symbols = [_Symbol(*row) for row in _SYMBOL.iter_unpack(self.bytes_of(table))]
+        self.symbols = self.rows(_Symbol, table)
         self.names = self.bytes_of(self.sections[table.link])
 
     def bytes_of(self, section: _Section) -> bytes:
@@ -158,6 +151,10 @@ class _Object:
         if len(found) != section.size:
             raise UnlinkableError("the object is cut off")
         return found
+
+    def rows(self, kind: type[_Row], section: _Section) -> list[_Row]:
+        data = self.bytes_of(section)
+        return list((kind * (len(data) // ctypes.sizeof(kind))).from_buffer_copy(data))
 
     def name(self, symbol: _Symbol) -> str:
         return self.names[symbol.name:self.names.index(b"\0", symbol.name)].decode()
@@ -175,8 +172,8 @@ class _Object:
         loaded = {k for k, _ in self.loaded()}
         for s in self.sections:
             if s.type == _RELA and s.info in loaded:
-                for row in _RELOCATION.iter_unpack(self.bytes_of(s)):
-                    yield s.info, _Relocation(*row)
+                for row in self.rows(_Relocation, s):
+                    yield s.info, row
 
 
 def _link(image: bytes, entry: str) -> Code:
@@ -187,7 +184,7 @@ def _link(image: bytes, entry: str) -> Code:
         base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         memory[:layout.size] = _linked(objects, layout, base)
         address = base + layout.functions[entry]
-    except (struct.error, IndexError, KeyError, ValueError, OSError) as e:
+    except (struct.error, LookupError, OverflowError, ValueError, OSError) as e:
         raise UnlinkableError(f"the object is damaged: {e!r}") from None
     _make_executable(base, len(memory))
     return Code(address, memory)

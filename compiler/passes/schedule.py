@@ -34,6 +34,8 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.jam import jam
+from graphflow.compiler.passes.tests_left_out import without_tests
+from graphflow.compiler.passes.unroll import sum_several, unroll
 
 _LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
@@ -48,12 +50,22 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
     lanes = vector_lanes(body, vector_bits)
     if lanes > 1:
-        body = tuple(_with_registers(_vectorize_tree(s, lanes), lanes) if isinstance(s, Loop) else s
-                     for s in body)
+        body = tuple(_in_vectors(s, lanes) if isinstance(s, Loop) else s for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
+    body = tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in body)
     rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
     return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
                    most_parts=min(rooms, default=MOST_PARTS))
+
+
+def _in_vectors(loop: Loop, lanes: int) -> Loop:
+    """The loop with its vector loops, and short sums in these written out."""
+    return _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
+
+
+def _write_out(loop: Loop) -> Loop:
+    body = (unroll(s) if loop.vector else [_write_out(s) if isinstance(s, Loop) else s] for s in loop.body)
+    return replace(loop, body=tuple(new for stmts in body for new in stmts))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
