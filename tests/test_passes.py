@@ -430,7 +430,7 @@ loop1:
 %v1 = phi i64 [0, %entry], [%v2, %loop1]
 %v3 = getelementptr float, ptr %p0, i64 %v1
 %v4 = load <16 x float>, ptr %v3, align 4
-%v5 = fmul <16 x float> %v4, splat (float 0x4000000000000000)
+%v5 = fmul contract <16 x float> %v4, splat (float 0x4000000000000000)
 %v6 = getelementptr float, ptr %p1, i64 %v1
 store <16 x float> %v5, ptr %v6, align 4
 %v2 = add nuw nsw i64 %v1, 16
