@@ -37,7 +37,7 @@ from graphflow.compiler.passes.jam import jam
 from graphflow.compiler.passes.tests_left_out import without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
 
-_LIGHT = 60  # work of an iteration
+_LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
 
 
@@ -74,9 +74,9 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     Each must store to places of its own: offsets that move with the loop's index, or memory of its part.
     """
     loops = [s for s in body if not isinstance(s, Let)]
-    work = product(deepest_extents(body)) * max(work_each(body), 1)
     if len(loops) == 1 and isinstance(loops[0], Product):
         return loops[0].parts > 1
+    work = product(deepest_extents(body)) * max(work_each(body), 1)
     if isinstance(work, int) and work < 2 * LEAST_PART:
         return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
