@@ -152,9 +152,9 @@ def padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
 def lie_in_memory(x: Tensor, found: Sequence[Slide], out: Dim) -> bool:
     """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
     extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
-    channels = x.type.known_dims[-1]
-    return (x.dtype in (float32, float64) and not flags.use_blas()
-            and all(isinstance(d, int) for d in (*extents, channels, out)) and channels != 0
+    dims = x.type.known_dims
+    return (x.dtype in (float32, float64) and not flags.use_blas() and 0 not in dims
+            and all(isinstance(d, int) for d in (*extents, dims[-1], out))
             and D.is_nonnegative(out - LEAST_OUT) and all(has_windows(s) and s.size > 0 for s in found))
 
 
