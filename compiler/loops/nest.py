@@ -10,14 +10,14 @@ alike and are compiled once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, poly, single_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
-from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
+from graphflow.compiler.loops.expr import Expr, Index, const, cost, temp, text, walk
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
 
@@ -192,6 +192,14 @@ class LoopNest:
         dims = "".join(f", {s.name}" for s in self.symbols)
         kind = "parallel kernel" if self.parallel else "kernel"
         return "\n".join([f"{kind}({head}{dims})", *_lines(self.body, "  ")])
+
+
+def added(p: Product) -> Product:
+    """The product whose sums are added to what `out` has."""
+    row, column = axis("row", p.m), axis("column", p.n)
+    place = p.out_offset + row * p.n + column
+    add = Store(p.out, place, temp("sum", p.dtype), add=True)
+    return replace(p, out="", out_offset=0, row=row, column=column, body=(add,))
 
 
 def reduction_start(combine: str, dtype: DType) -> Expr:

@@ -59,7 +59,7 @@ def _filter_grad_numpy(x: Any, g: Any, size: Any, **attrs: Any) -> Any:
     return (rows.T @ g.reshape(-1, g.shape[-1])).reshape(*size, x.shape[-1], g.shape[-1])
 
 
-def _dims(t: Tensor, first: int) -> Any:
+def decided_dims(t: Tensor, first: int) -> Any:
     """The dims, of which those from `first` on are decided."""
     dims: Any = t.type.dims
     for d in dims[first:]:
@@ -68,12 +68,12 @@ def _dims(t: Tensor, first: int) -> Any:
 
 
 def _convolution_type(op: Operation) -> TensorType:
-    x, filters = _dims(op.x, 1), _dims(op.filters, 0)
+    x, filters = decided_dims(op.x, 1), decided_dims(op.filters, 0)
     return TensorType(op.x.dtype, (x[0], *window_counts(op, x[1:-1], filters[:-2]), filters[-1]))
 
 
 def _filter_grad_type(op: Operation) -> TensorType:
-    return TensorType(op.x.dtype, (*op.size, _dims(op.x, 1)[-1], _dims(op.g, 1)[-1]))
+    return TensorType(op.x.dtype, (*op.size, decided_dims(op.x, 1)[-1], decided_dims(op.g, 1)[-1]))
 
 
 def _turned(sides: tuple[Side, Side]) -> tuple[Side, Side]:

@@ -83,7 +83,7 @@ def _has_its_own(p: Product, outer: Atom) -> bool:
 
 
 def _uses_rooms(p: Product) -> bool:
-    return p.rooms > 1 and bool(p.scratch or PART in atoms_of(p.out_offset))
+    return p.rooms > 1 and bool(p.scratch or any(PART in atoms_of(d) for d in (p.out_offset, p.a_offset)))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:
@@ -176,7 +176,8 @@ def _merge(outer: Loop, inner: Loop) -> Loop:
 def _vectorize_tree(loop: Loop, width: int) -> Loop:
     """Mark the loops over the axis along which most accesses are contiguous."""
     if any(isinstance(s, Product) for s in statements((loop,))):
-        return loop
+        return replace(loop, body=tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s
+                                        for s in loop.body))
     axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop) and not s.ordered}
     if not axes:
         return loop
