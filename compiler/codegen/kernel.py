@@ -57,6 +57,7 @@ class _KernelEmitter(MemoryOps):
         super().__init__(Emitter(module), nest)
         self.name = name
         self.outermost = nest.outermost if nest.parallel else None
+        self.bodies: dict[tuple[Stmt, ...], int] = {}  # of products, by number
         self.changes = any(isinstance(s, Loop) and s.ordered for s in statements(nest.body))
 
     def function(self) -> str:
@@ -110,6 +111,7 @@ class _KernelEmitter(MemoryOps):
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:
             self.vector_axis = None
+        del self.axes[loop.axis]
         self.values = saved
         return values
 
@@ -278,7 +280,8 @@ class _KernelEmitter(MemoryOps):
     def product(self, p: Product) -> None:
         """A generated function, or cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
         if p.blocking is not None:
-            emit_product(self, p, self.name, p is self.outermost)
+            emit_product(self, p, f"{self.name}.{self.bodies.setdefault(p.body, len(self.bodies))}",
+                         p is self.outermost)
             return
         em = self.em
         kind = "float" if p.dtype.size == 4 else "double"

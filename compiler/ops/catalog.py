@@ -39,6 +39,7 @@ from graphflow.compiler.ops import (  # noqa: F401
     window_products,
     windows,
     winograd,
+    winograd_gradient,
 )
 
 BUILT_IN: frozenset[OpDef] = frozenset(REGISTRY.values())

@@ -34,8 +34,6 @@ from graphflow.compiler.ops.window_products import (
     has_windows,
     lie_in_memory,
     padded,
-    steps_of,
-    valid_filter_grad,
 )
 from graphflow.compiler.ops.windows import (
     check_geometry,
@@ -52,6 +50,7 @@ from graphflow.compiler.ops.windows import (
     windows,
 )
 from graphflow.compiler.ops.winograd import convolve
+from graphflow.compiler.ops.winograd_gradient import filter_gradient
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
@@ -305,8 +304,7 @@ def _filter_grad(op: Operation) -> Tensor:
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
     if lie_in_memory(op, found, x[-1], out[-1]):
-        result: Tensor = valid_filter_grad(padded(op.x, found), op.g, size=out[:-2], **steps_of(op))
-        return result
+        return filter_gradient(op.x, op.g, found)
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)

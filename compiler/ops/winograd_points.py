@@ -11,14 +11,15 @@ A map gives new values by sums of old ones, each by its key: an element's number
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphflow.compiler.records import record
 
 ZERO, ONE, MINUS, FAR = range(4)  # the points: 0, 1, -1, infinity
 
-Key: TypeAlias = "Any"
+Key: TypeAlias = Any
 Get: TypeAlias = "Callable[[Key], Any]"
 Map: TypeAlias = "Mapping[Key, Callable[[Get], Any]]"
 
@@ -96,6 +97,55 @@ class Line:
 
     def _values(self) -> Iterable[tuple[tuple[int, int], int, int]]:
         return (((p, k), *self.runs[k]) for p in self.points for k in self.runs_at(p))
+
+
+@record
+class Points:
+    """The points of all axes together, those with equally many values side by side.
+
+    A point has a value for each choice of runs: of its values along an axis there is one for each run.
+    """
+
+    lines: tuple[Line, ...]
+
+    @property
+    def order(self) -> list[Key]:
+        return sorted(itertools.product(*(line.points for line in self.lines)),
+                      key=lambda point: -len(self.runs(point)))
+
+    @property
+    def values(self) -> list[Key]:
+        """The keys of all values, those of each point in turn."""
+        return [tuple(zip(point, run, strict=True)) for point in self.order for run in self.runs(point)]
+
+    @property
+    def starts(self) -> dict[Key, int]:
+        """The number of each point's first value."""
+        ends = itertools.accumulate((len(self.runs(point)) for point in self.order), initial=0)
+        return dict(zip(self.order, ends, strict=False))
+
+    @property
+    def classes(self) -> list[tuple[int, int]]:
+        """How many points there are, and how many values each of them has, by number."""
+        return [(len(list(same)), count)
+                for count, same in itertools.groupby(len(self.runs(point)) for point in self.order)]
+
+    @property
+    def sides(self) -> list[int]:
+        """Inputs of a patch along each axis."""
+        return [line.size + 1 for line in self.lines]
+
+    def runs(self, point: Key) -> list[Key]:
+        return list(itertools.product(*(line.runs_at(p) for line, p in zip(self.lines, point, strict=True))))
+
+
+def points_of(size: Sequence[int]) -> Points:
+    return Points(tuple(Line(s) for s in size))
+
+
+def keys_of(extents: Sequence[int]) -> Iterator[Key]:
+    """The places in a box."""
+    return itertools.product(*(range(e) for e in extents))
 
 
 def apply(maps: Iterable[Map], values: Mapping[Any, Any],
