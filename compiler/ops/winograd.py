@@ -38,7 +38,6 @@ from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.window_products import decided_dims, padded, valid_convolution
 from graphflow.compiler.ops.windows import Slide
 from graphflow.compiler.ops.winograd_bands import (
-    LEAST_PATCHES,
     Bands,
     Lets,
     bands_of,
@@ -50,13 +49,14 @@ from graphflow.compiler.ops.winograd_bands import (
 )
 from graphflow.compiler.ops.winograd_points import Key, apply, keys_of, points_of
 
-_LEAST_CHANNELS = 32  # with fewer, the transforms cost more than the products save
+_LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products save
+_LEAST_PATCHES = 16   # with fewer, the filters' transform does
 
 
 def convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
     """The products of the windows over x [n, spatial.., c] with filters [size.., c, out]."""
     result: Tensor
-    if not pays(x, filters.type.known_dims[2:], found):
+    if not pays(x, filters.type.known_dims[2:], found, _LEAST_PATCHES):
         result = valid_convolution(padded(x, found), filters, strides=tuple(s.stride for s in found),
                                    dilations=tuple(s.dilation for s in found))
         return result
@@ -67,15 +67,20 @@ def convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
     return result
 
 
-def pays(x: Tensor, channels: Sequence[Dim], found: tuple[Slide, ...]) -> bool:
+def pays(x: Tensor, channels: Sequence[Dim], found: tuple[Slide, ...], least: int) -> bool:
+    """Whether a convolution, of which there are at least so many patches, is faster this way."""
     if not flags.use_winograd() or x.dtype is not float32 or len(found) != 2:
         return False
     if any(s.size == 1 or (s.stride, s.dilation) != (1, 1) for s in found):
         return False
-    n = x.type.known_dims[0]
-    patches = (n if isinstance(n, int) else 1) * product(halved(s.count) for s in found)
-    return (D.is_nonnegative(patches - LEAST_PATCHES)
+    return (D.is_nonnegative(patches_in(x, found) - least)
             and all(D.is_nonnegative(d - _LEAST_CHANNELS) for d in channels))
+
+
+def patches_in(x: Tensor, found: tuple[Slide, ...]) -> Dim:
+    """How many patches there are; in one image, where only the run tells how many those are."""
+    n = x.type.known_dims[0]
+    return product((n if isinstance(n, int) else 1, *(halved(s.count) for s in found)))
 
 
 def around_patches(x: Tensor, found: tuple[Slide, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from graphflow.compiler.loops.nest import Let, Stmt, Store, nested
 from graphflow.compiler.ops.winograd_points import Key, Points, apply, keys_of, points_of
 from graphflow.compiler.records import record
 
-LEAST_PATCHES = 48  # that pay for transforming the filters
+_SOME = 48          # patches of a band, where the program knows less
 
 
 _PANEL = 64         # channels: rows of so many lie close together, and make whole register tiles
@@ -80,7 +80,7 @@ def bands_of(op: Operation, memory: Workspace, each: Dim, others: Dim) -> Bands:
     halves = tuple(halved(c) for c in op.counts)
     per_image, n = product(halves[:-1]), op.x.type.known_dims[0]
     known = [d for d in (each, others) if isinstance(d, int)]
-    most = max(memory.cache // 4, known[1]) // (2 * known[0]) if len(known) == 2 else LEAST_PATCHES
+    most = max(memory.cache // 4, known[1]) // (2 * known[0]) if len(known) == 2 else _SOME
     total = n * per_image if isinstance(n, int) else per_image
     assert isinstance(total, int)
     rows = max(1, min(most // halves[-1], total))

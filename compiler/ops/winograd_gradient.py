@@ -30,7 +30,7 @@ from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import reshape
 from graphflow.compiler.ops.window_products import decided_dims, padded, valid_filter_grad
 from graphflow.compiler.ops.windows import Slide
-from graphflow.compiler.ops.winograd import around_patches, pays
+from graphflow.compiler.ops.winograd import around_patches, patches_in, pays
 from graphflow.compiler.ops.winograd_bands import (
     Bands,
     Lets,
@@ -45,20 +45,21 @@ from graphflow.compiler.ops.winograd_bands import (
 from graphflow.compiler.ops.winograd_points import apply, keys_of, points_of
 
 _MOST_SUMS = 1 << 17  # numbers: the sums of a unit stay in a core's own cache
+_LEAST_PATCHES = 48   # with fewer, what follows the products costs more than they save
 _UNITS = 8            # enough for the cores; more would be more sums to add up
-_LONG = 8             # a band's memory by its sums': adding to these is little work then
+_LONG = 4             # a band's memory by its sums': adding to these is little work then
 
 
 def filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Tensor:
     """The products of the windows over x [n, spatial.., c] with g [n, windows.., out]: [size.., c, out]."""
     size, channels, out = tuple(s.size for s in found), x.type.known_dims[-1], g.type.known_dims[-1]
-    if not pays(x, (channels, out), found):
+    if not pays(x, (channels, out), found, _LEAST_PATCHES):
         result: Tensor = valid_filter_grad(padded(x, found), g, size=size,
                                            strides=tuple(s.stride for s in found),
                                            dilations=tuple(s.dilation for s in found))
         return result
     counts = tuple(s.count for s in found)
-    blocks, chunks = _units(len(points_of(size).values), channels, out)
+    blocks, chunks = _units(len(points_of(size).values), channels, out, _parts(x, found))
     even = pad(g, paddings=((0, 0), *((0, c % 2) for c in counts), (0, 0)))
     sums = filter_sums(around_patches(x, found), even, size=size, counts=counts, blocks=blocks, chunks=chunks)
     dims = sums.type.known_dims[1:]
@@ -68,13 +69,19 @@ def filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Tensor:
     return result
 
 
-def _units(values: int, channels: Any, out: Any) -> tuple[tuple[int, int], int]:
+def _parts(x: Tensor, found: tuple[Slide, ...]) -> int:
+    """As many parts of the patches as have enough of them each."""
+    patches = patches_in(x, found) if isinstance(x.type.known_dims[0], int) else None
+    return max(1, min(_UNITS, 2 * patches // _LEAST_PATCHES)) if isinstance(patches, int) else _UNITS
+
+
+def _units(values: int, channels: Any, out: Any, parts: int) -> tuple[tuple[int, int], int]:
     """Blocks of channels in and out such that the sums of one are few, and how many parts of the patches."""
     panel = panel_of(out)
     most = max(_MOST_SUMS // (values * panel), 16)
     block = next(d for d in range(min(most, channels), 0, -1) if channels % d == 0)
     blocks = channels // block, out // panel
-    return blocks, max(1, _UNITS // (blocks[0] * blocks[1]))
+    return blocks, max(1, parts // (blocks[0] * blocks[1]))
 
 
 # The sums of units
