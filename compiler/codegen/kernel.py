@@ -57,7 +57,6 @@ class _KernelEmitter(MemoryOps):
         super().__init__(Emitter(module), nest)
         self.name = name
         self.outermost = nest.outermost if nest.parallel else None
-        self.bodies: dict[tuple[Stmt, ...], int] = {}  # of products, by number
         self.changes = any(isinstance(s, Loop) and s.ordered for s in statements(nest.body))
 
     def function(self) -> str:
@@ -111,7 +110,6 @@ class _KernelEmitter(MemoryOps):
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:
             self.vector_axis = None
-        del self.axes[loop.axis]
         self.values = saved
         return values
 
@@ -280,8 +278,7 @@ class _KernelEmitter(MemoryOps):
     def product(self, p: Product) -> None:
         """A generated function, or cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
         if p.blocking is not None:
-            emit_product(self, p, f"{self.name}.{self.bodies.setdefault(p.body, len(self.bodies))}",
-                         p is self.outermost)
+            emit_product(self, p, self.name, p is self.outermost)
             return
         em = self.em
         kind = "float" if p.dtype.size == 4 else "double"
@@ -292,12 +289,12 @@ class _KernelEmitter(MemoryOps):
             (p.a, p.a_offset), (p.b, p.b_offset), (p.out, p.out_offset)))
         lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
         strides = [self.at_least_one(s) for s in (lda, ldb, n)]
-        one, zero = literal(1, p.dtype), literal(0, p.dtype)
+        one, before = literal(1, p.dtype), literal(int(p.add), p.dtype)
         ta, tb = (112 if flag else 111 for flag in (p.transpose_a, p.transpose_b))  # as cblas.h numbers them
         em.lines.append(
             f"call void {address}(i32 101, i32 {ta}, i32 {tb}, "
             f"i64 {m}, i64 {n}, i64 {k}, {kind} {one}, ptr {a}, i64 {strides[0]}, ptr {b}, i64 {strides[1]}, "
-            f"{kind} {zero}, ptr {c}, i64 {strides[2]})")
+            f"{kind} {before}, ptr {c}, i64 {strides[2]})")
 
     def at_least_one(self, ref: str) -> str:
         if ref.isdigit():

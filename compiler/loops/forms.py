@@ -199,8 +199,8 @@ class Workspace(Protocol):
         """The name of the result's buffer."""
 
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
-                transpose_a: bool = False) -> Stmt:
-        """out[m, n] = a[m, k] @ b[k, n], or += where it is the result, for matrices of the result's dtype."""
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        """out[m, n] = a[m, k] @ b[k, n], or += with `add`, for matrices of the result's dtype."""
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
         """An element of a `Banded` result: stored, or what follows on it computed."""

@@ -29,7 +29,7 @@ from graphflow.compiler.loops.forms import (
     Scatter,
     Serial,
 )
-from graphflow.compiler.loops.nest import Product, Stmt, Store, added
+from graphflow.compiler.loops.nest import Product, Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
 from graphflow.compiler.loops.view import Side
 from graphflow.compiler.records import record
@@ -335,9 +335,9 @@ class _Workspace(_Operands):
         return "out"
 
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
-                transpose_a: bool = False) -> Stmt:
-        p = Product(out[0], a[0], b[0], out[1], a[1], b[1], *sizes, transpose_a, False, self.op.out.dtype)
-        return added(p) if out[0] == "out" else p
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        return Product(out[0], a[0], b[0], out[1], a[1], b[1], *sizes, transpose_a, False, self.op.out.dtype,
+                       add=add)
 
     def give(self, index: E.Index, value: E.Expr) -> list[Stmt]:
         return [self.store(index, value)]

@@ -10,14 +10,14 @@ alike and are compiled once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, poly, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, single_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
-from graphflow.compiler.loops.expr import Expr, Index, const, cost, temp, text, walk
+from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
 
@@ -92,7 +92,7 @@ class While:
 
 @record
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
+    """out[m, n] = a[m, k] @ b[k, n], or += with `add`, for row-major matrices at offsets of buffers.
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
@@ -123,6 +123,7 @@ class Product:
     view: View | None = None
     lines: tuple[Dim, ...] = ()
     rooms: int = 1
+    add: bool = False
 
     @property
     def row_extents(self) -> list[tuple[Dim, Dim]]:
@@ -192,14 +193,6 @@ class LoopNest:
         dims = "".join(f", {s.name}" for s in self.symbols)
         kind = "parallel kernel" if self.parallel else "kernel"
         return "\n".join([f"{kind}({head}{dims})", *_lines(self.body, "  ")])
-
-
-def added(p: Product) -> Product:
-    """The product whose sums are added to what `out` has."""
-    row, column = axis("row", p.m), axis("column", p.n)
-    place = p.out_offset + row * p.n + column
-    add = Store(p.out, place, temp("sum", p.dtype), add=True)
-    return replace(p, out="", out_offset=0, row=row, column=column, body=(add,))
 
 
 def reduction_start(combine: str, dtype: DType) -> Expr:
@@ -318,7 +311,8 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
                 yield f"{pad}for {rows}, {stmt.column} < {stmt.n}: sum = {right}"
                 yield from _lines(stmt.body, pad + "  ")
             else:
-                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"
+                sign = "+=" if stmt.add else "="
+                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] {sign} {right}"
         elif isinstance(stmt, While):
             starts = ", ".join(f"{v.name} = {text(v.start)}" for v in stmt.variables)
             yield f"{pad}from {starts}:"

@@ -101,7 +101,7 @@ def _convolution_type(op: Operation) -> TensorType:
 def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     panels, rows, out = op.factors.type.known_dims
     points, channels = points_of(op.size), op.x.type.known_dims[-1]
-    values, sums = len(points.values), len(points.order)
+    values, sums = len(points.values), len(points.runs)
     bands = bands_of(op, memory, values * channels + sums * out, panels * rows * out)
     band = 0 if bands.count == 1 else axis("b", bands.count)
     panel = 0 if panels == 1 else axis("q", panels)
@@ -157,7 +157,7 @@ def _places(op: Operation, memory: Workspace, bands: Bands, at: Any, kinds: Sequ
     o, lets = axis("o", channels), Lets()
     offset = sums[1] + (r * bands.wide + j) * channels + o
     products = {point: lets.add(E.load(sums[0], offset + k * bands.patches * channels, op.out.dtype))
-                for k, point in enumerate(bands.points.order)}
+                for k, point in enumerate(bands.points.runs)}
     maps = [{kind: line.sums[kind] for kind in some}
             for line, some in zip(bands.points.lines, kinds, strict=True)]
     found = apply(maps, products, lets.add)
@@ -170,7 +170,7 @@ def _places(op: Operation, memory: Workspace, bands: Bands, at: Any, kinds: Sequ
 def _convolution_numpy(x: Any, factors: Any, size: Any, counts: Any) -> Any:
     points, halves = points_of(size), [halved(c) for c in counts]
     found, all_panels = patches_numpy(x, points, halves), np.concatenate(factors, axis=-1)
-    sums: dict[Key, Any] = dict.fromkeys(points.order, 0)
+    sums: dict[Key, Any] = dict.fromkeys(points.runs, 0)
     for key, w in zip(points.values, np.split(all_panels, len(points.values)), strict=True):
         point = tuple(p for p, _ in key)
         sums[point] = sums[point] + found[key] @ w

@@ -112,8 +112,8 @@ def value_places(bands: Bands, channels: Dim) -> list[tuple[Key, Dim, int, int]]
     """Each value's key, where its point's values start, how many these are, and its number among them."""
     points = bands.points
     return [(tuple(zip(point, run, strict=True)), points.starts[point] * bands.patches * channels,
-             len(points.runs(point)), k)
-            for point in points.order for k, run in enumerate(points.runs(point))]
+             len(points.runs[point]), k)
+            for point in points.runs for k, run in enumerate(points.runs[point])]
 
 
 def patches_numpy(x: Any, points: Points, halves: Sequence[int]) -> dict[Any, Any]:

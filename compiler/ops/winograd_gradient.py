@@ -95,7 +95,7 @@ def _sums_type(op: Operation) -> TensorType:
 
 def _sums_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     units, values, channels, out = op.out.type.known_dims
-    points = len(points_of(op.size).order)
+    points = len(points_of(op.size).runs)
     bands = bands_of(op, memory, values * channels + points * out,
                      _LONG * values * channels * out)
     unit = 0 if units == 1 else axis("u", units)
@@ -128,7 +128,7 @@ def _spread(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece
     found = apply((line.spread for line in bands.points.lines), outputs, lets.add)
     place = to[1] + (r * bands.wide + j) * out + o
     stores = [Store(to[0], place + k * bands.patches * out, found[point])
-              for k, point in enumerate(bands.points.order)]
+              for k, point in enumerate(bands.points.runs)]
     return nested([*lets.body, *stores], (r, j, o))
 
 
@@ -144,7 +144,7 @@ def _rest(op: Operation, memory: Workspace, bands: Bands, band: Dim, patches: Pi
     inputs = [Store(patches[0], patches[1] + start + (patch * values + k) * channels + c, zero)
               for _, start, values, k in value_places(bands, channels)]
     outputs = [Store(ends[0], ends[1] + (k * bands.patches + patch) * out + o, zero)
-               for k in range(len(bands.points.order))]
+               for k in range(len(bands.points.runs))]
     return nested([*nested(list(inputs), (c,)), *nested(list(outputs), (o,))], (r, j))
 
 
@@ -159,7 +159,7 @@ def _products(op: Operation, memory: Workspace, bands: Bands, unit: Dim, patches
         one = memory.product((memory.result_buffer(), (unit * all_values + first) * channels * out),
                              (patches[0], patches[1] + first * bands.patches * channels),
                              (ends[0], ends[1] + (number + p) * bands.patches * out),
-                             (values * channels, out, bands.patches), transpose_a=True)
+                             (values * channels, out, bands.patches), transpose_a=True, add=True)
         body += nested([one], (p,))
         number, start = number + count, start + count * values
     return body

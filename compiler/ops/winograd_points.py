@@ -48,55 +48,44 @@ _SUMS: list[tuple[tuple[int, int], ...]] = [  # of both outputs: points, and the
 class Line:
     """An axis: the maps that compute with filters of `size` taps along it.
 
+    runs          the first of each run's taps, and how many there are: threes and twos, but for a size of 1
+    points        at which the runs have values
     inputs, taps  to the values at points of runs: of size + 1 neighbouring inputs, and of the taps
     sums          from the points to the two outputs
     spread, back  the transposed ones: from the two outputs to the points, from points of runs to the taps
     """
 
     size: int
-
-    @property
-    def runs(self) -> list[tuple[int, int]]:
-        """The first of each run's taps, and how many there are: threes and twos, but for a size of 1."""
-        twos = min(-self.size % 3, self.size // 2)
-        lengths = [3] * ((self.size - 2 * twos) // 3) + [2] * twos or [1]
-        return [(sum(lengths[:k]), length) for k, length in enumerate(lengths)]
+    runs: tuple[tuple[int, int], ...]
+    points: tuple[int, ...]
+    inputs: Map
+    taps: Map
+    sums: Map
+    spread: Map
+    back: Map
 
     def runs_at(self, point: int) -> list[int]:
         """The numbers of the runs that have a value at the point."""
-        return [k for k, (_, length) in enumerate(self.runs) if point in _INPUTS[length]]
+        return _runs_at(self.runs, point)
 
-    @property
-    def points(self) -> list[int]:
-        return [p for p in (ZERO, ONE, MINUS, FAR) if self.runs_at(p)]
 
-    @property
-    def inputs(self) -> Map:
-        return {key: functools.partial(_moved, _INPUTS[length][key[0]], first)
-                for key, first, length in self._values()}
+def _line(size: int) -> Line:
+    twos = min(-size % 3, size // 2)
+    lengths = [3] * ((size - 2 * twos) // 3) + [2] * twos or [1]
+    runs = tuple((sum(lengths[:k]), length) for k, length in enumerate(lengths))
+    points = tuple(p for p in (ZERO, ONE, MINUS, FAR) if _runs_at(runs, p))
+    values = [(p, k, *runs[k]) for p in points for k in _runs_at(runs, p)]
+    inputs, taps = ({(p, k): functools.partial(_moved, maps[length][p], first)
+                     for p, k, first, length in values} for maps in (_INPUTS, _TAPS))
+    sums = {place: functools.partial(_signed, [t for t in terms if t[0] in points])
+            for place, terms in enumerate(_SUMS)}
+    back = {first + k: functools.partial(_of_run, tap, number) for number, (first, length) in enumerate(runs)
+            for k, tap in enumerate(_BACK[length])}
+    return Line(size, runs, points, inputs, taps, sums, {p: _SPREAD[p] for p in points}, back)
 
-    @property
-    def taps(self) -> Map:
-        return {key: functools.partial(_moved, _TAPS[length][key[0]], first)
-                for key, first, length in self._values()}
 
-    @property
-    def sums(self) -> Map:
-        there = set(self.points)
-        return {place: functools.partial(_signed, [t for t in terms if t[0] in there])
-                for place, terms in enumerate(_SUMS)}
-
-    @property
-    def spread(self) -> Map:
-        return {p: _SPREAD[p] for p in self.points}
-
-    @property
-    def back(self) -> Map:
-        return {first + k: functools.partial(_of_run, tap, number) for number, (first, length) in
-                enumerate(self.runs) for k, tap in enumerate(_BACK[length])}
-
-    def _values(self) -> Iterable[tuple[tuple[int, int], int, int]]:
-        return (((p, k), *self.runs[k]) for p in self.points for k in self.runs_at(p))
+def _runs_at(runs: Iterable[tuple[int, int]], point: int) -> list[int]:
+    return [k for k, (_, length) in enumerate(runs) if point in _INPUTS[length]]
 
 
 @record
@@ -104,43 +93,37 @@ class Points:
     """The points of all axes together, those with equally many values side by side.
 
     A point has a value for each choice of runs: of its values along an axis there is one for each run.
+
+    runs     of each point, in order
+    starts   the number of each point's first value
+    values   the keys of all values, those of each point in turn
+    classes  how many points there are, and how many values each of them has, by number
     """
 
     lines: tuple[Line, ...]
-
-    @property
-    def order(self) -> list[Key]:
-        return sorted(itertools.product(*(line.points for line in self.lines)),
-                      key=lambda point: -len(self.runs(point)))
-
-    @property
-    def values(self) -> list[Key]:
-        """The keys of all values, those of each point in turn."""
-        return [tuple(zip(point, run, strict=True)) for point in self.order for run in self.runs(point)]
-
-    @property
-    def starts(self) -> dict[Key, int]:
-        """The number of each point's first value."""
-        ends = itertools.accumulate((len(self.runs(point)) for point in self.order), initial=0)
-        return dict(zip(self.order, ends, strict=False))
-
-    @property
-    def classes(self) -> list[tuple[int, int]]:
-        """How many points there are, and how many values each of them has, by number."""
-        return [(len(list(same)), count)
-                for count, same in itertools.groupby(len(self.runs(point)) for point in self.order)]
+    runs: Mapping[Key, Sequence[Key]]
+    starts: Mapping[Key, int]
+    values: Sequence[Key]
+    classes: Sequence[tuple[int, int]]
 
     @property
     def sides(self) -> list[int]:
         """Inputs of a patch along each axis."""
         return [line.size + 1 for line in self.lines]
 
-    def runs(self, point: Key) -> list[Key]:
-        return list(itertools.product(*(line.runs_at(p) for line, p in zip(self.lines, point, strict=True))))
 
-
-def points_of(size: Sequence[int]) -> Points:
-    return Points(tuple(Line(s) for s in size))
+@functools.lru_cache(maxsize=64)
+def points_of(size: tuple[int, ...]) -> Points:
+    """The points for filters of so many taps along each axis."""
+    lines = tuple(_line(s) for s in size)
+    every = {point: list(itertools.product(*(line.runs_at(p) for line, p in zip(lines, point, strict=True))))
+             for point in itertools.product(*(line.points for line in lines))}
+    runs = dict(sorted(every.items(), key=lambda of: -len(of[1])))
+    counts = [len(r) for r in runs.values()]
+    starts = dict(zip(runs, itertools.accumulate(counts, initial=0), strict=False))
+    values = [tuple(zip(point, run, strict=True)) for point in runs for run in runs[point]]
+    classes = [(len(list(same)), count) for count, same in itertools.groupby(counts)]
+    return Points(lines, runs, starts, values, classes)
 
 
 def keys_of(extents: Sequence[int]) -> Iterator[Key]:
@@ -156,12 +139,12 @@ def apply(maps: Iterable[Map], values: Mapping[Any, Any],
     """
     for k, one in enumerate(maps):
         rest = {(key[:k], key[k + 1:]): None for key in values}
-        values = {(*before, new, *after): name(fn(_line(values, before, after)))
+        values = {(*before, new, *after): name(fn(_along(values, before, after)))
                   for before, after in rest for new, fn in one.items()}
     return dict(values)
 
 
-def _line(values: Mapping[Any, Any], before: Any, after: Any) -> Get:
+def _along(values: Mapping[Any, Any], before: Any, after: Any) -> Get:
     """The values along an axis, given the entries of their keys for the other axes."""
     return lambda key: values[before + (key,) + after]
 

@@ -66,7 +66,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
     if op.opdef.lower.sides is not None:
-        return [with_room(memory, blocked(memory, op.operands, _view_product(t, at, body), target))]
+        return [_with_room(memory, blocked(memory, op.operands, _view_product(t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -77,7 +77,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
             batch[k] = 0
     p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
     one = blocked(memory, op.operands, p, target, _is_inside(batch))
-    return nested([with_room(memory, one)], tuple(batch))
+    return nested([_with_room(memory, one)], tuple(batch))
 
 
 def _stored(memory: Memory, t: Tensor, p: Product, target: Target, batch: Index = ()) -> Product:
@@ -142,7 +142,7 @@ def _joined(outer: Dim, row: Dim, rows: Dim,
     return joint, extent, tuple(substitute_stmt(s, {o: 0, i: joint}) for s in body)
 
 
-def with_room(memory: Memory, p: Product) -> Product:
+def _with_room(memory: Memory, p: Product) -> Product:
     """With memory for sums that are not finished: a result of the same kind, or scratch.
 
     The new value of a variable is left to its kernel: it may then be written over the old one.

@@ -10,11 +10,11 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
-from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store, added
+from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store
 from graphflow.compiler.loops.substitute import rename_temps, substitute_stmt
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
-from graphflow.compiler.passes.lower_special import blocked, rooms_of, with_room
+from graphflow.compiler.passes.lower_special import blocked, rooms_of
 from graphflow.compiler.target import Target
 
 
@@ -80,10 +80,10 @@ class _Workspace:
         return self._name(self.t.op.operands[k])
 
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
-                transpose_a: bool = False) -> Stmt:
-        p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype)
-        p = blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
-        return with_room(self.memory, added(p)) if self.places[out[0]] is self.t else p
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype,
+                    add=add)
+        return blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
         if not self.body:
