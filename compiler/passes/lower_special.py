@@ -209,7 +209,7 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
     blocking = choose(extents, replace(target, threads=1) if inside else target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
         number = p.b_offset // (extents.k * extents.n)
         p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
                     transpose_b=False)
