@@ -57,9 +57,14 @@ class Bands:
     def count(self) -> Dim:
         return (self.total + self.rows - 1) // self.rows
 
+    @property
+    def even(self) -> bool:
+        """Whether the last band has as many rows as any."""
+        return bool(self.total % self.rows == 0)
+
     def rows_of(self, band: Dim) -> Dim:
         """All, or in the last band what is left."""
-        return minimum(self.rows, self.total - band * self.rows)
+        return self.rows if self.even else minimum(self.rows, self.total - band * self.rows)
 
     def place(self, band: Dim, row: Dim) -> tuple[Dim, ...]:
         """The image and the indices within it of a row of a band."""
@@ -83,8 +88,14 @@ def bands_of(op: Operation, memory: Workspace, each: Dim, others: Dim) -> Bands:
     most = max(memory.cache // 4, known[1]) // (2 * known[0]) if len(known) == 2 else _SOME
     total = n * per_image if isinstance(n, int) else per_image
     assert isinstance(total, int)
-    rows = max(1, min(most // halves[-1], total))
-    return Bands(points_of(op.size), halves, -(-total // -(-total // rows)) if total else 1, n * per_image)
+    return Bands(points_of(op.size), halves, _cut(total, most // halves[-1]), n * per_image)
+
+
+def _cut(total: int, most: int) -> int:
+    """The length of parts of so many rows: a divisor, or such that the last part is little shorter."""
+    most = max(1, min(most, total))
+    even = next(d for d in range(most, 0, -1) if total % d == 0)
+    return even if 2 * even > most else -(-total // -(-total // most))
 
 
 def transformed(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece,

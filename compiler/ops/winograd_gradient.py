@@ -135,9 +135,9 @@ def _spread(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece
 def _rest(op: Operation, memory: Workspace, bands: Bands, band: Dim, patches: Piece,
           ends: Piece) -> list[Stmt]:
     """Zeros where the last band has no patches."""
-    left = bands.rows - bands.rows_of(band)
-    if isinstance(bands.total, int) and bands.total % bands.rows == 0:
+    if bands.even:
         return []
+    left = bands.rows - bands.rows_of(band)
     _, _, channels, out = op.out.type.known_dims
     r, j, c, o = axis("r", left), axis("j", bands.wide), axis("c", channels), axis("o", out)
     patch, zero = (bands.rows - 1 - r) * bands.wide + j, E.const(0, op.x.dtype)
