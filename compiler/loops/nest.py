@@ -257,9 +257,12 @@ def work_each(body: tuple[Stmt, ...]) -> int:
 
 
 def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
-    """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
+    """The iterations of the deepest nest of loops; or of those around its first product, and m, n and k."""
     nests = [statements((s,)) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
+    first = next((s for s in deepest if isinstance(s, Product)), None)
+    if first is not None:
+        deepest = [*(s for s in deepest if isinstance(s, Loop) and first in statements(s.body)), first]
     loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)
