@@ -35,7 +35,7 @@ from graphflow.compiler.loops.forms import Banded, Piece, Serial, Workspace
 from graphflow.compiler.loops.nest import Stmt, nested
 from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.window_products import decided_dims, padded, valid_convolution
+from graphflow.compiler.ops.window_products import decided_dims
 from graphflow.compiler.ops.windows import Slide
 from graphflow.compiler.ops.winograd_bands import (
     Bands,
@@ -53,17 +53,17 @@ _LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products s
 _LEAST_PATCHES = 16   # with fewer, the filters' transform does
 
 
-def convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    """The products of the windows over x [n, spatial.., c] with filters [size.., c, out]."""
-    result: Tensor
+def quick_convolution(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor | None:
+    """The products of the windows over x [n, spatial.., c] with filters [size.., c, out].
+
+    None if that is not faster than direct sums.
+    """
     if not pays(x, filters.type.known_dims[2:], found, _LEAST_PATCHES):
-        result = valid_convolution(padded(x, found), filters, strides=tuple(s.stride for s in found),
-                                   dilations=tuple(s.dilation for s in found))
-        return result
+        return None
     size = tuple(s.size for s in found)
     factors = transformed_filters(filters, size=size, panel=panel_of(filters.type.known_dims[-1]))
-    result = winograd_convolution(around_patches(x, found), factors, size=size,
-                                  counts=tuple(s.count for s in found))
+    result: Tensor = winograd_convolution(around_patches(x, found), factors, size=size,
+                                          counts=tuple(s.count for s in found))
     return result
 
 

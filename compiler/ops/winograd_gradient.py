@@ -28,7 +28,7 @@ from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import reshape
-from graphflow.compiler.ops.window_products import decided_dims, padded, valid_filter_grad
+from graphflow.compiler.ops.window_products import decided_dims
 from graphflow.compiler.ops.windows import Slide
 from graphflow.compiler.ops.winograd import around_patches, patches_in, pays
 from graphflow.compiler.ops.winograd_bands import (
@@ -50,14 +50,14 @@ _UNITS = 8            # enough for the cores; more would be more sums to add up
 _LONG = 4             # a band's memory by its sums': adding to these is little work then
 
 
-def filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    """The products of the windows over x [n, spatial.., c] with g [n, windows.., out]: [size.., c, out]."""
+def quick_filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Tensor | None:
+    """The products of the windows over x [n, spatial.., c] with g [n, windows.., out]: [size.., c, out].
+
+    None if that is not faster than direct sums.
+    """
     size, channels, out = tuple(s.size for s in found), x.type.known_dims[-1], g.type.known_dims[-1]
     if not pays(x, (channels, out), found, _LEAST_PATCHES):
-        result: Tensor = valid_filter_grad(padded(x, found), g, size=size,
-                                           strides=tuple(s.stride for s in found),
-                                           dilations=tuple(s.dilation for s in found))
-        return result
+        return None
     counts = tuple(s.count for s in found)
     blocks, chunks = _units(len(points_of(size).values), channels, out, _parts(x, found))
     even = pad(g, paddings=((0, 0), *((0, c % 2) for c in counts), (0, 0)))
@@ -65,7 +65,7 @@ def filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Tensor:
     dims = sums.type.known_dims[1:]
     if chunks > 1:
         sums = reduce_sum(reshape(sums, shape=(blocks[0] * blocks[1], chunks, *dims)), axis=(1,))
-    result = filters_back(reshape(sums, shape=(*blocks, *dims)), size=size)
+    result: Tensor = filters_back(reshape(sums, shape=(*blocks, *dims)), size=size)
     return result
 
 

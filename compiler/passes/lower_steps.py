@@ -11,7 +11,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store
-from graphflow.compiler.loops.substitute import rename_temps, substitute_stmt
+from graphflow.compiler.loops.substitute import renamed
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
 from graphflow.compiler.passes.lower_special import blocked, rooms_of
@@ -90,11 +90,10 @@ class _Workspace:
             return [self.store(index, value)]
         self.given += 1
         names = {"sum", *(s.name for s in self.body if isinstance(s, Let))}
-        renamed = {name: f"{name}.{self.given}" for name in names}
-        values: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in renamed.items()}
+        other = {name: f"{name}.{self.given}" for name in names}
+        values: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in other.items()}
         values |= {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
-        body = (rename_temps(substitute_stmt(s, values), renamed) for s in self.body)
-        return [Let(renamed["sum"], value), *body]
+        return [Let(other["sum"], value), *(renamed(s, values, other) for s in self.body)]
 
     def _name(self, place: Place, write: bool = False) -> str:
         name = self.memory.name(place, write)
