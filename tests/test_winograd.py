@@ -53,7 +53,7 @@ def test_winograd_as_direct(monkeypatch, n, side, channels, out, size, padding, 
                                   (4, (9, 9), 256, 128, (3, 3))])
 def test_any_number_of_threads_gives_the_same_bits(case):
     arrays = _arrays(*case)
-    first, *others = [_run(arrays, "SAME", threads=threads)[0] for threads in (1, 2, 3, 8)]
+    first, *others = [_run(arrays, "SAME", threads=threads)[0] for threads in (1, 2, 3)]
     assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
@@ -82,8 +82,8 @@ def test_filters_that_a_run_does_not_write_are_transformed_once():
         session = tf.Session()
         session.run(w.initializer)
         text = str(tf.explain(y, {x: np.ones(x.shape, np.float32)}, session=session))
-    kernels = text.split("kernels:")[1].split("arena")[0]
-    assert "winograd_convolution" in kernels and "winograd_filters" not in kernels
+    program, held = text.split("held between runs")
+    assert "winograd_convolution" in program and "WinogradFilters" in held
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7])
