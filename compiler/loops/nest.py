@@ -60,7 +60,8 @@ class Accumulator:
 class Loop:
     """for axis in range(extent): body. A `vector` loop runs several registers' lanes of iterations at once.
 
-    In an `ordered` loop an iteration may read what earlier ones stored.
+    In an `ordered` loop an iteration may read what earlier ones stored. Those of a loop that is `apart` store
+    to places of their own, however these are found.
     """
 
     axis: Atom
@@ -70,6 +71,7 @@ class Loop:
     vector: bool = False
     ordered: bool = False
     registers: int = 1
+    apart: bool = False
 
     @cached_property
     def inside(self) -> tuple[Stmt, ...]:

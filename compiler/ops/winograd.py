@@ -18,6 +18,7 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 201
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Banded, Piece, Serial, Workspace
-from graphflow.compiler.loops.nest import Stmt, nested
+from graphflow.compiler.loops.nest import Stmt, loop_over, nested
 from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.window_products import decided_dims
@@ -109,8 +110,8 @@ def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     products = memory.room(op.x.dtype, bands.patches * sums * out)
     inside = [*_products(op, memory, bands, panel, patches, products),
               *_outputs(op, memory, bands, (band, panel), products)]
-    return nested([*transformed(op, memory, bands, band, patches, (0, channels)), *nested(inside, (panel,))],
-                  (band,))
+    body = [*transformed(op, memory, bands, band, patches, (0, channels)), *nested(inside, (panel,))]
+    return body if band == 0 else [replace(loop_over(band, body, ordered=False), apart=True)]
 
 
 def _products(op: Operation, memory: Workspace, bands: Bands, panel: Dim, patches: Piece,

@@ -13,10 +13,8 @@ from graphflow.compiler.loops.nest import Let, Stmt, Store, nested
 from graphflow.compiler.ops.winograd_points import Key, Points, apply, keys_of, points_of
 from graphflow.compiler.records import record
 
-_SOME = 48          # patches of a band, where the program knows less
-
-
-_PANEL = 64         # channels: rows of so many lie close together, and make whole register tiles
+_SOME = 48   # patches of a band, where channels are not known
+_PANEL = 64  # channels: rows of so many lie close together, and make whole register tiles
 
 
 def panel_of(channels: Any) -> int:

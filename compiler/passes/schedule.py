@@ -84,7 +84,7 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
         return False
     inside = statements((loops[0],))
-    return (all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store))
+    return ((loops[0].apart or all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
             and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
 
 
