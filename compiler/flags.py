@@ -36,7 +36,7 @@ def cache_folder() -> str:
 
 
 def use_winograd() -> bool:
-    """`GRAPHFLOW_WINOGRAD=0` computes 3x3 convolutions as direct sums of products."""
+    """`GRAPHFLOW_WINOGRAD=0` computes convolutions as direct sums of products."""
     return _is_on("GRAPHFLOW_WINOGRAD", True)
 
 

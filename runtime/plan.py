@@ -273,7 +273,7 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)
     step = c.nest.width * loop.registers if isinstance(loop, Loop) and loop.vector else 1
-    return count, -(-count // (parts * step)) * step
+    return count, max(-(-count // (parts * step)), 1) * step
 
 
 def is_in_parts(c: Call, values: Mapping[Atom, int], threads: int) -> bool:

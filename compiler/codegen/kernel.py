@@ -331,12 +331,12 @@ class _KernelEmitter(MemoryOps):
             (p.a, p.a_offset), (p.b, p.b_offset), (p.out, p.out_offset)))
         lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
         strides = [self.at_least_one(s) for s in (lda, ldb, n)]
-        one, zero = literal(1, p.dtype), literal(0, p.dtype)
+        one, before = literal(1, p.dtype), literal(int(p.add), p.dtype)
         ta, tb = (112 if flag else 111 for flag in (p.transpose_a, p.transpose_b))  # as cblas.h numbers them
         em.lines.append(
             f"call void {address}(i32 101, i32 {ta}, i32 {tb}, "
             f"i64 {m}, i64 {n}, i64 {k}, {kind} {one}, ptr {a}, i64 {strides[0]}, ptr {b}, i64 {strides[1]}, "
-            f"{kind} {zero}, ptr {c}, i64 {strides[2]})")
+            f"{kind} {before}, ptr {c}, i64 {strides[2]})")
 
     def at_least_one(self, ref: str) -> str:
         if ref.isdigit():

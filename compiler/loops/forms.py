@@ -8,7 +8,7 @@ of a load: that is fusion.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import DType
@@ -145,6 +145,17 @@ class Contraction(Form):
         return count
 
 
+class Banded(Contraction):
+    """Sums of products that the record's `steps` compute band by band, each while its memory is in the cache.
+
+    As with any contraction, what follows on its elements is computed where they are: see `Workspace.give`.
+    """
+
+    def __init__(self, steps: Callable[[Operation, Workspace], list[Stmt]]) -> None:
+        super().__init__()
+        self.steps = steps
+
+
 class Scatter(Form):
     """out = 0 (or operand `base`), then out[target(op, i)] += updates[i], in order. Operand 0: updates.
 
@@ -164,8 +175,15 @@ class Serial(Form):
         self.steps = steps
 
 
+Piece: TypeAlias = "tuple[str, Dim]"  # the name of a buffer, and an offset in it
+
+
 class Workspace(Protocol):
-    """The memory of a `Serial` kernel: its operands, its result, and what it asks for."""
+    """The memory of a kernel that a record writes: its operands, its result, and what it asks for."""
+
+    @property
+    def cache(self) -> int:
+        """Bytes of a core's own cache."""
 
     def load(self, k: int, index: Index) -> Expr:
         """An element of operand k."""
@@ -178,6 +196,22 @@ class Workspace(Protocol):
 
     def scratch(self, dtype: DType, size: Dim) -> str:
         """The name of a new buffer, with anything in it."""
+
+    def room(self, dtype: DType, size: Dim) -> Piece:
+        """A new buffer with anything in it, for each part of the outermost loop that may run at a time."""
+
+    def operand(self, k: int) -> str:
+        """The name of an operand's buffer."""
+
+    def result_buffer(self) -> str:
+        """The name of the result's buffer."""
+
+    def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        """out[m, n] = a[m, k] @ b[k, n], or += with `add`, for matrices of the result's dtype."""
+
+    def give(self, index: Index, value: Expr) -> list[Stmt]:
+        """An element of a `Banded` result: stored, or what follows on it computed."""
 
 
 @record

@@ -18,8 +18,18 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Join, Reduction, Scatter, Serial
-from graphflow.compiler.loops.nest import Stmt, Store
+from graphflow.compiler.loops.forms import (
+    Banded,
+    BlockSum,
+    Contraction,
+    Form,
+    Join,
+    Piece,
+    Reduction,
+    Scatter,
+    Serial,
+)
+from graphflow.compiler.loops.nest import Product, Stmt, Store
 from graphflow.compiler.loops.numeric import cast_array
 from graphflow.compiler.loops.view import Side
 from graphflow.compiler.records import record
@@ -153,7 +163,8 @@ def run_form(op: Operation, arrays: Sequence[Array], dims: Mapping[Atom, int] | 
     form: Form = op.opdef.lower
     env = Env({f"a{k}": np.ravel(a) for k, a in enumerate(arrays)}, dict(dims or {}))
     runs: dict[Any, Any] = {Reduction: _run_reduction, Contraction: _run_contraction, Scatter: _run_scatter,
-                            BlockSum: _run_block_sum, Join: _run_join, Serial: _run_serial}
+                            BlockSum: _run_block_sum, Join: _run_join, Serial: _run_serial,
+                            Banded: _run_serial}
     result: Array = runs.get(type(form), _run_map)(op, form, arrays, env)
     if env.faults:
         raise InvalidArgumentError(None, op, str(env.faults[0]))
@@ -304,6 +315,8 @@ def _run_serial(op: Operation, form: Serial, arrays: Sequence[Array], env: Env) 
 class _Workspace(_Operands):
     """The memory of a record's own kernel."""
 
+    cache = 1 << 16
+
     def store(self, index: E.Index, value: E.Expr) -> Stmt:
         return Store("out", linear(index, self.op.out.type.known_dims), value)
 
@@ -314,3 +327,20 @@ class _Workspace(_Operands):
         name = f"scratch{len(self.env.buffers)}"
         self.env.buffers[name] = np.empty(evaluate_dim(size, self.env), dtype.numpy)
         return name
+
+    def room(self, dtype: DType, size: Dim) -> Piece:
+        return self.scratch(dtype, size), 0
+
+    def operand(self, k: int) -> str:
+        return f"a{k}"
+
+    def result_buffer(self) -> str:
+        return "out"
+
+    def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        return Product(out[0], a[0], b[0], out[1], a[1], b[1], *sizes, transpose_a, False, self.op.out.dtype,
+                       add=add)
+
+    def give(self, index: E.Index, value: E.Expr) -> list[Stmt]:
+        return [self.store(index, value)]

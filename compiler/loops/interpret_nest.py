@@ -66,7 +66,8 @@ def _product(p: Product, env: Env) -> None:
     a, b = _left(p, env, m, k), _right(p, env, n, k)
     a, b = a.astype(p.dtype.numpy), b.astype(p.dtype.numpy)
     if not p.body:
-        _matrix(env, p.out, p.out_offset, m, n)[...] = a @ b
+        out = _matrix(env, p.out, p.out_offset, m, n)
+        out[...] = a @ b + (out if p.add else 0)
         return
     moving = False
     numbers = _row_numbers(p, np.arange(m).reshape(-1, 1))

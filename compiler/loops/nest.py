@@ -60,7 +60,8 @@ class Accumulator:
 class Loop:
     """for axis in range(extent): body. A `vector` loop runs several registers' lanes of iterations at once.
 
-    In an `ordered` loop an iteration may read what earlier ones stored.
+    In an `ordered` loop an iteration may read what earlier ones stored. Those of a loop that is `apart` store
+    to places of their own, however these are found.
     """
 
     axis: Atom
@@ -70,6 +71,7 @@ class Loop:
     vector: bool = False
     ordered: bool = False
     registers: int = 1
+    apart: bool = False
 
     @cached_property
     def inside(self) -> tuple[Stmt, ...]:
@@ -101,7 +103,7 @@ class While:
 
 @record
 class Product:
-    """out[m, n] = a[m, k] @ b[k, n] for row-major matrices at offsets of buffers.
+    """out[m, n] = a[m, k] @ b[k, n], or += with `add`, for row-major matrices at offsets of buffers.
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
@@ -132,6 +134,7 @@ class Product:
     view: View | None = None
     lines: tuple[Dim, ...] = ()
     rooms: int = 1
+    add: bool = False
 
     @cached_property
     def inside(self) -> tuple[Stmt, ...]:
@@ -272,9 +275,12 @@ def work_each(body: tuple[Stmt, ...]) -> int:
 
 
 def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
-    """The iterations of the deepest nest of loops, and for matrix products m, n and k."""
+    """The iterations of the deepest nest of loops; or of those around its first product, and m, n and k."""
     nests = [statements((s,)) for s in body]
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
+    first = next((s for s in deepest if isinstance(s, Product)), None)
+    if first is not None:
+        deepest = [*(s for s in deepest if isinstance(s, Loop) and first in statements(s.body)), first]
     loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)
@@ -326,7 +332,8 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
                 yield f"{pad}for {rows}, {stmt.column} < {stmt.n}: sum = {right}"
                 yield from _lines(stmt.body, pad + "  ")
             else:
-                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] = {right}"
+                sign = "+=" if stmt.add else "="
+                yield f"{pad}{stmt.out}[{stmt.out_offset}:][{stmt.m}, {stmt.n}] {sign} {right}"
         elif isinstance(stmt, While):
             starts = ", ".join(f"{v.name} = {text(v.start)}" for v in stmt.variables)
             yield f"{pad}from {starts}:"

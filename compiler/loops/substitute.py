@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,18 +29,22 @@ def copied(loop: Loop, at: Dim, suffix: str) -> Loop:
 
     Its `value` atoms must not refer to names in it.
     """
-    values = {loop.axis: at}
-    names, move = _names_in(loop), _moving(values)
+    new = renamed(loop, {loop.axis: at}, {name: name + suffix for name in _names_in(loop)})
+    assert isinstance(new, Loop)
+    return new
+
+
+def renamed(stmt: Stmt, values: dict[Atom, Dim], names: Mapping[str, str]) -> Stmt:
+    """The statement with loop indices replaced, and other names for some temps."""
+    move = _moving(values)
 
     def changed(n: Expr) -> Expr:
         return E.temp(named(n.attr), n.dtype) if n.op == "temp" else move(n)
 
     def named(name: str) -> str:
-        return name + suffix if name in names else name
+        return names.get(name, name)
 
-    new = _mapped(loop, _rewriter(changed), lambda d: substitute(d, values), named)
-    assert isinstance(new, Loop)
-    return new
+    return _mapped(stmt, _rewriter(changed), lambda d: substitute(d, values), named)
 
 
 def rewrite(root: Expr, change: Change) -> Expr:

@@ -84,7 +84,8 @@ class _Counter:
             places = ((single_atom(i), extent) for i, extent in (*p.row_extents, (p.column, p.n)))
             self.body(p.body, (*loops, *(Loop(a, extent, ()) for a, extent in places if a is not None)))
         else:
-            self.touch(self.writes, p.out, p.out_offset, loops, self.count(p.m * p.n))
+            for found in (self.writes, *([self.reads] if p.add else ())):
+                self.touch(found, p.out, p.out_offset, loops, self.count(p.m * p.n))
 
     def touch(self, found: dict[str, dict[Dim, int]], buffer: str, offset: Dim, loops: Loops,
               each: int = 1) -> None:

@@ -36,3 +36,4 @@ import graphflow.compiler.ops.tables
 import graphflow.compiler.ops.window_products
 import graphflow.compiler.ops.windows
 import graphflow.compiler.ops.winograd
+import graphflow.compiler.ops.winograd_gradient

@@ -53,7 +53,8 @@ from graphflow.compiler.ops.windows import (
     window_counts,
     windows,
 )
-from graphflow.compiler.ops.winograd import convolve
+from graphflow.compiler.ops.winograd import quick_convolution
+from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
@@ -289,8 +290,9 @@ def _convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...], groups: int)
         return _depthwise(x, filters, groups, _attrs_of(found))
     if not lie_in_memory(x, found, filters.type.known_dims[-1]):
         return None
-    if groups == 1:
-        return convolve(x, filters, found)
+    quick = quick_convolution(x, filters, found) if groups == 1 else None
+    if quick is not None:
+        return quick
     result: Tensor = valid_convolution(padded(x, found), _in_front(filters, groups), groups=groups,
                                        strides=tuple(s.stride for s in found),
                                        dilations=tuple(s.dilation for s in found))
@@ -331,6 +333,9 @@ def _filter_grad(op: Operation) -> Tensor:
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
     if lie_in_memory(op.x, found, out[-1]):
+        quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
+        if quick is not None:
+            return quick
         result: Tensor = valid_filter_grad(padded(op.x, found), _in_front(op.g, op.groups), size=out[:-2],
                                            **steps_of(op))
         return result

@@ -70,7 +70,7 @@ def _filter_grad_numpy(x: Any, g: Any, size: Any, groups: int, **attrs: Any) -> 
     return np.moveaxis(sums, 0, 1).reshape(*size, x.shape[-1] // groups, groups * g.shape[-1])
 
 
-def _dims(t: Tensor, first: int) -> Any:
+def decided_dims(t: Tensor, first: int) -> Any:
     """The dims, of which those from `first` on are decided."""
     dims: Any = t.type.dims
     for d in dims[first:]:
@@ -79,7 +79,7 @@ def _dims(t: Tensor, first: int) -> Any:
 
 
 def _convolution_type(op: Operation) -> TensorType:
-    x, filters = _dims(op.x, 1), _dims(op.filters, 0)
+    x, filters = decided_dims(op.x, 1), decided_dims(op.filters, 0)
     counts = window_counts(op, x[1:-1], filters[-2 - len(op.strides):-2])
     return TensorType(op.x.dtype, (x[0], *counts, _columns(op, filters[-1])))
 
@@ -90,7 +90,7 @@ def _columns(op: Operation, each: Dim | None) -> Dim | None:
 
 
 def _filter_grad_type(op: Operation) -> TensorType:
-    wide, out = _dims(op.x, 1)[-1], _dims(op.g, 2)[-1]
+    wide, out = decided_dims(op.x, 1)[-1], decided_dims(op.g, 2)[-1]
     return TensorType(op.x.dtype, (*op.size, None if wide is None else wide // op.groups, _columns(op, out)))
 
 

@@ -1,10 +1,13 @@
-"""Convolutions of 3x3 windows that step by one with 2.25 times fewer multiplications: Winograd's F(2x2, 3x3).
+"""Convolutions that step by one with fewer multiplications: Winograd's F(2x2, 3x3), and its kin.
 
-Four neighbouring outputs come from one patch of 4x4 inputs: patch and filters are transformed by additions,
-multiplied element by element (16 multiplications where the sums of products take 36), and summed over the
-channels by matrix products, one for each of the 16 places:
+2x2 neighbouring outputs come from one patch of inputs: patch and filters are transformed by additions (see
+ops/winograd_lines.py), multiplied element by element, and summed over the channels by matrix products, one
+for each pair of points. 3x3 filters take 16 multiplications in place of 36, 5x5 filters 49 in place of 100.
 
-    out = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
+    winograd_convolution   out = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
+    winograd_filter_grad   the transposed one: w's = G^T [ sum over patches of (B^T x B) * (A g A^T) ] G
+
+A kernel goes over patches band by band: transformed patches and sums of a band stay in the cache.
 
 Rounding errors are those of direct sums in the norm of a patch, not of a window: an output may lose accuracy
 to an element of its patch that it does not depend on, and an infinity there makes it a NaN.
@@ -14,204 +17,219 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir import dims as D
-from graphflow.compiler.ir.dims import axis, product
+from graphflow.compiler.ir.dims import Dim, axis, minimum, product
 from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
-from graphflow.compiler.loops.expr import Expr, Index, temp
-from graphflow.compiler.loops.forms import Indexed, Let, Load, Serial, Workspace
-from graphflow.compiler.loops.nest import Let as Name
-from graphflow.compiler.loops.nest import Stmt, nested
-from graphflow.compiler.ops.joining import interleave, pad
-from graphflow.compiler.ops.linalg import matmul
-from graphflow.compiler.ops.samples import shapes
-from graphflow.compiler.ops.window_products import padded, valid_convolution
-from graphflow.compiler.ops.windows import Slide, number
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.forms import Banded, Piece, Serial, Workspace
+from graphflow.compiler.loops.nest import Stmt, loop_over, nested
+from graphflow.compiler.ops.joining import pad
+from graphflow.compiler.ops.samples import Sample
+from graphflow.compiler.ops.window_products import decided_dims
+from graphflow.compiler.ops.windows import Slide
+from graphflow.compiler.ops.winograd_bands import (
+    Bands,
+    Lets,
+    bands_of,
+    cut_of,
+    halved,
+    panel_of,
+    patches_numpy,
+    transformed,
+)
+from graphflow.compiler.ops.winograd_points import Key, apply, keys_of, points_of
 
-_LEAST_CHANNELS = 32       # with fewer, the transforms cost more than the products save
-_LEAST_PATCHES = 48        # with fewer, the transformed filters are most of the traffic
-_MOST_BYTES = 8 << 20      # of transformed patches at a time: what they go through should be a cache
-_SIZE, _PATCH = 3, 4
-Line = Sequence[Any]
+_LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products save
+_LEAST_PATCHES = 16   # with fewer, the filters' transform does
 
 
-def convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    """The products of the windows over x [n, spatial.., c] with filters [size.., c, out]."""
-    if _pays(x, filters, found):
-        return _winograd(x, filters, found)
-    result: Tensor = valid_convolution(padded(x, found), filters, strides=tuple(s.stride for s in found),
-                                       dilations=tuple(s.dilation for s in found))
+def quick_convolution(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor | None:
+    """The products of the windows over x [n, spatial.., c] with filters [size.., c, out].
+
+    None if that is not faster than direct sums.
+    """
+    if not pays(x, filters.type.known_dims[2:], found, _LEAST_PATCHES):
+        return None
+    size = tuple(s.size for s in found)
+    factors = transformed_filters(filters, size=size, panel=panel_of(filters.type.known_dims[-1]))
+    result: Tensor = winograd_convolution(around_patches(x, found), factors, size=size,
+                                          counts=tuple(s.count for s in found))
     return result
 
 
-def _pays(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> bool:
+def pays(x: Tensor, channels: Sequence[Dim], found: tuple[Slide, ...], least: int) -> bool:
+    """Whether a convolution, of which there are at least so many patches, is faster this way."""
     if not flags.use_winograd() or x.dtype is not float32 or len(found) != 2:
         return False
-    if any((s.size, s.stride, s.dilation) != (_SIZE, 1, 1) for s in found):
+    if any(s.size == 1 or (s.stride, s.dilation) != (1, 1) for s in found):
         return False
-    n, channels, out = x.type.known_dims[0], *filters.type.known_dims[2:]
-    patches = n * product(_halves(s.count) for s in found)
-    return (D.is_nonnegative(patches - _LEAST_PATCHES) and isinstance(patches, int)
-            and all(D.is_nonnegative(d - _LEAST_CHANNELS) for d in (channels, out)))
+    return (D.is_nonnegative(patches_in(x, found) - least)
+            and all(D.is_nonnegative(d - _LEAST_CHANNELS) for d in channels))
 
 
-def _winograd(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor:
-    n, channels = x.type.known_dims[0], x.type.known_dims[-1]
-    counts = tuple(s.count for s in found)
-    patches = tuple(_halves(c) for c in counts)
-    around = ((s.before, 2 * p + 2 - s.before - s.extent) for s, p in zip(found, patches, strict=True))
-    x = pad(x, paddings=((0, 0), *around, (0, 0)))
-    factors = transformed_filters(filters)
-    pieces = -(-number(n) // max(1, _MOST_BYTES // (64 * patches[0] * patches[1] * channels)))
-    each = -(-number(n) // pieces)
-    parts = []
-    for first in range(0, number(n), each):
-        images = (first, min(each, n - first))
-        sums = matmul(transformed_patches(x, images=images, patches=patches), factors)
-        parts += [patch_sums(sums, images=images[1], patches=patches, place=(p, q),
-                             shape=(_halves(counts[0] - p), _halves(counts[1] - q)))
-                  for p, q in np.ndindex(2, 2)]
-    result: Tensor = interleave(*parts, shape=counts, strides=(2, 2), pieces=len(parts) // 4)
+def patches_in(x: Tensor, found: tuple[Slide, ...]) -> Dim:
+    """How many patches there are; in one image, where only the run tells how many those are."""
+    n = x.type.known_dims[0]
+    return product((n if isinstance(n, int) else 1, *(halved(s.count) for s in found)))
+
+
+def around_patches(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
+    """x with zeros around, as far as patches reach."""
+    around = tuple((s.before, 2 * halved(s.count) + s.size - 1 - s.before - s.extent) for s in found)
+    result: Tensor = pad(x, paddings=((0, 0), *around, (0, 0)))
     return result
 
 
-def _halves(count: Any) -> Any:
-    return (count + 1) // 2
+# The convolution
+
+def _convolution_type(op: Operation) -> TensorType:
+    x, factors = decided_dims(op.x, 1), decided_dims(op.factors, 0)
+    out = None if None in factors[::2] else factors[0] * factors[2]
+    return TensorType(op.x.dtype, (x[0], *op.counts, out))
 
 
-# The transforms, of what can be added: expressions, or arrays
-
-def _both(places: Line, line: Callable[[Line], Line]) -> Line:
-    """A transform along both axes of a square."""
-    down = zip(*(line(column) for column in zip(*places, strict=True)), strict=True)
-    return [line(row) for row in down]
-
-
-def _patch_line(d: Line) -> Line:
-    """B^T d"""
-    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
-
-
-def _filter_line(w: Line) -> Line:
-    """G w"""
-    ends, middle = 0.5 * (w[0] + w[2]), 0.5 * w[1]
-    return [w[0], ends + middle, ends - middle, w[2]]
+def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
+    panels, rows, out = op.factors.type.known_dims
+    points, channels = points_of(op.size), op.x.type.known_dims[-1]
+    values, sums = len(points.values), len(points.runs)
+    bands = bands_of(op, memory, values * channels + sums * out, panels * rows * out)
+    band = 0 if bands.count == 1 else axis("b", bands.count)
+    panel = 0 if panels == 1 else axis("q", panels)
+    patches = memory.room(op.x.dtype, bands.patches * values * channels)
+    products = memory.room(op.x.dtype, bands.patches * sums * out)
+    inside = [*_products(op, memory, bands, panel, patches, products),
+              *_outputs(op, memory, bands, (band, panel), products)]
+    body = [*transformed(op, memory, bands, band, patches, (0, channels)), *nested(inside, (panel,))]
+    return body if band == 0 else [replace(loop_over(band, body, ordered=False), apart=True)]
 
 
-def _sum_line(m: Line, place: int) -> Any:
-    """A^T m at one of its two places."""
-    return m[1] - m[2] - m[3] if place else m[0] + m[1] + m[2]
+def _products(op: Operation, memory: Workspace, bands: Bands, panel: Dim, patches: Piece,
+              sums: Piece) -> list[Stmt]:
+    """The products of all points of a class in one loop."""
+    (_, rows, out), channels = op.factors.type.known_dims, op.x.type.known_dims[-1]
+    number, start, body = 0, 0, list[Stmt]()
+    for count, values in bands.points.classes:
+        p: Dim = 0 if count == 1 else axis("p", count)
+        first = (start + p * values) * channels
+        one = memory.product((sums[0], sums[1] + (number + p) * bands.patches * out),
+                             (patches[0], patches[1] + first * bands.patches),
+                             (memory.operand(1), (panel * rows + first) * out),
+                             (bands.patches, out, values * channels))
+        body += nested([one], (p,))
+        number, start = number + count, start + count * values
+    return body
 
 
-def _square(size: int, element: Callable[[int, int], Any]) -> Line:
-    return [[element(r, s) for s in range(size)] for r in range(size)]
+def _outputs(op: Operation, memory: Workspace, bands: Bands, part: tuple[Dim, Dim],
+             sums: Piece) -> list[Stmt]:
+    """The outputs of a band, in a panel; of the last patches of an odd number only those that there are."""
+    band, panel = part
+    r, odd, body = axis("r", bands.rows_of(band)), [count % 2 for count in op.counts], list[Stmt]()
+    place, last = bands.place(band, r), bands.wide - 1
+    for which in keys_of([1 + o for o in odd[:-1]]):
+        kinds = [(w,) if o else (0, 1) for w, o in zip(which, odd, strict=False)]
+        some = [minimum(1, h - 1 - i) for w, h, i in zip(which, bands.halves, place[1:], strict=False) if w]
+        inside = []
+        if bands.wide > odd[-1]:
+            j = axis("j", bands.wide - odd[-1])
+            inside += nested(_places(op, memory, bands, (r, place, j, panel), [*kinds, (0, 1)], sums), (j,))
+        if odd[-1]:
+            inside += _places(op, memory, bands, (r, place, last, panel), [*kinds, (0,)], sums)
+        if 0 not in some:
+            body += nested(inside, tuple(axis(f"s{k}", e) for k, e in enumerate(some)))
+    return nested(body, (r,))
 
 
-def _stores(memory: Workspace, at: Index, values: Line) -> list[Stmt]:
-    return [memory.store((k, *at), v) for k, v in enumerate(v for row in values for v in row)]
+def _places(op: Operation, memory: Workspace, bands: Bands, at: Any, kinds: Sequence[Sequence[int]],
+            sums: Piece) -> list[Stmt]:
+    """The first or second outputs, or both, along each axis, of a patch."""
+    (r, place, j, panel), channels = at, op.factors.type.known_dims[-1]
+    o, lets = axis("o", channels), Lets()
+    offset = sums[1] + (r * bands.wide + j) * channels + o
+    products = {point: lets.add(E.load(sums[0], offset + k * bands.patches * channels, op.out.dtype))
+                for k, point in enumerate(bands.points.runs)}
+    maps = [{kind: line.sums[kind] for kind in some}
+            for line, some in zip(bands.points.lines, kinds, strict=True)]
+    found = apply(maps, products, lets.add)
+    corner = (*place[1:], j)
+    given = [s for key, value in found.items() for s in memory.give(
+        (place[0], *(2 * i + k for i, k in zip(corner, key, strict=True)), panel * channels + o), value)]
+    return nested([*lets.body, *given], (o,))
+
+
+def _convolution_numpy(x: Any, factors: Any, size: Any, counts: Any) -> Any:
+    points, halves = points_of(size), [halved(c) for c in counts]
+    found, all_panels = patches_numpy(x, points, halves), np.concatenate(factors, axis=-1)
+    sums: dict[Key, Any] = dict.fromkeys(points.runs, 0)
+    for key, w in zip(points.values, np.split(all_panels, len(points.values)), strict=True):
+        point = tuple(p for p, _ in key)
+        sums[point] = sums[point] + found[key] @ w
+    result = np.zeros((x.shape[0], *(2 * h for h in halves), all_panels.shape[-1]), x.dtype)
+    for key, value in apply((line.sums for line in points.lines), sums).items():
+        cut_of(result, key, halves)[...] = value
+    inside = (slice(None), *(slice(c) for c in counts))
+    return result[inside]
+
+
+# Filters
+
+def _filters_type(op: Operation) -> TensorType:
+    channels, out = decided_dims(op.filters, 0)[-2:]
+    rows = channels and len(points_of(op.size).values) * channels
+    return TensorType(op.filters.dtype, (out and out // op.panel, rows, op.panel))
+
+
+def _filters_steps(op: Operation, memory: Workspace) -> list[Stmt]:
+    channels, (panels, _, out) = op.filters.type.known_dims[-2], op.out.type.known_dims
+    points, lets = points_of(op.size), Lets()
+    q = 0 if panels == 1 else axis("q", panels)
+    c, o = axis("c", channels), axis("o", out)
+    taps = {key: lets.add(memory.load(0, (*key, c, q * out + o))) for key in keys_of(op.size)}
+    found = apply((line.taps for line in points.lines), taps, lets.add)
+    stores = [memory.store((q, k * channels + c, o), found[key]) for k, key in enumerate(points.values)]
+    return nested([*lets.body, *stores], (q, c, o))
+
+
+def _filters_numpy(w: Any, size: Any, panel: Any) -> Any:
+    points = points_of(size)
+    found = apply((line.taps for line in points.lines), {key: w[key] for key in keys_of(size)})
+    rows = np.concatenate([found[key] for key in points.values])
+    return np.stack(np.split(rows, rows.shape[-1] // panel, axis=-1)).astype(w.dtype)
 
 
 # The records
 
-def _patches_type(op: Operation) -> TensorType:
-    dims = op.x.type.dims
-    rows = op.images[1] * op.patches[0] * op.patches[1]
-    return TensorType(op.x.dtype, (16, rows, None if dims is None else dims[-1]))
-
-
-def _patches_steps(op: Operation, memory: Workspace) -> list[Stmt]:
-    (first, images), (high, wide) = op.images, op.patches
-    n, i, j, c = (axis(f"i{k}", d) for k, d in enumerate((images, high, wide, op.x.type.known_dims[-1])))
-    lets = _Lets()
-    values = _square(_PATCH, lambda r, s: lets.add(memory.load(0, (first + n, 2 * i + r, 2 * j + s, c))))
-    found = _both(values, lambda line: [lets.add(v) for v in _patch_line(line)])
-    stores = _stores(memory, ((n * high + i) * wide + j, c), found)
-    return nested([*lets.body, *stores], (n, i, j, c))
-
-
-def _patches_numpy(x: Any, images: Any, patches: Any) -> Any:
-    first, count = images
-    ends = (2 * patches[0] - 1, 2 * patches[1] - 1)
-    places = _square(_PATCH, lambda r, s: x[first:first + count, r:r + ends[0]:2, s:s + ends[1]:2])
-    return np.stack([v.reshape(-1, x.shape[-1]) for row in _both(places, _patch_line) for v in row])
-
-
-def _filters_type(op: Operation) -> TensorType:
-    dims = op.filters.type.dims
-    return TensorType(op.filters.dtype, (16, *((None, None) if dims is None else dims[2:])))
-
-
-def _filters_steps(op: Operation, memory: Workspace) -> list[Stmt]:
-    c, o = (axis(f"i{k}", d) for k, d in enumerate(op.out.type.known_dims[1:]))
-    lets = _Lets()
-    values = _square(_SIZE, lambda u, v: lets.add(memory.load(0, (u, v, c, o))))
-    found = _both(values, lambda line: [lets.add(v) for v in _filter_line(line)])
-    return nested([*lets.body, *_stores(memory, (c, o), found)], (c, o))
-
-
-def _filters_numpy(w: Any) -> Any:
-    return np.stack([v for row in _both(w, _filter_line) for v in row]).astype(w.dtype)
-
-
-def _sums_type(op: Operation) -> TensorType:
-    dims = op.products.type.dims
-    return TensorType(op.products.dtype, (op.images, *op.shape, None if dims is None else dims[-1]))
-
-
-def _sums_element(op: Operation, at: Index, load: Load, let: Let) -> Expr:
-    n, i, j, o = at
-    row = (n * op.patches[0] + i) * op.patches[1] + j
-    p, q = op.place
-    places = _square(_PATCH, lambda a, b: load(0, (4 * a + b, row, o)))
-    result: Expr = _sum_line([_sum_line(column, p) for column in zip(*places, strict=True)], q)
-    return result
-
-
-def _sums_numpy(products: Any, images: int, patches: Any, place: Any, shape: Any) -> Any:
-    squares = products.reshape(4, 4, images, *patches, -1)[:, :, :, :shape[0], :shape[1]]
-    columns = [_sum_line(squares[:, b], place[0]) for b in range(_PATCH)]
-    return _sum_line(columns, place[1])
-
-
-class _Lets:
-    """Values named in the order in which they are found."""
-
-    def __init__(self) -> None:
-        self.body: list[Stmt] = []
-
-    def add(self, value: Expr) -> Expr:
-        name = f"t{len(self.body)}"
-        self.body.append(Name(name, value))
-        return temp(name, value.dtype)
-
-
-_PATCHES: dict[str, Any] = {"images": REQUIRED, "patches": REQUIRED}
-
-transformed_patches: OpDef = OpDef(
-    "winograd_patches", "x", infer=_patches_type, attrs=_PATCHES, lower=Serial(_patches_steps),
-    numpy=_patches_numpy,
-    doc="B^T d B for the patches d of 4x4 elements, two apart, of some images (the first, and how many): "
-        "[n, h, w, c] -> [16, images * patches.., c].",
-    samples=(*shapes([(3, 6, 8, 5)], images=(1, 2), patches=(2, 3)),
-             *shapes([(1, 4, 4, 33)], images=(0, 1), patches=(1, 1))))
-
 transformed_filters: OpDef = OpDef(
-    "winograd_filters", "filters", infer=_filters_type, lower=Serial(_filters_steps), numpy=_filters_numpy,
-    doc="G w G^T: [3, 3, c, out] -> [16, c, out].", samples=shapes([(3, 3, 5, 7)], [(3, 3, 1, 40)]))
+    "winograd_filters", "filters", infer=_filters_type, attrs={"size": REQUIRED, "panel": REQUIRED},
+    lower=Serial(_filters_steps), numpy=_filters_numpy,
+    doc="G w G^T, a value below another: [size.., c, out] -> [out / panel, values * c, panel].",
+    samples=[Sample(((*size, c, out),), {"size": size, "panel": panel}) for size, c, out, panel in
+             (((3, 3), 5, 7, 7), ((3, 3), 1, 40, 20), ((5, 2), 3, 8, 8), ((4, 1), 2, 3, 1), ((7,), 3, 4, 2))])
 
-patch_sums: OpDef = OpDef(
-    "winograd_sums", "products", infer=_sums_type, attrs={**_PATCHES, "place": REQUIRED, "shape": REQUIRED},
-    lower=Indexed(_sums_element), numpy=_sums_numpy,
-    doc="A^T m A at one of its four places, for the first `shape` patches of each image: "
-        "[16, images * patches.., out] -> [images, shape.., out].",
-    samples=(*shapes([(16, 12, 5)], images=2, patches=(2, 3), place=(0, 1), shape=(2, 2)),
-             *shapes([(16, 4, 20)], images=1, patches=(2, 2), place=(1, 0), shape=(1, 2))))
+
+def _convolution_samples() -> Iterator[Sample]:
+    for n, counts, size, channels, out in ((1, (4, 6), (3, 3), 5, (1, 7)), (2, (5, 3), (5, 5), 3, (2, 33)),
+                                           (2, (2, 7), (2, 4), 4, (3, 8)), (1, (1, 1), (3, 1), 2, (1, 3)),
+                                           (3, (7,), (6,), 5, (2, 4))):
+        spatial = (2 * halved(c) + s - 1 for c, s in zip(counts, size, strict=True))
+        yield Sample(((n, *spatial, channels), (out[0], len(points_of(size).values) * channels, out[1])),
+                     {"size": size, "counts": counts})
+
+
+winograd_convolution: OpDef = OpDef(
+    "winograd_convolution", "x factors", infer=_convolution_type,
+    attrs={"size": REQUIRED, "counts": REQUIRED}, lower=Banded(_convolution_steps),
+    numpy=_convolution_numpy, samples=tuple(_convolution_samples()),
+    doc="The convolution of x [n, spatial.., c] with filters of `size`, given transformed, to `counts` "
+        "outputs along each axis. x holds all elements of all patches of 2 outputs along each axis.")

@@ -17,7 +17,7 @@ from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
-from graphflow.compiler.loops.forms import BlockSum, Contraction, Form, Load
+from graphflow.compiler.loops.forms import Banded, BlockSum, Contraction, Form, Load
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
     PART_NUMBER,
@@ -40,8 +40,8 @@ from graphflow.compiler.passes.lower_special import (
     lower_product,
     lower_row,
     lower_scatter,
-    lower_serial,
 )
+from graphflow.compiler.passes.lower_steps import banded, lower_banded, lower_serial
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 from graphflow.compiler.target import ANY, Target
@@ -57,13 +57,16 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"scatter": lower_scatter, "row": lower_row, "serial": lower_serial}
+    special = {"scatter": lower_scatter, "row": lower_row}
     steps: list[Step] = []
     for group in grouping.groups:
         if group.kind == "region":
             steps.append(_lower_region(grouping, group, target))
+        elif group.kind == "serial":
+            steps.append(lower_serial(grouping, group, target))
         elif group.kind == "product" and len(group.members) == 1:
-            steps.append(lower_product(grouping, group, target))
+            alone = lower_banded if _is_banded(next(iter(group.members))) else lower_product
+            steps.append(alone(grouping, group, target))
         elif group.kind == "product":
             steps.append(_LoopBuilder(grouping, group).build_product(target))
         elif group.kind in special:
@@ -113,6 +116,10 @@ def _rows_first(steps: list[Step]) -> list[Step]:
     return order
 
 
+def _is_banded(t: Tensor) -> bool:
+    return isinstance(t.op.opdef.lower, Banded)
+
+
 class _LoopBuilder:
     """Builds the nest of a group: loops over the outer axes, in them a loop over the inner axes per stage."""
 
@@ -147,7 +154,8 @@ class _LoopBuilder:
         self.depends["sum"] = frozenset(a for a in self.outer if a)
         self._compute_rows(-1)
         body = tuple(s for level in self.outer_levels for s in level)
-        return self.memory.launch(fused_product(self.memory, t, at, body, target), tuple(self.stages.order),
+        fused = banded if _is_banded(t) else fused_product
+        return self.memory.launch(fused(self.memory, t, at, body, target), tuple(self.stages.order),
                                   "product")
 
     # Blocks

@@ -1,4 +1,4 @@
-"""Kernels that are not loops over elements: matrix products, scatters, and those that records write."""
+"""Kernels that are not loops over elements: matrix products, scatters, and stores of rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphflow.compiler.ir.dims import (
     product,
     single_atom,
 )
-from graphflow.compiler.ir.dtypes import DType, int64
+from graphflow.compiler.ir.dtypes import int64
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -39,7 +39,7 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Panels, Scratch, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, linear
 from graphflow.compiler.target import Target
 
 
@@ -72,7 +72,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     if op.opdef.lower.groups(op) > 1:
         return _in_groups(memory, t, at, body, target)
     if op.opdef.lower.sides is not None:
-        return [_with_room(memory, _blocked(memory, op, _view_product(t, at, body), target))]
+        return [_with_room(memory, blocked(memory, op.operands, _view_product(t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -82,7 +82,8 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
             row, rows, body = joint
             batch[k] = 0
     p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
-    return nested([_with_room(memory, _blocked(memory, op, p, target, batch))], tuple(batch))
+    one = blocked(memory, op.operands, p, target, _is_inside(batch))
+    return nested([_with_room(memory, one)], tuple(batch))
 
 
 def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
@@ -95,12 +96,18 @@ def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], tar
     body = tuple(substitute_stmt(s, {whole: group * n + column}) for s in body)
     p = _view_product(t, (*at[:-1], column), body)
     p = replace(p, n=n, a_offset=group * op.opdef.lower.shift(op), b_offset=group * (p.k * n))
-    return nested([_with_room(memory, _blocked(memory, op, p, target, (group,)))], (group,))
+    return nested([_with_room(memory, blocked(memory, op.operands, p, target, True))], (group,))
 
 
 def _stored(memory: Memory, t: Tensor, p: Product, target: Target, batch: Index = ()) -> Product:
     """A product whose sums are the result."""
-    return replace(_blocked(memory, t.op, p, target, batch), out=memory.name(t, write=True))
+    one = blocked(memory, t.op.operands, p, target, _is_inside(batch))
+    return replace(one, out=memory.name(t, write=True))
+
+
+def _is_inside(batch: Sequence[Dim]) -> bool:
+    """Whether there are loops over a batch's indices."""
+    return any(i != 0 for i in batch)
 
 
 def _view_product(t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
@@ -198,13 +205,14 @@ def _product(t: Tensor, batch: Index, rows: Dim) -> Product:
                    op.transpose_b, t.dtype)
 
 
-def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: Sequence[Dim] = ()) -> Product:
+def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Target, inside: bool = False,
+            ahead: bool = True) -> Product:
     """The product with its operands and blocking; matrix times vector becomes vector times transposed matrix.
 
-    A matrix B that is the same in every run is packed ahead, where the blocking wants it so. A product of a
-    batch is not cut into parts: these are of the batch, and have scratch of their own.
+    A matrix B that is the same in every run is packed `ahead`, where the blocking wants it so. A product
+    inside of a loop is not cut into parts: these are of the loop, and have scratch of their own.
     """
-    a, b = op.operands
+    a, b = operands
     terms = Terms(a.dtype, b.dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
         a, b, terms = b, a, replace(terms, a=terms.b, b=terms.a)
@@ -214,10 +222,10 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: S
         p = replace(p, transpose_a=False)
     if flags.use_blas() and terms.code in ("f32", "f64"):
         return replace(p, a=memory.name(a), b=memory.name(b))
-    matrix = memory.settled(b)
+    matrix = memory.settled(b) if ahead and isinstance(b, Tensor) else None
     extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
-    rooms = min(target.threads, MOST_PARTS) if any(i != 0 for i in batch) else 1
-    blocking = choose(extents, target if rooms == 1 else replace(target, threads=1), matrix is not None)
+    rooms = rooms_of(target) if inside else 1
+    blocking = choose(extents, replace(target, threads=1) if inside else target, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
         panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
@@ -229,6 +237,11 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: S
     room = Scratch(p.dtype, blocking.scratch * rooms)
     return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
                    rooms=rooms)
+
+
+def rooms_of(target: Target) -> int:
+    """How many parts of a loop over products run at the same time."""
+    return min(target.threads, MOST_PARTS)
 
 
 def lower_scatter(grouping: Grouping, group: Group) -> Launch:
@@ -284,34 +297,6 @@ class _Lets:
         for k in reversed(range(len(self.at))):
             body = [*self.levels[k], *nested(body, self.at[k:k + 1])]
         return body
-
-
-def lower_serial(grouping: Grouping, group: Group) -> Launch:
-    """The statements that the record writes."""
-    (t,) = group.members
-    memory = Memory(grouping)
-    return memory.launch(t.op.opdef.lower.steps(t.op, _Workspace(t, memory)), (t,), "serial")
-
-
-class _Workspace:
-    """What a record's `steps` are given."""
-
-    def __init__(self, t: Tensor, memory: Memory) -> None:
-        self.t = t
-        self.memory = memory
-
-    def load(self, k: int, index: Index) -> Expr:
-        return self.memory.load(self.t.op.operands[k], index)
-
-    def store(self, index: Index, value: Expr) -> Stmt:
-        return Store(self.memory.name(self.t, write=True), linear(index, self.t.type.known_dims), value)
-
-    def result(self, index: Index) -> Expr:
-        name = self.memory.name(self.t, write=True)
-        return E.load(name, linear(index, self.t.type.known_dims), self.t.dtype)
-
-    def scratch(self, dtype: DType, size: Dim) -> str:
-        return self.memory.name(Scratch(dtype, size), write=True)
 
 
 def lower_row(grouping: Grouping, group: Group) -> Launch:

@@ -84,7 +84,7 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
         return False
     inside = statements((loops[0],))
-    return (all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store))
+    return ((loops[0].apart or all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
             and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
 
 
@@ -95,7 +95,7 @@ def _has_its_own(p: Product, outer: Atom) -> bool:
 
 
 def _uses_rooms(p: Product) -> bool:
-    return p.rooms > 1 and bool(p.scratch or PART in atoms_of(p.out_offset))
+    return p.rooms > 1 and bool(p.scratch or any(PART in atoms_of(d) for d in (p.out_offset, p.a_offset)))
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:
@@ -188,7 +188,8 @@ def _merge(outer: Loop, inner: Loop) -> Loop:
 def _vectorize_tree(loop: Loop, width: int) -> Loop:
     """Mark the loops over the axis along which most accesses are contiguous."""
     if any(isinstance(s, Product) for s in statements((loop,))):
-        return loop
+        return replace(loop, body=tuple(_vectorize_tree(s, width) if isinstance(s, Loop) else s
+                                        for s in loop.body))
     axes = {s.axis: s.extent for s in statements((loop,)) if isinstance(s, Loop) and not s.ordered}
     if not axes:
         return loop

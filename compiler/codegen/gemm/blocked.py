@@ -32,7 +32,7 @@ def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: F
 
 
 def _is_single(shape: Shape, blocking: Blocking) -> bool:
-    return shape.k is not None and shape.k <= blocking.depth
+    return shape.k is not None and shape.k <= blocking.depth and not shape.add
 
 
 def _fetches(shape: Shape, blocking: Blocking) -> bool:
@@ -79,7 +79,7 @@ class BlockedBuilder(PartsBuilder):
             panels = self.least(self.add(outer.index, self.blocking.panels), part.columns)
             with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
                 depth = self.least(self.sub("%k", along.index), self.blocking.depth)
-                more = self.compare("ne", along.index, 0)
+                more = "true" if self.shape.add else self.compare("ne", along.index, 0)
                 self.block_of_b(part, outer.index, panels, along.index, depth, more)
 
     def block_of_b(self, part: Part, panel: str, panels: str, k: str, depth: str, more: str) -> None:

@@ -20,6 +20,7 @@ class Shape:
     """What is known of a product when it is compiled; sizes are None where they are run-time integers.
 
     view  how A lies in memory, if not as a matrix
+    add   whether the sums are added to what C holds
     """
 
     terms: Terms
@@ -29,6 +30,7 @@ class Shape:
     transpose_a: bool
     transpose_b: bool
     view: View | None = None
+    add: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def product_name(kind: str, shape: Shape, form: Blocking | Dots | FewRows, finis
     order = f"{'nt'[shape.transpose_a]}{'nt'[shape.transpose_b]}"
     values = "_".join(_plain(getattr(form, f.name)) for f in fields(form))
     more = [f"v{shape.view.code}"] if shape.view else []
-    more += [finish.key] if finish else []
+    more += ["add"] * shape.add + ([finish.key] if finish else [])
     return ".".join([f"gf.{kind}", shape.terms.code, order, sizes, values, *more])
 
 

@@ -35,7 +35,8 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     scratch = f"ptr {kernel.address(p.scratch, p.dtype, kernel.dim(room))}" if p.scratch else "ptr null"
     module = kernel.em.module
     terms = Terms(dtypes[p.a], dtypes[p.b], p.dtype, p.blocking.group)
-    shape = Shape(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
+    shape = Shape(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view,
+                  p.add)
     name = product_function(module, shape, p.blocking, finish)
     arguments = [a, f"i64 {lda}", b, f"i64 {ldb}", out, f"i64 {n}", f"i64 {m}", f"i64 {n}", f"i64 {k}",
                  *parts, scratch, *done, *(finish.arguments(kernel.axes) if finish else ())]

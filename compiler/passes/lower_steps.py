@@ -1,0 +1,103 @@
+"""Kernels whose statements the records write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphflow.compiler.ir.dims import Atom, Dim, atom, single_atom
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops.blocking import Blocking
+from graphflow.compiler.loops.expr import Expr, Index
+from graphflow.compiler.loops.forms import Piece
+from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store
+from graphflow.compiler.loops.substitute import renamed
+from graphflow.compiler.passes.group import Group, Grouping
+from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
+from graphflow.compiler.passes.lower_special import blocked, rooms_of
+from graphflow.compiler.target import Target
+
+
+def lower_serial(grouping: Grouping, group: Group, target: Target) -> Launch:
+    """The statements that the record writes."""
+    (t,) = group.members
+    memory = Memory(grouping)
+    return memory.launch(t.op.opdef.lower.steps(t.op, _Workspace(t, memory, target)), (t,), "serial")
+
+
+def lower_banded(grouping: Grouping, group: Group, target: Target) -> Launch:
+    """The same for a contraction that nothing follows."""
+    (t,) = group.members
+    memory = Memory(grouping)
+    return memory.launch(banded(memory, t, (), (), target), (t,), "product")
+
+
+def banded(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
+    """A contraction whose sums go through `body`, if there is any, in which `at` is the index of the sum."""
+    steps: list[Stmt] = t.op.opdef.lower.steps(t.op, _Workspace(t, memory, target, at, body))
+    return steps
+
+
+class _Workspace:
+    """What a record's `steps` are given."""
+
+    def __init__(self, t: Tensor, memory: Memory, target: Target, at: Index = (),
+                 body: Sequence[Stmt] = ()) -> None:
+        self.t = t
+        self.memory = memory
+        self.target = target
+        self.at = at
+        self.body = body
+        self.places: dict[str, Place] = {}
+        self.given = 0
+
+    @property
+    def cache(self) -> int:
+        return self.target.l2
+
+    def load(self, k: int, index: Index) -> Expr:
+        return self.memory.load(self.t.op.operands[k], index)
+
+    def store(self, index: Index, value: Expr) -> Stmt:
+        return Store(self.result_buffer(), linear(index, self.t.type.known_dims), value)
+
+    def result(self, index: Index) -> Expr:
+        return E.load(self.result_buffer(), linear(index, self.t.type.known_dims), self.t.dtype)
+
+    def result_buffer(self) -> str:
+        return self._name(self.t, write=True)
+
+    def scratch(self, dtype: DType, size: Dim) -> str:
+        return self._name(Scratch(dtype, size), write=True)
+
+    # Kernels with products
+
+    def room(self, dtype: DType, size: Dim) -> Piece:
+        rooms = rooms_of(self.target)
+        return self.scratch(dtype, size * rooms), PART_NUMBER * size if rooms > 1 else 0
+
+    def operand(self, k: int) -> str:
+        return self._name(self.t.op.operands[k])
+
+    def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
+                transpose_a: bool = False, add: bool = False) -> Stmt:
+        p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype, add=add)
+        p = blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
+        assert not add or isinstance(p.blocking, Blocking | None), "only register tiles add to what is there"
+        return p
+
+    def give(self, index: Index, value: Expr) -> list[Stmt]:
+        if not self.body:
+            return [self.store(index, value)]
+        self.given += 1
+        names = {"sum", *(s.name for s in self.body if isinstance(s, Let))}
+        other = {name: f"{name}.{self.given}" for name in names}
+        values: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in other.items()}
+        values |= {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
+        return [Let(other["sum"], value), *(renamed(s, values, other) for s in self.body)]
+
+    def _name(self, place: Place, write: bool = False) -> str:
+        name = self.memory.name(place, write)
+        self.places[name] = place
+        return name
