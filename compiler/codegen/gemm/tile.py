@@ -149,7 +149,7 @@ class _TileBuilder(FinishingBuilder):
         self.prefetch_swept(self.add("%row", row), self.add("%column", column))
 
     def row_of_b(self, b: str, k: str) -> list[Value]:
-        """Units k; after the last one, what moving A has added to the sums. With them the next panel comes."""
+        """Units k; after the last one, what moving A has added. With them the next panel comes."""
         tile, dtype = self.tile, self.tile.b.dtype
         row = self.at(b, self.mul(k, "%bs"), dtype)
         if tile.fetches:
