@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
-from graphflow.compiler.codegen.memory import LINE
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, coefficient, single_atom
 from graphflow.compiler.ir.dtypes import DType
@@ -107,15 +106,13 @@ class FinishingBuilder(Builder):
                 self.values = dict(known)
                 self.finish_vector(self.fetch(self.at(here, j.index), self.width), rest)
 
-    def prefetch_row(self, row: str, column: str, columns: int) -> None:
-        """Ask for what the body reads and writes in a row, so many columns from the given one on."""
+    def prefetch_swept(self, row: str, column: str) -> None:
+        """Ask for the memory that the body will read or write there."""
         assert self.finish is not None
         self.place(self.finish.product.row, row)
         self.place(self.finish.product.column, column)
         for buffer, dtype, at in self.finish.swept():
-            start = self.address(buffer, dtype, self.dim(at))
-            for line in range(0, columns, LINE // dtype.size):
-                self.prefetch(self.at(start, line, dtype))
+            self.prefetch(self.address(buffer, dtype, self.dim(at)))
 
     def place(self, index: Dim, ref: str) -> None:
         found = single_atom(index)

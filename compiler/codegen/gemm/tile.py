@@ -80,6 +80,8 @@ class _TileBuilder(FinishingBuilder):
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
         self.rows = self.existing()
+        once = tile.single and tile.view is None
+        self.sweeps = once and tile.finish is not None and bool(tile.finish.swept())
 
     def text(self) -> str:
         tile = self.tile
@@ -92,8 +94,6 @@ class _TileBuilder(FinishingBuilder):
                 self.prefetch(address)
             self.store_all(self.on_top(self.accumulate(), places), places)
             return self.function(tile.name, params)
-        for k, index in enumerate(tile.finish.product.lines):
-            self.place(index, f"%line{k}")
         self.finished(self.accumulate(), tile.finish)
         lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
         return self.function(tile.name, with_finish((*params, *FINISH_PARAMS, *lines), tile.finish))
@@ -117,9 +117,7 @@ class _TileBuilder(FinishingBuilder):
         zeros = self.zeros(tile.rows * tile.vecs)
         if view is None:
             steps = ("%as", "1") if tile.by_rows else ("1", "%as")
-            swept = tile.finish is not None and tile.finish.swept()
-            sums = (self.along_rows(steps, zeros) if swept else
-                    self.along("%a", "%b", "%k", steps, zeros))
+            sums = self.along("%a", "%b", "%k", steps, zeros)
             return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
         length = view.along.length
         with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
@@ -128,23 +126,13 @@ class _TileBuilder(FinishingBuilder):
             runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
         return runs.after
 
-    def along_rows(self, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
-        """The sums over k in a run for each row of the tile, during which what finishes the row arrives."""
-        tile = self.tile
-        with self.loop("0", str(tile.rows), starts=sums) as row:
-            with self.when("%last"):
-                self.prefetch_row(self.add("%row", row.index), "%column", tile.vecs * tile.width)
-            first, past = (self.quotient(self.mul("%k", self.add(row.index, i)), tile.rows) for i in (0, 1))
-            a = self.at("%a", self.mul(first, steps[1]), tile.a.dtype)
-            b = self.at("%b", self.mul(first, "%bs"), tile.b.dtype)
-            row.next = self.along(a, b, self.sub(past, first), steps, row.now)
-        return row.after
-
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
         """The sums with `count` more products each, A's rows and columns being so many steps apart."""
         tile, dtype = self.tile, self.tile.a.dtype
         starts = [self.at(a, self.mul(steps[0], i), dtype) for i in self.rows]
         with self.loop("0", count, starts=sums) as loop:
+            if self.sweeps:
+                self.prefetch_for_finish(loop.index)
             vectors = self.row_of_b(b, loop.index)
             column = self.mul(loop.index, steps[1])
             for i, start in enumerate(starts):
@@ -153,8 +141,15 @@ class _TileBuilder(FinishingBuilder):
                     loop.next.append(multiply_add(self, tile.terms, one, v, loop.now[i * tile.vecs + j]))
         return loop.after
 
+    def prefetch_for_finish(self, step: str) -> None:
+        """A vector of the tile with each step along k: all at once would keep others from being loaded."""
+        tile = self.tile
+        row = self.remainder(self.quotient(step, tile.vecs), tile.rows)
+        column = self.mul(self.remainder(step, tile.vecs), tile.width)
+        self.prefetch_swept(self.add("%row", row), self.add("%column", column))
+
     def row_of_b(self, b: str, k: str) -> list[Value]:
-        """Units k; after the last one, what moving A has added to the sums."""
+        """Units k; after the last one, what moving A has added. With them the next panel comes."""
         tile, dtype = self.tile, self.tile.b.dtype
         row = self.at(b, self.mul(k, "%bs"), dtype)
         if tile.fetches:
@@ -186,6 +181,8 @@ class _TileBuilder(FinishingBuilder):
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
+            for k, index in enumerate(finish.product.lines):
+                self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
             spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
             self.store_all(sums, [(address, None) for address, _ in spilled])
