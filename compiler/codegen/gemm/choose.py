@@ -27,6 +27,9 @@ FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chun
 LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
 LONG = 4                  # k by the other sizes, from which on it is cut in chunks
 CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
+SHORT_SUMS = 512          # bytes along k, up to which writing the result takes longer than reading B again
+LONG_ROW = 2048           # bytes of a row of the result that pay for this
+AT_ONCE = 8               # rows of B that are read where they lie: no more may share a place in the cache
 
 
 @dataclass(frozen=True)
@@ -151,15 +154,18 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     if e.view is not None:
         return _for_view(e, e.view, width, ahead, target)
     group = e.terms.grouped(target).group
-    narrow_b = e.terms.b is not e.terms.sum
-    pack_b = not ahead and (e.transpose_b or narrow_b or not _at_most(e.bytes_of_b, target.l2))
     rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    by_rows = _at_most(e.k, SHORT_SUMS // e.size * group) and (e.n is None or e.n * e.size >= LONG_ROW)
     pack_a = e.terms.a is not e.terms.sum or not (
-        _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
+        by_rows or _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
-    tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
-    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    in_place = _at_most(e.bytes_of_b, target.l2) or (by_rows and _at_most(e.k, AT_ONCE))
+    pack_b = not ahead and (e.transpose_b or e.terms.b is not e.terms.sum or not in_place)
+    unit = depth // group * e.size  # bytes of a line of a block
+    tiles = 1 if by_rows else max(1, target.l2 // 4 // (unit * rows))
+    columns = _block(e.n, target.l2 // 2 // unit if by_rows else BLOCK_COLUMNS, 1)
+    panels = -(-columns // (vecs * width))
     form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group, ahead=ahead)
     return _in_parts(e, target, form)
 
@@ -226,7 +232,7 @@ def _in_parts(e: Extents, target: Target, form: F) -> F:
         high, wide = min(-(-tiles // cut[0]) * rows, m), min(-(-panels // cut[1]) * columns, n)
         return high * wide + PACKING * (high * pack_a + wide * pack_b) + high + wide
 
-    cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
+    cuts = [(target.threads // d, d) for d in range(1, target.threads + 1) if target.threads % d == 0]
     fitting = [c for c in cuts if c[0] <= tiles and c[1] <= panels] or [(1, 1)]
     return replace(form, parts=min(fitting, key=time))
 
