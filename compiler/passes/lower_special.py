@@ -201,7 +201,7 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: S
     blocking = choose(extents, target if rooms == 1 else replace(target, threads=1), matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
         number = p.b_offset // (extents.k * extents.n)
         p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
                     transpose_b=False)

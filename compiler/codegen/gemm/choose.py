@@ -20,6 +20,7 @@ UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
+NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
@@ -84,9 +85,11 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
 
 
 def _gains_by_panels(e: Extents, target: Target) -> bool:
-    """Whether B is read faster from panels: not if its rows lie close together in the cache."""
-    if e.m == 1 or not e.n or not e.k or e.terms.b is not e.terms.sum:
+    """Whether B is read faster from panels of sums: not if its rows lie close together in the cache."""
+    if e.m == 1 or not e.n or not e.k:
         return False
+    if e.terms.b is not e.terms.sum:
+        return e.terms.a is e.terms.sum and not _at_most(e.m, NARROW_ROWS)
     packed_in_each_run = e.transpose_b and not _at_most(e.m, DOT_ROWS)
     return packed_in_each_run or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
 
