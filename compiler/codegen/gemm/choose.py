@@ -22,6 +22,8 @@ FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
+LEAST_DOT = 8             # elements along k, from which on one row by columns is summed along k
+LEAST_BYTES = 16          # of a vector: so many every CPU has
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
@@ -96,7 +98,7 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
     """Without packing B, which takes the time of several rows; nothing where that is a moment."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _lanes(e, target)
     if e.transpose_b:
         if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
             return None
@@ -129,7 +131,7 @@ def _chunks(e: Extents) -> int:
 
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _lanes(e, target)
     measured = dict(target.tuned).get(e) if target.tuned else None
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
@@ -137,25 +139,27 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
         return _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
     few = e.m is not None and e.m <= DOT_ROWS
-    rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
+    least = LEAST_DOT if e.m == 1 else 4 * width
+    rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= least)
     if rows_along_k or e.m == e.n == 1:
         assert e.m is not None
         rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH, group=group))
-    if _has_few_columns(e, width):
+        columns = min(8 if e.m == 1 else 4, width)
+        return _in_parts(e, target, Dots(width, rows, columns, DOT_DEPTH, group=group))
+    if _has_few_columns(e, width, target):
         assert e.n is not None and e.k is not None
         few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
         return _in_parts(e, target, few_columns)
     if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
-        return _in_parts(e, target, _few_rows(e, width, target))
+        return _in_parts(e, target, _few_rows(e, target))
     return _in_tiles(e, target, False)
 
 
 def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     """Register tiles; B in panels made ahead, packed in each run, or read where it lies."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _width(e, target)
     if e.view is not None:
-        return _for_view(e, e.view, width, ahead, target)
+        return _for_view(e, e.view, ahead, target)
     group = e.terms.grouped(target).group
     rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
@@ -173,9 +177,9 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     return _in_parts(e, target, form)
 
 
-def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
+def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
-    run, unit = view.rows.length, view.along.length
+    run, unit, width = view.rows.length, view.along.length, _width(e, target)
     rows, vecs = _tile(replace(e, m=run), target)
     depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
     tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
@@ -185,10 +189,24 @@ def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -
     return _in_parts(e, target, form)
 
 
-def _has_few_columns(e: Extents, width: int) -> bool:
+def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
-    return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k <= DOT_DEPTH
-            and (e.m is None or e.m > DOT_ROWS) and not (e.transpose_a or e.transpose_b))
+    return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
+            and _at_most(e.bytes_of_b, target.l2 // 2) and (e.m is None or e.m > DOT_ROWS)
+            and not (e.transpose_a or e.transpose_b))
+
+
+def _lanes(e: Extents, target: Target) -> int:
+    """Sums that a register holds."""
+    return max(1, target.vector_bits // (8 * e.size))
+
+
+def _width(e: Extents, target: Target) -> int:
+    """Lanes of a tile's vectors: half of them where these hold a row, as more of such may run at once."""
+    width = _lanes(e, target)
+    while e.n and e.n <= width // 2 and width > LEAST_BYTES // e.size:
+        width //= 2
+    return width
 
 
 def _at_most(size: int | None, limit: int) -> bool:
@@ -208,9 +226,10 @@ def _accumulators(target: Target) -> int:
     return 24 if target.vector_bits >= 512 else 12
 
 
-def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
+def _few_rows(e: Extents, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
+    width = _width(e, target)
     streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
@@ -249,7 +268,7 @@ def _tile(e: Extents, target: Target) -> tuple[int, int]:
 
 def likely_tiles(e: Extents, target: Target) -> list[tuple[int, int]]:
     """Rows and vectors of register tiles, those with the least estimated time first."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _width(e, target)
     return sorted(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
 
 
