@@ -148,7 +148,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
         return _in_parts(e, target, Dots(width, rows, columns, DOT_DEPTH, group=group))
     if _has_few_columns(e, width, target):
         assert e.n is not None and e.k is not None
-        few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
+        few_columns = Dots(width, min(4, e.m or 4), e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
         return _in_parts(e, target, few_columns)
     if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
         return _in_parts(e, target, _few_rows(e, target))
@@ -192,8 +192,7 @@ def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
 def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
-            and _at_most(e.bytes_of_b, target.l2 // 2) and (e.m is None or e.m > DOT_ROWS)
-            and not (e.transpose_a or e.transpose_b))
+            and _at_most(e.bytes_of_b, target.l2 // 2) and not (e.transpose_a or e.transpose_b))
 
 
 def _lanes(e: Extents, target: Target) -> int:
