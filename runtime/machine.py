@@ -14,8 +14,8 @@ from graphflow.compiler.codegen.limits import COPY_STEP, LIMIT_KERNELS, flops_ea
 from graphflow.compiler.records import record
 from graphflow.runtime.cpu import vector_bits
 from graphflow.runtime.jit import function_addresses
+from graphflow.runtime.pages import aligned_empty
 from graphflow.runtime.threads import machine_name, pool_addresses
-from graphflow.runtime.variables import aligned_empty
 
 _COPIES = (1 << 15, 1 << 18, 1 << 22, 1 << 24, 1 << 27)  # bytes read and written: in caches, then in memory
 _LEAST_BYTES = 1 << 24
