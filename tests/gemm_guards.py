@@ -21,7 +21,7 @@ from graphflow.compiler.target import Target
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 PAGE = mmap.PAGESIZE
 SHAPES = [(1, 1, 1), (3, 5, 7), (13, 33, 17), (1, 70, 130), (16, 17, 65), (70, 1, 67),
-          (65, 49, 400), (5, 7, 4100), (33, 47, 530)]
+          (65, 49, 400), (5, 7, 4100), (33, 47, 530), (6, 3, 70), (60, 8, 20), (9, 1100, 5)]
 
 
 def guarded(shape: tuple[int, int], dtype: Any, at_end: bool) -> Any:

@@ -63,6 +63,15 @@ GRAPH_PASSES = [
   %5 = pow(%3, %4) : f32[n0,5]""", """graph(x: f32[n0,4], w: f32[5,4]) -> %1
   %0 = matmul(x, w, transpose_a=False, transpose_b=True) : f32[n0,5]
   %1 = square(%0) : f32[n0,5]"""),
+    (simplify, """graph(x: f32[n0,1], y: f32[4,1], z: i8[1,4]) -> %0, %2
+  %0 = matmul(x, y, transpose_a=False, transpose_b=True) : f32[n0,4]
+  %1 = cast(x, dtype=i8) : i8[n0,1]
+  %2 = matmul(%1, z, transpose_a=False, transpose_b=False, output_type=i32) : i32[n0,4]""",
+     """graph(x: f32[n0,1], y: f32[4,1], z: i8[1,4]) -> %1, %3
+  %0 = transpose(y, perm=(1, 0)) : f32[1,4]
+  %1 = mul(x, %0) : f32[n0,4]
+  %2 = cast(x, dtype=i8) : i8[n0,1]
+  %3 = matmul(%2, z, transpose_a=False, transpose_b=False, output_type=i32) : i32[n0,4]"""),
     (simplify, """graph(x: f32[n0,4], w: i8[4,5], v: i32[5,4]) -> %1, %3
   %0 = cast(w, dtype=f32) : f32[4,5]
   %1 = matmul(x, %0, transpose_a=False, transpose_b=False) : f32[n0,5]

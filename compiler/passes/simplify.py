@@ -124,6 +124,23 @@ def _matmul_flags(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     return result
 
 
+def _outer_product(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """matmul(x, y) -> mul(x, y) for x of one column and y of one row: what follows joins its kernel"""
+    a, b = operands
+    inner = a.type.known_dims[-2 if op.transpose_a else -1], b.type.known_dims[-1 if op.transpose_b else -2]
+    if inner != (1, 1) or not a.dtype is b.dtype is op.out.dtype is op.out.dtype.sums:
+        return None
+    result: Tensor = REGISTRY["mul"](_turned(a) if op.transpose_a else a, _turned(b) if op.transpose_b else b)
+    return result
+
+
+def _turned(t: Tensor) -> Tensor:
+    """With its last two axes exchanged."""
+    *first, rows, columns = range(len(t.type.known_dims))
+    result: Tensor = REGISTRY["transpose"](t, perm=(*first, columns, rows))
+    return result
+
+
 def _narrow_matrix(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     """matmul(x, cast(w)) -> matmul(x, w) with sums of x's dtype, where w is narrower and nothing is lost
 
@@ -207,7 +224,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "reshape": (_no_change, _reshape_twice),
     "broadcast_to": (_no_change,),
     "transpose": (_transpose,),
-    "matmul": (_matmul_flags, _narrow_matrix),
+    "matmul": (_matmul_flags, _outer_product, _narrow_matrix),
     "pow": (_square,),
     "add_n": (_one_term, _grouped), "concat": (_one_term,),
 }

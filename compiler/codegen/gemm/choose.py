@@ -25,15 +25,17 @@ LEAST_LONG_DOT = 512
 UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
+LEAST_DOT = 8             # elements along k, from which on one row by columns is summed along k
+LEAST_BYTES = 16          # of a vector: so many every CPU has
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 READING = 4               # and to read one that each part reads
 NEAR = 1.01               # times that differ by less are the same
-WALKED_TILES = 2          # of rows, where the result is written row after row
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
 LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
 LONG = 4                  # k by the other sizes, from which on it is cut in chunks
 CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
+LONG_ROW = 2048           # bytes of a row of the result, from which on rows are written one after another
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
     """Without packing B, which takes the time of several rows; nothing where that is a moment."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _lanes(e, target)
     if e.transpose_b:
         if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
             return None
@@ -132,7 +134,7 @@ def _chunks(e: Extents) -> int:
 
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
     """Dot products for few rows of A and a transposed B; else register tiles."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _lanes(e, target)
     measured = dict(target.tuned).get(e) if target.tuned else None
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
@@ -142,20 +144,20 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     dots = _dot_tile(e, width, target)
     if dots is not None:
         return _in_parts(e, target, Dots(width, *dots, DOT_DEPTH, group=group))
-    if _has_few_columns(e, width):
+    if _has_few_columns(e, width, target):
         assert e.n is not None and e.k is not None
-        few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
+        few_columns = Dots(width, min(4, e.m or 4), e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
         return _in_parts(e, target, few_columns)
     if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
-        return _in_parts(e, target, _few_rows(e, width, target))
+        return _in_parts(e, target, _few_rows(e, target))
     return _in_tiles(e, target, False)
 
 
 def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     """Register tiles; B in panels made ahead, packed in each run, or read where it lies."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _width(e, target)
     if e.view is not None:
-        return _for_view(e, e.view, width, ahead, target)
+        return _for_view(e, e.view, ahead, target)
     group = e.terms.grouped(target).group
     narrow_b = e.terms.b is not e.terms.sum
     rows, vecs = _tile(e, target)
@@ -164,24 +166,28 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     pack_b = not ahead and (e.transpose_b or narrow_b or walks or not (
         _at_most(e.m, UNPACKED_ROWS) or _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
-        _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
+        (walks and not e.transpose_a)
+        or _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
-    tiles = WALKED_TILES if walks else max(1, target.l2 // 4 // (depth // group * rows * e.size))
-    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    unit = depth // group * e.size  # bytes of a line of a block
+    tiles = 1 if walks else max(1, target.l2 // 4 // (unit * rows))
+    columns = _block(e.n, target.l2 // 2 // unit if walks else BLOCK_COLUMNS, 1)
+    panels = -(-columns // (vecs * width))
     form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group, ahead=ahead)
     return _in_parts(e, target, form)
 
 
 def _walks(e: Extents, depth: int, target: Target) -> bool:
     """Whether to compute the result row after row, as memory has it: it leaves the cache, where B stays."""
-    if e.m is None or e.n is None or e.k is None or e.k > depth:
+    if e.n is None or e.k is None or e.k > depth or e.n * e.size < LONG_ROW:
         return False
-    return e.m * e.n * e.size > target.l2 >= e.k * min(e.n, BLOCK_COLUMNS) * e.size
+    rows = UNKNOWN if e.m is None else e.m
+    return rows * e.n * e.size >= target.l2 >= e.k * min(e.n, BLOCK_COLUMNS) * e.size
 
 
-def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
+def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
-    run, unit = view.rows.length, view.along.length
+    run, unit, width = view.rows.length, view.along.length, _width(e, target)
     rows, vecs = _tile(replace(e, m=run), target)
     depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
     tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
@@ -196,8 +202,9 @@ def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
     m, along_k = e.m, e.transpose_b and not e.transpose_a
     if m is None:
         return None
-    if (along_k and m <= DOT_ROWS and (e.k is None or e.k >= 4 * width)) or m == e.n == 1:
-        return -(-m // -(-m // 4)) if m else 1, min(4, width)
+    least = LEAST_DOT if m == 1 else 4 * width
+    if (along_k and m <= DOT_ROWS and (e.k is None or e.k >= least)) or m == e.n == 1:
+        return -(-m // -(-m // 4)) if m else 1, min(8 if m == 1 else 4, width)
     long = e.k is not None and e.k >= LEAST_LONG_DOT
     if along_k and e.is_plain and m <= LONG_DOT_ROWS and long and _at_most(e.bytes_of_a, target.l2 // 4):
         rows = min((5, 6, 4), key=lambda r: m % r)
@@ -205,10 +212,23 @@ def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
     return None
 
 
-def _has_few_columns(e: Extents, width: int) -> bool:
+def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
-    return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k <= DOT_DEPTH
-            and (e.m is None or e.m > DOT_ROWS) and not (e.transpose_a or e.transpose_b))
+    return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
+            and _at_most(e.bytes_of_b, target.l2 // 2) and not (e.transpose_a or e.transpose_b))
+
+
+def _lanes(e: Extents, target: Target) -> int:
+    """Sums that a register holds."""
+    return max(1, target.vector_bits // (8 * e.size))
+
+
+def _width(e: Extents, target: Target) -> int:
+    """Lanes of a tile's vectors: half of them where these hold a row, as more of such may run at once."""
+    width = _lanes(e, target)
+    while e.n and e.n <= width // 2 and width > LEAST_BYTES // e.size:
+        width //= 2
+    return width
 
 
 def _at_most(size: int | None, limit: int) -> bool:
@@ -228,9 +248,10 @@ def _accumulators(target: Target) -> int:
     return 24 if target.vector_bits >= 512 else 12
 
 
-def _few_rows(e: Extents, width: int, target: Target) -> Blocking:
+def _few_rows(e: Extents, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
+    width = _width(e, target)
     streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
@@ -270,7 +291,7 @@ def _tile(e: Extents, target: Target) -> tuple[int, int]:
 
 def likely_tiles(e: Extents, target: Target) -> list[tuple[int, int]]:
     """Rows and vectors of register tiles, those with the least estimated time first."""
-    width = max(1, target.vector_bits // (8 * e.size))
+    width = _width(e, target)
     return sorted(_candidates(e, width, target), key=lambda t: _time(e, width, *t))
 
 

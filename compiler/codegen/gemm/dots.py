@@ -20,6 +20,7 @@ from graphflow.compiler.codegen.gemm.terms import (
     multiply_add,
 )
 from graphflow.compiler.codegen.values import Value
+from graphflow.compiler.ir.dtypes import BY_CODE
 from graphflow.compiler.loops.blocking import Dots
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
@@ -172,12 +173,26 @@ class _DotsBuilder(PartsBuilder):
 
     def transpose_b(self, target: str) -> None:
         """Copy B, which has few columns, so that they run along k."""
-        dtype = self.terms.b
-        with self.loop("0", "%k") as k, self.loop("0", "%n") as j:
-            source = self.at("%b", self.add(self.mul(k.index, "%ldb"), j.index), dtype)
-            self.put(self.fetch(source, dtype=dtype),
-                     self.at(target, self.add(self.mul(j.index, "%k"), k.index), dtype))
+        whole = self.em.raw(f"and i64 %k, {-self.width}")
+        with self.loop("0", whole, self.width) as along:
+            self.transpose_rows(target, along.index, None)
+        left = self.sub("%k", whole)
+        with self.when(self.compare("sgt", left, 0)):
+            self.transpose_rows(target, whole, left)
         self.b, self.ldb = target, "%k"
+
+    def transpose_rows(self, target: str, k: str, left: str | None) -> None:
+        """As many rows of B as a vector has lanes, if no more than `left` are there."""
+        bits, columns = BY_CODE[f"i{8 * self.terms.b.size}"], self.blocking.columns
+        lanes = columns * self.width
+        there = self.first_lanes(self.mul(left, columns), lanes) if left else None
+        rows = self.fetch(self.at("%b", self.mul(k, columns), bits), lanes, there, bits)
+        for j in range(columns):
+            order = ", ".join(f"i32 {at}" for at in range(j, lanes, columns))
+            text = f"shufflevector {rows}, {rows.type} poison, <{self.width} x i32> <{order}>"
+            self.put(self.em.instruction(text, bits, self.width),
+                     self.at(target, self.add(self.mul(str(j), "%k"), k), bits),
+                     self.first_lanes(left) if left else None)
 
     def in_blocks(self, part: Part) -> None:
         rows, columns = self.at_once
