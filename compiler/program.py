@@ -20,14 +20,17 @@ from graphflow.compiler.records import record
 class Symbol:
     """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
 
-    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
-          when it was too low
+    room   of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
+           when it was too low
+    guess  of one that the run computes and the program takes for a constant: the check that fails when it
+           was another, by how much
     """
 
     feed: int
     axis: int | None = None
     element: int | None = None
     room: tuple[str, ...] = ()
+    guess: str = ""
 
 
 @record

@@ -121,7 +121,9 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
     """true_fn() where `pred` holds, else false_fn(). Operations made in the one not chosen do not run.
 
     Both give tensors of the same dtypes, in structures of one kind; a list of one tensor is given without its
-    list (unless strict). Shapes may differ where `pred` is fed, or made of fed numbers and sizes.
+    list (unless strict). Shapes may differ where `pred` is fed, or made of fed numbers and sizes; by another
+    `pred` too, unless it changes from one iteration of a loop to the next, but when such a one is not what it
+    was in the run before, the run starts again: that takes twice as long.
     An operation among the results stands for its having run.
     Raises:  TypeError for a `pred` that is a Python bool; ValueError when the results differ in structure
     """

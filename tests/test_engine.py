@@ -208,7 +208,7 @@ def test_heavy_runs_let_other_threads_in():
     run = executable(sess, [tf.exp(x)], [x])
     run(np.zeros(10, np.float32))
     run(np.zeros(10_000_000, np.float32))
-    light, heavy = run._plans.values()
+    (light,), (heavy,) = run._plans.values()
     assert isinstance(light, Plan) and light.new_slot().frame[5] == 0 and heavy.new_slot().frame[5] == 1
 
 

@@ -129,7 +129,7 @@ def _common_type(op: Operation, k: int, a: Tensor, b: Tensor) -> TensorType:
         return TensorType(a.dtype, op.graph.rules.common(x, y))
     except ValueError:
         raise shape_error(op, f"(C4): result {k} is {a.type} in one branch, {b.type} in the other",
-                          "shapes may differ where the predicate is fed, or made of fed numbers") from None
+                          "shapes may differ where all iterations of a loop choose alike") from None
 
 
 def _cond_numpy(pred: Any, *captured: Any, then: Subgraph, otherwise: Subgraph) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphflow.compiler.errors import GraphError, InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
-from graphflow.compiler.ir.dtypes import uint32
+from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import variables_written
@@ -17,7 +17,8 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.ops.core import program_input, variable
+from graphflow.compiler.ops.core import cast, program_input, variable
+from graphflow.compiler.ops.nn import check_index
 from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
@@ -107,15 +108,21 @@ class Pruner:
         self.limits: dict[Tensor, Dim] = {}    # a count of iterations -> what it cannot exceed
         self.wanted: set[Tensor] = set(signature.fetches)
         self.inlined: list[Pruner] = []        # the walks over branches that are part of this graph
+        self.whole = self.graph                # the outermost graph
+        self.guesses: dict[Tensor, Tensor] = {}  # a computed bool that is guessed -> the check of that
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
             for k, t in enumerate(self.signature.feeds):
                 self._add_feed(k, t)
-            self.convert_all()
+            try:
+                self.convert_all()
+            except _Answer as answer:
+                self.graph.outputs = [answer.tensor]
+                return self.rules
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
-        self.graph.kept = self.unused_checks()
+        self.graph.kept = [*self.guesses.values(), *self.unused_checks()]
         return self.rules
 
     def unused_checks(self) -> list[Tensor]:
@@ -148,6 +155,7 @@ class Pruner:
         new.rules, new.graph = self.rules, Graph(self.rules)
         new.symbols, new.feed_of, new.outer = self.symbols, self.feed_of, self.outer
         new.limits, new.wanted = self.limits, set(graph.outputs)
+        new.whole, new.guesses = self.whole, self.guesses
         return new
 
     def _input(self, kind: str, label: str, type: TensorType,
@@ -338,6 +346,23 @@ class Pruner:
         self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
         return substitute(new, self.assumed)
 
+    def is_guessed(self, t: Tensor) -> bool:
+        """Whether the value of a computed bool is taken for known."""
+        return isinstance(substitute(integer(t.name), self.assumed), int)
+
+    def guess(self, t: Tensor) -> Dim:
+        """The value of a computed bool as a run-time integer; once that is known, the program checks it."""
+        if self.signature.asks == t.name:
+            raise _Answer(t)
+        (symbol,) = atoms_of(integer(t.name))
+        value = substitute(integer(t.name), self.assumed)
+        if isinstance(value, int) and t not in self.guesses:
+            with self.whole.as_default():
+                self.guesses[t] = check_index(cast(t, dtype=int32) - value, extent=1, what=t.name)
+        check = self.guesses.get(t)
+        self.symbols[symbol] = Symbol(-1, guess=t.name if check is None else f"{check.op.location}: {t.name}")
+        return value
+
     def make_constant(self, dims: Sequence[Dim]) -> None:
         """Have the compilation start again with these dims as constants; raises Undecided."""
         raise Undecided({a for d in dims for a in atoms_of(d)} & self.symbols.keys(), self.symbols)
@@ -348,6 +373,14 @@ class Pruner:
         if found is None:
             raise _computed_shape(op, t)
         return self.decided(op, found.ravel()[k])
+
+
+class _Answer(Exception):
+    """The walk has come to what it is asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(tensor.name)
+        self.tensor = tensor
 
 
 class _Later:

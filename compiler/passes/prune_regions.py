@@ -267,7 +267,7 @@ def _conditional(pruner: Pruner, op: Operation) -> Sequence[Tensor | None]:
         attrs = {"then": branches[0], "otherwise": branches[1]}
         made: Any = pruner.graph.create(cond_op, operands, attrs, op.name)
     except ShapeError:
-        choice.make()
+        choice.make(guess=True)
         raise
     region.note_writes(made.outputs[len(op.outputs):])
     return made.outputs[:len(op.outputs)]  # type: ignore[no-any-return]
