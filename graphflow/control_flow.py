@@ -26,7 +26,9 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: An
     """Repeat `body` while `cond` holds: while cond(*vars): vars = body(*vars).
 
     loop_vars   tensors, nested in lists, tuples, named tuples and dicts; what the body gives is nested alike
-    Shapes:     of each variable the same in all iterations; unknown dims are those of the initial value
+    Shapes:     of each variable the same in all iterations; unknown dims are those of the initial value.
+                They may change where `shape_invariants` leave them open, if the condition depends on fed
+                numbers and sizes alone; the iterations, 1,000 at most, are compiled one by one then
     Raises:     ShapeError, DTypeError when the body gives a variable of another shape or dtype
     The result is structured as `loop_vars`, but one variable alone is given without its list (unless
     return_same_structure). A gradient keeps the variables of each iteration; it needs a limit on these:

@@ -19,7 +19,7 @@ from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.ops.core import cast, program_input, variable
 from graphflow.compiler.ops.nn import check_index
-from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
+from graphflow.compiler.ops.rows import is_open, row_at, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
@@ -110,6 +110,7 @@ class Pruner:
         self.inlined: list[Pruner] = []        # the walks over branches that are part of this graph
         self.whole = self.graph                # the outermost graph
         self.guesses: dict[Tensor, Tensor] = {}  # a computed bool that is guessed -> the check of that
+        self.histories: dict[Tensor, list[Tensor]] = {}  # a variable's values in the iterations of a loop
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
@@ -155,7 +156,7 @@ class Pruner:
         new.rules, new.graph = self.rules, Graph(self.rules)
         new.symbols, new.feed_of, new.outer = self.symbols, self.feed_of, self.outer
         new.limits, new.wanted = self.limits, set(graph.outputs)
-        new.whole, new.guesses = self.whole, self.guesses
+        new.whole, new.guesses, new.histories = self.whole, self.guesses, self.histories
         return new
 
     def _input(self, kind: str, label: str, type: TensorType,
@@ -211,6 +212,8 @@ class Pruner:
         operands = tuple(self.mapping[t] for t in op.operands)
         if any(map(is_open, operands)):
             operands = self._given_shape(op, operands)
+        if any(t in self.histories for t in operands):
+            return [self._past(op, operands)]
         attrs = self._resolve_attrs(op)
         if op.opdef is tensor_array and attrs["element"] is None:
             return Graph(self.rules).append_copy(op, (), attrs).outputs  # until something is written to it
@@ -230,6 +233,22 @@ class Pruner:
                 None, op, f"{op.location} uses a TensorArray before anything is written to it\n"
                           f"hint: element_shape= tells the shape of its tensors")
         return (self.shaped_array(operands[0], operands[2].type.known_dims), *operands[1:])
+
+    def history(self, like: Tensor, values: list[Tensor]) -> Tensor:
+        """What stands for a tensor with a row for each iteration, where these differ in shape."""
+        with Graph(self.rules).as_default():
+            t: Tensor = program_input(kind="loop", label=like.op.name, type=TensorType(like.dtype, None))
+        self.histories[t] = values
+        return t
+
+    def _past(self, op: Operation, operands: tuple[Tensor, ...]) -> Tensor:
+        """One of the values in a history."""
+        index = symbolic_value(operands[1]) if op.opdef is row_at else None
+        if index is None or not isinstance(index.item(), int):
+            raise UnsupportedError(f"a loop that changes the shape of a variable has only a first gradient: "
+                                   f"{op.location} asks for more")
+        found: Tensor = self.histories[operands[0]][index.item()]
+        return found
 
     def shaped_array(self, t: Tensor, element: Sequence[Dim], size: Dim | None = None) -> Tensor:
         attrs = dict(t.op.attrs, element=tuple(element), size=t.op.size if size is None else size)
