@@ -101,7 +101,8 @@ first_in_window = OpDef(
     doc="The number of the first element of each window of x that equals y or is NaN, or the window's size.",
     samples=calls((_TIED, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)), (_TIED, _TOPS, (2, 2), (2, 2), "SAME",
                                                                     (1, 1)),
-                  (_NANS, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)), ((1, 4, 2), (1, 2, 2), (2,), (2,), "VALID", (1,)), ((0, 4, 2), (0, 2, 2), (2,), (2,),
+                  (_NANS, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)),
+                  ((1, 4, 2), (1, 2, 2), (2,), (2,), "VALID", (1,)), ((0, 4, 2), (0, 2, 2), (2,), (2,),
                                                                       "SAME", (1,))))
 
 
