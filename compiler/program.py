@@ -139,6 +139,7 @@ class Program:
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
+    alone      of the programs that say so, one at a time runs on a store of variables
     arena      offsets of the arena's buffers, and its bytes; None where they wait for the feeds' shapes
     setup      a program without feeds, whose outputs are the held buffers of this one
     """
@@ -159,6 +160,7 @@ class Program:
     required: dict[tuple[Dim, Dim], str]
     checks: tuple[str, ...]
     uses_key: bool
+    alone: bool
     ops: int
     arena: tuple[tuple[int, ...], int] | None = None
     setup: Program | None = None

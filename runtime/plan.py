@@ -119,6 +119,8 @@ class Plan:
         self.run = self._run_simple() if simple else self._run_any
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
+        if program.alone:
+            self.run = store.alone(self.run)
 
     def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
         """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""

@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, subst
 from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import variables_written
+from graphflow.compiler.ir.regions import variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -32,6 +32,7 @@ class Pruned:
     symbols: dict[Atom, Symbol]
     guards: list[tuple[Dim, Dim]]
     required: dict[tuple[Dim, Dim], str]
+    alone: bool = False  # a write uses locking
 
     def take_late_assumptions(self, graph: Graph) -> None:
         """Note what infer rules assumed of ops that later passes made: each run checks that too."""
@@ -80,7 +81,8 @@ def prune(signature: Signature) -> Pruned:
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
     known: list[tuple[Dim, Dim]] = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items()
                                     if a in builder.symbols]
-    return Pruned(builder.graph, builder.symbols, known, required)
+    alone = any(op.use_locking for op in writes_within(needed)) and not signature.asks
+    return Pruned(builder.graph, builder.symbols, known, required, alone)
 
 
 def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
