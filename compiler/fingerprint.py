@@ -21,7 +21,6 @@ from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.ops.catalog import BUILT_IN
 from graphflow.compiler.signature import Signature
 
 _INLINE = 64  # bytes of a constant that are written out; of more, their hash
@@ -41,6 +40,7 @@ class Subject:
         self.sources: dict[Source, int] = {}
         self.constants: list[np.ndarray[Any, Any]] = []
         self._number = {op: k for k, op in enumerate(self.needed)}
+        self._types: dict[int, str] = {}
         self._names = {t: f"f{k}" for k, t in enumerate(signature.feeds)}
         try:
             self.fingerprint = self._fingerprint()
@@ -60,12 +60,14 @@ class Subject:
     def _operation(self, op: Operation, label: str) -> str:
         """An operation's line; its outputs are known by the label from now on."""
         names = self._names
-        attrs = [f"{name}={self._text(value)}" for name, value in op.attrs.items()]
-        line = (f"{self._head(op)}({' '.join([names[t] for t in op.operands])}) {' '.join(attrs)} "
-                f"{[self._number[c] for c in op.control_inputs] or ''} "
-                f"{' '.join([_type(t.type) for t in op.outputs])}")
         for t in op.outputs:
             names.setdefault(t, f"{label}:{t.index}")
+        types = [self._type(t.type) for t in op.outputs]
+        line = f"{self._head(op)}({' '.join([names[t] for t in op.operands])}) {' '.join(types)}"
+        if op.attrs:
+            line += f" {' '.join([f'{name}={self._text(value)}' for name, value in op.attrs.items()])}"
+        if op.control_inputs:
+            line += f" after {[self._number[c] for c in op.control_inputs]}"
         return line
 
     def _graph(self, graph: Graph) -> str:
@@ -80,7 +82,7 @@ class Subject:
 
     def _head(self, op: Operation) -> str:
         """The record, the name, and the line as a number: lines are numbered as they come."""
-        if op.opdef not in BUILT_IN:
+        if op.opdef.home:
             raise UnsuitedError(f"op {op.opdef.name!r} is not one of graphflow's own")
         variable = op.attrs.get("variable")
         line = self.sources.setdefault(op.source, len(self.sources))
@@ -91,6 +93,13 @@ class Subject:
         if write is None:
             raise UnsuitedError(f"an attribute is a {type(value).__name__}")
         return write(self, value)
+
+    def _type(self, t: TensorType) -> str:
+        """The same object is the type of many tensors."""
+        text = self._types.get(id(t))
+        if text is None:
+            text = self._types[id(t)] = _type(t)
+        return text
 
     def _variable(self, v: VariableHandle) -> str:
         return f"v{self.variables.setdefault(v, len(self.variables))} {v.name!r} {_type(v.type)}"

@@ -136,13 +136,9 @@ def _to_input(function: str, input_sizes: Any, filters: Any, g: Any, strides: An
 
     def record(g: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution_input_grad(g, filters, shape=shape, groups=groups, name=name,
-                                                        **attrs)
+                                                        called=function, **attrs)
         return result
-    try:
-        result = apply(record, g, first, name)
-    except ShapeError as e:
-        e.args = (str(e).replace(records.convolution_input_grad.name, function, 1),)
-        raise
+    result = apply(record, g, first, name)
     _agree(function, result, 0, batch)
     _agree(function, result, 1 if first else -1, channels)
     return result
@@ -168,7 +164,7 @@ def _to_filter(function: str, x: Any, filter_sizes: Any, g: Any, strides: Any, p
     groups = _groups(_channels(x, 1 if first else -1), given[-2], given[-1])
     x, g = (to_last(x), to_last(g)) if first else (x, g)
     result: Tensor = records.convolution_filter_grad(x, g, shape=given[:-2], groups=groups, name=name,
-                                                     **attrs)
+                                                     called=function, **attrs)
     for axis in (-2, -1):
         _agree(function, result, axis, given[axis])
     return result

@@ -7,6 +7,7 @@ from typing import Any
 from graphflow.basics import graph_of, name_scope
 from graphflow.compiler import autodiff
 from graphflow.compiler.ir.convert import as_tensor
+from graphflow.compiler.ir.graph import user_line
 from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.variables import reads_of
@@ -30,7 +31,7 @@ def gradients(ys: Any, xs: Any, grad_ys: Any = None, name: str = "gradients",
     if grad_ys is not None and len(grad_ys) != len(ys):
         raise ValueError(f"gradients: {len(ys)} ys, but {len(grad_ys)} grad_ys")
     graph = graph_of([*ys, *xs])
-    with graph.as_default():
+    with graph.as_default(), graph.from_line(user_line()):
         y_tensors = [as_tensor(y) for y in ys]
         x_reads = [reads_of(x) for x in xs]
         flat = list(dict.fromkeys(t for reads in x_reads for t in reads))

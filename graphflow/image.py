@@ -12,11 +12,10 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import images as records
-from graphflow.compiler.ops import resampling
+from graphflow.compiler.ops import resampling, windows
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.shapes import dim_of
 from graphflow.compiler.ops.symbolic import dims_attr
-from graphflow.compiler.ops.windows import windows
 from graphflow.layouts import apply, channels_first, paddings, per_axis, sizes
 from graphflow.math import cast, matmul
 from graphflow.missing import missing_names
@@ -186,9 +185,9 @@ def extract_image_patches(images: Any, ksizes: Any = None, strides: Any = None, 
     function = "extract_image_patches"
     size = per_axis(function, "sizes", either(function, "sizes", sizes, ksizes=ksizes), 2)
     with name_scope(name, "ExtractImagePatches", [images]) as scope:
-        found = windows(images, size=size, strides=per_axis(function, "strides", strides, 2),
-                        dilations=per_axis(function, "rates", rates, 2), padding=paddings(function,
-                                                                                          padding, 2))
+        found = windows.windows(images, size=size, strides=per_axis(function, "strides", strides, 2),
+                                dilations=per_axis(function, "rates", rates, 2),
+                                padding=paddings(function, padding, 2))
         channels: Any = dim_of(found, 5)
         shape = (*(dim_of(found, k) for k in range(3)), size[0] * size[1] * channels)
         return reshape(found, shape, name=scope)

@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dtypes import as_dtype
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import pooling as records
-from graphflow.compiler.ops.windows import spatial_shape
+from graphflow.compiler.ops import windows
 from graphflow.layouts import apply, channels_first, paddings, per_axis, spatial_rank
 from graphflow.renamed import either
 
@@ -144,6 +144,6 @@ def max_pool_with_argmax(input: Any, ksize: Any, strides: Any, padding: Any, dat
                     None, 2)
         attrs = {k: top.op.attrs[k] for k in ("size", "strides", "padding", "dilations")}
         chosen = records.first_in_window(x, top, **attrs)
-        where: Tensor = records.chosen_position(chosen, shape=spatial_shape(x), dtype=dtype,
+        where: Tensor = records.chosen_position(chosen, shape=windows.spatial_shape(x), dtype=dtype,
                                                 with_batch=include_batch_in_index, **attrs)
         return top, where

@@ -7,13 +7,8 @@ IR, which serves when the graph or the compiler has changed and the code has not
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
-
-import numpy as np
 
 from graphflow.compiler import flags
 from graphflow.compiler.codec import CodecError, decode, encode
@@ -23,6 +18,7 @@ from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime import cache, cpu, jit, objects
 from graphflow.runtime.loader import UnlinkableError
 from graphflow.runtime.plan import Compiled
+from graphflow.runtime.sources import compiler_version
 
 Note = Callable[[str], None]
 _KEY = 64  # characters of a key
@@ -106,7 +102,7 @@ class _Cached:
             self.subject = self.key = None
 
     def _key(self, subject: Subject) -> str:
-        return cache.key_of("program", _compiler_version(), objects.version(), cpu.target(),
+        return cache.key_of("program", compiler_version(self.cache), objects.version(), cpu.target(),
                             f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()}",
                             subject.fingerprint)
 
@@ -147,23 +143,3 @@ class _Cached:
                 self.cache.write(_key_of(self.key), key.encode() + encode(result, self.subject))
             except CodecError:
                 self.subject = None
-
-
-@functools.lru_cache(maxsize=1)
-def _compiler_version() -> bytes:
-    """The hash of this package's own sources, and the versions of what computes constants.
-
-    Raises:  UnsuitedError where there are no sources to read
-    """
-    digest = hashlib.sha256(f"numpy {np.__version__}".encode())
-    digest.update(objects.package_file("ml_dtypes", "__init__.py"))
-    home, count = os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 0
-    for part in ("compiler", "runtime"):
-        for folder, _, names in sorted(os.walk(os.path.join(home, part))):
-            for name in sorted(n for n in names if n.endswith(".py")):
-                with open(os.path.join(folder, name), "rb") as f:
-                    digest.update(f"{folder[len(home):]}/{name}\0".encode() + f.read())
-                count += 1
-    if not count:
-        raise UnsuitedError("the package's sources cannot be read")
-    return digest.digest()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -14,9 +12,11 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.runtime import report
+from graphflow.runtime.collection import paused
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
 from graphflow.runtime.locks import Locked
+from graphflow.runtime.memory import results_in_one_piece
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
@@ -64,7 +64,7 @@ class Engine(Locked):
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()
-        with _no_garbage_collection():
+        with paused():
             program, native = compile_native(signature, times.note, whole)
             setup = self._setup(program.setup) if program.setup else None
         times.note("native")
@@ -78,7 +78,8 @@ class Engine(Locked):
         key = program.ir, program.buffers, launches, tuple(map(id, program.constants))
         found = self._setups.get(key)
         if found is None:
-            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads)
+            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads,
+                        empty=results_in_one_piece)
             found = self._setups[key] = Setup(plan)
         return found
 
@@ -99,15 +100,3 @@ class Engine(Locked):
     def peek_key(self) -> tuple[int, int, int, int]:
         """The key words that the next run with random ops will have."""
         return self._entropy & _WORD, self._entropy >> 32, self._runs & _WORD, self._runs >> 32
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Compiling makes many objects and hardly any cycles: collecting only walks them again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -29,7 +29,8 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
 from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime import report
-from graphflow.runtime.plan import Array, Compiled, Plan, broken, symbol_value
+from graphflow.runtime.pages import Array
+from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine

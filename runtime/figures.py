@@ -18,7 +18,8 @@ from graphflow.compiler.program import Call
 from graphflow.compiler.records import record
 from graphflow.runtime.jit import compile_ir
 from graphflow.runtime.machine import limits, ticks_per_second
-from graphflow.runtime.plan import Array, Plan, is_in_parts
+from graphflow.runtime.pages import Array
+from graphflow.runtime.plan import Plan, is_in_parts
 from graphflow.runtime.threads import machine_name
 
 RUNS = 10

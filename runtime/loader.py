@@ -1,7 +1,8 @@
 """Object code into memory: a linker for the objects that graphflow makes; LLVM's on other systems.
 
 Our objects are ELF64 for x86-64, of position-independent code: a few sections, a handful of relocation types
-and of external names. Linking one here takes 0.2 ms, and no import of LLVM, which would take 40 ms.
+and of external names. Linking one here takes 0.2 ms, and no import of LLVM, which would take 40 ms. An image
+is one object, or several that call each other's hidden functions, one after another.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import mmap
 import platform
 import struct
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from graphflow.compiler.records import record
 
@@ -27,7 +28,10 @@ _STUB = b"\xff\x25"  # jmp *offset(%rip)
 _SLOT = 8
 _RELOCATABLE, _X86_64 = 1, 62
 _SYMTAB, _RELA, _NOBITS, _UNWIND = 2, 4, 8, 0x70000001
+_LOCAL = 0
 _WRITE, _ALLOC = 1, 2
+_U8, _U16, _U32, _U64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
+_Row = TypeVar("_Row", bound=ctypes.Structure)
 _ABS64, _PC32, _PLT32, _GOTPCREL, _PC64, _GOTPCRELX, _REX_GOTPCRELX = 1, 2, 4, 9, 24, 41, 42
 
 
@@ -51,9 +55,9 @@ def is_native() -> bool:
 
 
 def load(image: bytes, entry: str) -> Code:
-    """The code of an object, and the address of the function `entry`.
+    """The code of an image, and the address of the function `entry`.
 
-    Raises:  UnlinkableError where the object is damaged or not of the kind described above
+    Raises:  UnlinkableError where the image is damaged or not of the kind described above
     """
     return _link(image, entry) if is_native() else load_by_llvm(image, entry)
 
@@ -86,43 +90,37 @@ def externals() -> Mapping[str, int]:
     return {name: address for name, address in found.items() if address is not None}
 
 
-class _Section(NamedTuple):
-    name: int
-    type: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    info: int
-    alignment: int
-    entry_size: int
+class _Header(ctypes.LittleEndianStructure):
+    _fields_ = (("ident", ctypes.c_char * 16), ("kind", _U16), ("machine", _U16), ("version", _U32),
+                ("entry", _U64), ("segments", _U64), ("sections", _U64), ("flags", _U32), ("size", _U16),
+                ("segment_size", _U16), ("segment_count", _U16), ("section_size", _U16),
+                ("section_count", _U16), ("names", _U16))
 
 
-class _Symbol(NamedTuple):
-    name: int
-    info: int
-    other: int
-    section: int
-    value: int
-    size: int
+class _Section(ctypes.LittleEndianStructure):
+    _fields_ = (("name", _U32), ("type", _U32), ("flags", _U64), ("address", _U64), ("offset", _U64),
+                ("size", _U64), ("link", _U32), ("info", _U32), ("alignment", _U64), ("entry_size", _U64))
 
 
-class _Relocation(NamedTuple):
-    offset: int
-    info: int
-    addend: int
+class _Symbol(ctypes.LittleEndianStructure):
+    _fields_ = (("name", _U32), ("info", _U8), ("other", _U8), ("section", _U16), ("value", _U64),
+                ("size", _U64))
 
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION, _SYMBOL, _RELOCATION = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ"), struct.Struct("<QQq")
+class _Relocation(ctypes.LittleEndianStructure):
+    _fields_ = (("offset", _U64), ("info", _U64), ("addend", ctypes.c_int64))
 
 
 @record
 class _Layout:
-    """Where the parts of an object go in memory: sections, then a slot and a stub per external symbol."""
+    """Where the parts of an image go in memory: sections, then a slot and a stub per external symbol.
 
-    sections: dict[int, int]
+    sections   by the number of their object, and their own
+    functions  that all objects may refer to
+    """
+
+    sections: dict[tuple[int, int], int]
+    functions: dict[str, int]
     slots: dict[str, int]
     size: int
 
@@ -135,14 +133,17 @@ class _Object:
 
     def __init__(self, image: bytes) -> None:
         self.image = image
-        ident, kind, machine, *_, at, _, _, _, _, size, count, _ = _HEADER.unpack_from(image)
-        if ident[:6] != b"\x7fELF\x02\x01" or (kind, machine, size) != (_RELOCATABLE, _X86_64, _SECTION.size):
+        head = _Header.from_buffer_copy(image)
+        if not head.ident.startswith(b"\x7fELF\x02\x01") or (head.kind, head.machine, head.section_size) != (
+                _RELOCATABLE, _X86_64, ctypes.sizeof(_Section)):
             raise UnlinkableError("this is not an object for x86-64")
-        self.sections = [_Section(*_SECTION.unpack_from(image, at + k * size)) for k in range(count)]
+        table_of_sections = _Section * head.section_count
+        self.sections = list(table_of_sections.from_buffer_copy(image, head.sections))
+        self.size = head.sections + ctypes.sizeof(table_of_sections)  # it is the last part
         table = next((s for s in self.sections if s.type == _SYMTAB), None)
         if table is None:
             raise UnlinkableError("the object has no symbols")
-        self.symbols = [_Symbol(*row) for row in _SYMBOL.iter_unpack(self.bytes_of(table))]
+        self.symbols = self.rows(_Symbol, table)
         self.names = self.bytes_of(self.sections[table.link])
 
     def bytes_of(self, section: _Section) -> bytes:
@@ -150,6 +151,10 @@ class _Object:
         if len(found) != section.size:
             raise UnlinkableError("the object is cut off")
         return found
+
+    def rows(self, kind: type[_Row], section: _Section) -> list[_Row]:
+        data = self.bytes_of(section)
+        return list((kind * (len(data) // ctypes.sizeof(kind))).from_buffer_copy(data))
 
     def name(self, symbol: _Symbol) -> str:
         return self.names[symbol.name:self.names.index(b"\0", symbol.name)].decode()
@@ -167,63 +172,79 @@ class _Object:
         loaded = {k for k, _ in self.loaded()}
         for s in self.sections:
             if s.type == _RELA and s.info in loaded:
-                for row in _RELOCATION.iter_unpack(self.bytes_of(s)):
-                    yield s.info, _Relocation(*row)
-
-    def layout(self) -> _Layout:
-        sections, end = dict[int, int](), 0
-        for k, s in self.loaded():
-            start = -(-end // s.alignment) * s.alignment if s.alignment else end
-            sections[k], end = start, start + s.size
-        outside = dict.fromkeys(self.name(s) for s in self.symbols if s.section == 0 and s.name)
-        first = -(-end // _SLOT) * _SLOT
-        slots = {name: first + _SLOT * k for k, name in enumerate(outside)}
-        return _Layout(sections, slots, first + 2 * _SLOT * len(slots))
+                for row in self.rows(_Relocation, s):
+                    yield s.info, row
 
 
 def _link(image: bytes, entry: str) -> Code:
     try:
-        found = _Object(image)
-        layout = found.layout()
+        objects = list(_objects(image))
+        layout = _layout(objects)
         memory = mmap.mmap(-1, max(layout.size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        memory[:layout.size] = _linked(found, layout, base)
-        start = next(s for s in found.symbols if s.section and found.name(s) == entry)
-        address = base + layout.sections[start.section] + start.value
-    except (struct.error, IndexError, KeyError, ValueError, StopIteration, OSError) as e:
+        memory[:layout.size] = _linked(objects, layout, base)
+        address = base + layout.functions[entry]
+    except (struct.error, LookupError, OverflowError, ValueError, OSError) as e:
         raise UnlinkableError(f"the object is damaged: {e!r}") from None
     _make_executable(base, len(memory))
     return Code(address, memory)
 
 
-def _linked(found: _Object, layout: _Layout, base: int) -> bytearray:
-    """The object's bytes as they go to the address `base`."""
+def _objects(image: bytes) -> Iterator[_Object]:
+    """The objects of an image: one at least."""
+    at = 0
+    while at < max(len(image), 1):
+        found = _Object(image[at:])
+        yield found
+        at += found.size
+
+
+def _layout(objects: Sequence[_Object]) -> _Layout:
+    sections, end = dict[tuple[int, int], int](), 0
+    for n, each in enumerate(objects):
+        for k, s in each.loaded():
+            start = -(-end // s.alignment) * s.alignment if s.alignment else end
+            sections[n, k], end = start, start + s.size
+    functions = {each.name(s): sections[n, s.section] + s.value for n, each in enumerate(objects)
+                 for s in each.symbols if s.info >> 4 != _LOCAL and (n, s.section) in sections}
+    outside = dict.fromkeys(each.name(s) for each in objects for s in each.symbols if s.section == 0)
+    first = -(-end // _SLOT) * _SLOT
+    slots = {name: first + _SLOT * k for k, name in enumerate(n for n in outside if n and n not in functions)}
+    return _Layout(sections, functions, slots, first + 2 * _SLOT * len(slots))
+
+
+def _linked(objects: Sequence[_Object], layout: _Layout, base: int) -> bytearray:
+    """The image's bytes as they go to the address `base`."""
     out = bytearray(layout.size)
-    for k, s in found.loaded():
-        out[layout.sections[k]:layout.sections[k] + s.size] = found.bytes_of(s)
     for name, slot in layout.slots.items():
         if name not in externals():
             raise UnlinkableError(f"the object calls {name}")
         stub = layout.stub(name)
         struct.pack_into("<Q", out, slot, externals()[name])
         struct.pack_into("<2si", out, stub, _STUB, slot - (stub + 6))
-    for section, r in found.relocations():
-        symbol = found.symbols[r.info >> 32]
-        _relocate(out, r.info & 0xFFFFFFFF, layout.sections[section] + r.offset, r.addend, base,
-                  layout, found.name(symbol) if symbol.section == 0 else symbol)
+    for n, each in enumerate(objects):
+        for k, s in each.loaded():
+            out[layout.sections[n, k]:layout.sections[n, k] + s.size] = each.bytes_of(s)
+        for section, r in each.relocations():
+            at, symbol = layout.sections[n, section] + r.offset, each.symbols[r.info >> 32]
+            if symbol.section:
+                target: int | str = layout.sections[n, symbol.section] + symbol.value
+            else:
+                target = layout.functions.get(each.name(symbol), each.name(symbol))
+            _relocate(out, r.info & 0xFFFFFFFF, at, r.addend, base, layout, target)
     return out
 
 
 def _relocate(out: bytearray, kind: int, at: int, addend: int, base: int, layout: _Layout,
-              symbol: _Symbol | str) -> None:
-    """Put a symbol's address in place, by the psABI's formulas; positions are relative to `base`."""
-    if isinstance(symbol, str):
+              target: int | str) -> None:
+    """Put an address in place, by the psABI's formulas; positions are relative to `base`, a target's too."""
+    if isinstance(target, str):
         if kind not in (_PLT32, _GOTPCREL, _GOTPCRELX, _REX_GOTPCRELX):
-            raise UnlinkableError(f"relocation {kind} of the external {symbol}")
-        value = layout.stub(symbol) if kind == _PLT32 else layout.slots[symbol]
+            raise UnlinkableError(f"relocation {kind} of the external {target}")
+        value = layout.stub(target) if kind == _PLT32 else layout.slots[target]
         struct.pack_into("<i", out, at, value + addend - at)
         return
-    value = layout.sections[symbol.section] + symbol.value + addend
+    value = target + addend
     if kind == _ABS64:
         struct.pack_into("<Q", out, at, base + value)
     elif kind in (_PC32, _PLT32):

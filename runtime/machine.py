@@ -14,8 +14,8 @@ from graphflow.compiler.codegen.limits import COPY_STEP, LIMIT_KERNELS, flops_ea
 from graphflow.compiler.records import record
 from graphflow.runtime.cpu import vector_bits
 from graphflow.runtime.jit import function_addresses
+from graphflow.runtime.pages import aligned_empty
 from graphflow.runtime.threads import machine_name, pool_addresses
-from graphflow.runtime.variables import aligned_empty
 
 _COPIES = (1 << 15, 1 << 18, 1 << 22, 1 << 24, 1 << 27)  # bytes read and written: in caches, then in memory
 _LEAST_BYTES = 1 << 24
@@ -44,15 +44,16 @@ class Limits:
 @functools.lru_cache(maxsize=8)
 def limits(threads: int) -> Limits:
     """Measured once per process, in about 0.3 s."""
-    multiply_add, copy, _ = _kernels()
+    multiply_add, *copies, _ = _kernels()
     flops = _flops(_spread(multiply_add, threads), threads)
-    return Limits(threads, flops, tuple((s, _bandwidth(_spread(copy, threads), s, threads)) for s in _COPIES))
+    rates = ((s, max(_bandwidth(_spread(c, threads), s, threads) for c in copies)) for s in _COPIES)
+    return Limits(threads, flops, tuple(rates))
 
 
 @functools.lru_cache(maxsize=1)
 def ticks_per_second() -> float:
     """Of the counter that times launches; 0 where the CPU has none that programs may read."""
-    tick = ctypes.CFUNCTYPE(ctypes.c_uint64)(_kernels()[2])
+    tick = ctypes.CFUNCTYPE(ctypes.c_uint64)(_kernels()[-1])
     start, first = time.perf_counter(), int(tick())
     time.sleep(0.01)
     return (int(tick()) - first) / (time.perf_counter() - start)

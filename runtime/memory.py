@@ -9,14 +9,14 @@ import ctypes
 import functools
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.variables import aligned_empty
+from graphflow.runtime.pages import Array, Form, aligned_empty, in_one_piece
 
-Array = np.ndarray[Any, Any]
 RECYCLED_FROM = 1 << 18        # bytes: below, the allocator reuses pages by itself
 MOST_FREE = 1 << 28            # bytes kept for later runs
 _PAGE = 4096
@@ -90,3 +90,13 @@ def result_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     lease.block = block
     result: Array = np.ndarray(shape, dtype, lease)
     return result
+
+
+def result_arrays(forms: Sequence[Form]) -> list[Array]:
+    """Such arrays, each of which a caller may keep or let go of."""
+    return [result_array(shape, dtype) for shape, dtype in forms]
+
+
+def results_in_one_piece(forms: Sequence[Form]) -> list[Array]:
+    """Such arrays for a caller that lets go of all at once."""
+    return in_one_piece(forms, result_array)

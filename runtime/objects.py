@@ -2,37 +2,42 @@
 
 numba would compile the same text, but its import takes 0.2 s, several times what LLVM needs for a training
 step. It compiles where its own linker is wanted: see `graphflow.runtime.jit`.
+
+A large module is cut into parts that are compiled on all cores at once, each in a context of its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphflow.runtime import cache, cpu
+from graphflow.compiler.codegen.split import split_module
+from graphflow.runtime import cache, cpu, loader
+from graphflow.runtime.threads import usable_cores
 
 _LLVM = threading.RLock()  # a fork waits for it: a child that found LLVM at work would wait for it for ever
+_PART = 4000  # characters of IR that are worth a thread
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release)
 
 
 def compile_object(ir: str) -> bytes:
-    """The object code of a module, for this CPU."""
-    with _LLVM, target_machine() as machine, _optimized(ir, machine) as module:
-        image: bytes = machine.emit_object(module)
-    return image
+    """The object code of a module, for this CPU; of a large one several objects, one after another."""
+    parts = min(usable_cores(), len(ir) // _PART) if loader.is_native() else 1
+    with _LLVM:
+        return b"".join(_at_once(lambda part: _emitted(part, True), split_module(ir, parts)))
 
 
 def assembly(ir: str) -> str:
     """What `compile_object` makes, as text."""
-    with _LLVM, target_machine() as machine, _optimized(ir, machine) as module:
-        return str(machine.emit_assembly(module))
+    with _LLVM:
+        return _emitted(ir, False).decode()
 
 
 def key_of(ir: str) -> str:
@@ -70,33 +75,79 @@ def package_file(package: str, name: str) -> bytes:
     return b""
 
 
-@contextmanager
-def _optimized(ir: str, machine: Any) -> Iterator[Any]:
-    """The module; its context goes after it, and with it all of LLVM's memory for both."""
-    from llvmlite import binding
+def _at_once(work: Callable[[str], bytes], items: Sequence[str]) -> list[bytes]:
+    """What becomes of each item, by a thread for each but the first; all are done when this returns."""
+    results: list[Any] = [None] * len(items)
 
-    with binding.create_context() as context, binding.parse_assembly(ir, context) as module:
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        optimize(module, machine)
-        yield module
+    def run(k: int) -> None:
+        try:
+            results[k] = work(items[k])
+        except BaseException as e:
+            results[k] = e
+
+    helpers = [threading.Thread(target=run, args=(k,)) for k in range(1, len(items))]
+    for k, helper in enumerate(helpers, 1):
+        try:
+            helper.start()
+        except RuntimeError:  # no threads are left, or the interpreter is about to end
+            run(k)
+    run(0)
+    for helper in helpers:
+        if helper.ident is not None:
+            helper.join()
+    for error in results:
+        if isinstance(error, BaseException):
+            raise error
+    return results
+
+
+def _emitted(ir: str, as_object: bool) -> bytes:
+    """Object code or assembly; the module's context goes in the end, and with it all of LLVM's memory."""
+    from llvmlite import binding
+    from llvmlite.binding import ffi
+
+    machine, text = target_machine(), ir.encode()
+    with binding.create_context() as context, ffi.OutputString() as error:
+        module = binding.ModuleRef(_free(ffi.lib.LLVMPY_ParseAssembly)(context, text, error), context)
+        with module:
+            _require(not error, error)
+            module.triple, module.data_layout = machine.triple, str(machine.target_data)
+            passes, builder = _pipeline(machine)
+            _free(ffi.lib.LLVMPY_RunNewModulePassManager)(passes, module, builder)
+            memory = _free(ffi.lib.LLVMPY_TargetMachineEmitToMemory)(machine, module, as_object, error)
+            _require(memory, error)
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+def _free(function: Any) -> Any:
+    """llvmlite's function without its lock, which lets one thread into LLVM: contexts share nothing."""
+    return getattr(function, "_cfn", function)
+
+
+def _require(success: object, error: object) -> None:
+    if not success:
+        raise RuntimeError(f"LLVM: {error}")
 
 
 def optimize(module: Any, machine: Any) -> None:
-    """Our pass pipeline: the IR is vectorised already, so a short one is enough."""
+    """Our pass pipeline."""
+    passes, builder = _pipeline(machine)
+    passes.run(module, builder)
+
+
+def _pipeline(machine: Any) -> tuple[Any, Any]:
+    """Passes, and what runs them: the IR is vectorised already, so a few are enough."""
     from llvmlite import binding
 
     tuning = binding.create_pipeline_tuning_options(speed_level=2)
     tuning.loop_vectorization = tuning.slp_vectorization = False  # the SLP vectoriser has miscompiled
-    builder = binding.create_pass_builder(machine, tuning)
     passes = binding.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.run(module, builder)
-    functions = binding.create_new_function_pass_manager()
-    for add in ("add_sroa_pass", "add_instruction_combine_pass", "add_simplify_cfg_pass"):
-        getattr(functions, add)()
-    for f in module.functions:
-        if not f.is_declaration:
-            functions.run(f, builder)
+    for add in ("always_inliner", "sroa", "instruction_combine", "simplify_cfg"):
+        getattr(passes, f"add_{add}_pass")()
+    return passes, binding.create_pass_builder(machine, tuning)
 
 
 def target_machine() -> Any:

@@ -29,14 +29,14 @@ from graphflow.compiler.loops.nest import ACCESS, LEAST_PART, Loop
 from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
-from graphflow.runtime.memory import is_large, result_array
+from graphflow.runtime.memory import is_large, result_array, result_arrays
+from graphflow.runtime.pages import Array, Form, aligned_empty
 from graphflow.runtime.threads import pool_addresses, usable_cores
-from graphflow.runtime.variables import VariableStore, aligned_empty
+from graphflow.runtime.variables import VariableStore
 
 if TYPE_CHECKING:
     from graphflow.runtime.setup import Setup
 
-Array = np.ndarray[Any, Any]
 _ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
 FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
 _MOST_BYTES = 2**62  # more than there is, so that sums of sizes stay within 64 bits
@@ -86,7 +86,8 @@ class Plan:
 
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
                  next_key: Callable[[], Sequence[int]], threads: int = 1,
-                 setup: Setup | None = None) -> None:
+                 setup: Setup | None = None,
+                 empty: Callable[[Sequence[Form]], list[Array]] = result_arrays) -> None:
         self.program = program
         self.values = values
         self.threads = threads
@@ -94,6 +95,7 @@ class Plan:
         self.setup = setup
         self.watched: VariableStore | Setup = setup or store  # whose version tells whether a slot is bound
         self.next_key = next_key
+        self.empty = empty
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
@@ -116,18 +118,17 @@ class Plan:
         self.work = sum(_work(c, values) for c in program.calls)
         self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
-        self.run = self._run_simple() if simple else self._run_any
+        self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
         if program.alone:
             self.run = store.alone(self.run)
 
-    def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
-        """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""
-        return self.run_with(arrays, None)
+    def run_with(self, arrays: Sequence[Array], key: Sequence[int] | Array | None = None) -> list[Any]:
+        """Run on feeds of this plan's shapes; gives a new array, or a number, per output.
 
-    def run_with(self, arrays: Sequence[Array], key: Sequence[int] | Array | None) -> list[Any]:
-        """The same with the random numbers of a key; None is the next one."""
+        key  of the random numbers; None is the next one
+        """
         try:
             slot = self.free.pop()
         except IndexError:
@@ -136,7 +137,7 @@ class Plan:
             self.bind(slot)
         if self.program.uses_key:
             slot.key[:] = self.next_key() if key is None else key
-        outputs = [result_array(shape, dtype) for shape, dtype in self.outputs]
+        outputs = self.empty(self.outputs)
         if slot.outdates:  # already now: a signal's handler may raise on the way to the second time
             self._tell_of_writes(slot)
         try:
@@ -160,7 +161,7 @@ class Plan:
         """
         (shape, dtype), = self.outputs
         call, free, watched, new_slot = self.call, self.free, self.watched, self.new_slot
-        empty: Callable[..., Array] = result_array if is_large(shape, dtype) else np.empty
+        new: Callable[..., Array] = result_array if is_large(shape, dtype) else np.empty
 
         def run(arrays: Sequence[Array]) -> list[Any]:
             try:
@@ -169,7 +170,7 @@ class Plan:
                 slot = new_slot()
             if slot.version is not watched.version:
                 self.bind(slot)
-            output = empty(shape, dtype)
+            output = new(shape, dtype)
             if call(slot.frame, *arrays, output) is not None:
                 return self.failed(slot, arrays)
             free.append(slot)
@@ -195,6 +196,7 @@ class Plan:
         program, store, version = self.program, self.store, self.watched.version
         for v in program.reads:
             store.require(v)
+        store.hold([b.variable for b in program.buffers if b.variable is not None])
         slot.held = self.setup.values() if self.setup else ()
         addresses = np.zeros(len(program.buffers), np.int64)
         addresses[self._in_arena] = slot.arena.ctypes.data + self._arena_offsets[self._in_arena]

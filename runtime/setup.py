@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.variables import aligned_empty
+from graphflow.runtime.pages import aligned_empty
 
 if TYPE_CHECKING:
     from graphflow.runtime.plan import Plan

@@ -23,7 +23,7 @@ import numpy as np
 from graphflow.compiler.codegen import pool
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.variables import aligned_empty
+from graphflow.runtime.pages import aligned_empty
 
 _LINGER = 50e-6  # seconds that an idle worker spins before it sleeps: jobs of one program are this close
 _TRIAL = 1000  # spins whose time is taken

@@ -28,7 +28,7 @@ from graphflow.compiler.loops.nest import Product, statements
 from graphflow.compiler.program import Program
 from graphflow.compiler.target import Target
 from graphflow.runtime import cache, cpu, jit, objects
-from graphflow.runtime.variables import aligned_empty
+from graphflow.runtime.pages import aligned_empty
 
 _Table = dict[Extents, Blocking]
 _ROUNDS = 7

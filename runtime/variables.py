@@ -11,11 +11,11 @@ import numpy as np
 from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.runtime.locks import Locked
+from graphflow.runtime.pages import Array, Form, aligned_arrays
 
 if TYPE_CHECKING:
     from graphflow.runtime.setup import Setup
 
-Array = np.ndarray[Any, Any]
 Run = Callable[[Sequence[Array]], list[Any]]
 
 
@@ -35,15 +35,17 @@ class VariableStore(Locked):
 
     def array(self, variable: VariableHandle) -> Array:
         """The memory of a variable, made now if need be; not yet initialised then."""
-        found = self._arrays.get(variable)
-        if found is None:
-            if not variable.type.is_static:
-                raise InvalidArgumentError(None, None, f"variable {variable.name!r} has the unknown shape "
-                                                       f"{variable.type}: give it one")
-            shape: Any = variable.type.dims
-            found = self._arrays[variable] = aligned_empty(shape, variable.type.dtype.numpy)
+        if variable not in self._arrays:
+            self.hold((variable,))
+        return self._arrays[variable]
+
+    def hold(self, variables: Iterable[VariableHandle]) -> None:
+        """Make the memory of these variables now, where they lack it: small ones get it in one piece."""
+        new = [v for v in dict.fromkeys(variables) if v not in self._arrays]
+        if new:
+            for v, array in zip(new, aligned_arrays([_form(v) for v in new]), strict=True):
+                self._arrays.setdefault(v, array)  # another thread may have been faster
             self._changed()
-        return found
 
     def _changed(self) -> None:
         self.version = object()
@@ -122,10 +124,9 @@ class VariableStore(Locked):
                     self._changed()
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int = 64) -> Array:
-    """An uninitialised array whose data starts at a multiple of `alignment` bytes."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(size + alignment, dtype=np.uint8)
-    start = -raw.ctypes.data % alignment
-    aligned: Array = np.ndarray(shape, dtype, raw, offset=start)
-    return aligned
+def _form(variable: VariableHandle) -> Form:
+    if not variable.type.is_static:
+        raise InvalidArgumentError(None, None, f"variable {variable.name!r} has the unknown shape "
+                                               f"{variable.type}: give it one")
+    shape: Any = variable.type.dims
+    return shape, variable.type.dtype.numpy

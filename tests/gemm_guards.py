@@ -21,7 +21,7 @@ from graphflow.compiler.target import Target
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 PAGE = mmap.PAGESIZE
 SHAPES = [(1, 1, 1), (3, 5, 7), (13, 33, 17), (1, 70, 130), (16, 17, 65), (70, 1, 67),
-          (65, 49, 400), (5, 7, 4100)]
+          (65, 49, 400), (5, 7, 4100), (33, 47, 530)]
 
 
 def guarded(shape: tuple[int, int], dtype: Any, at_end: bool) -> Any:
@@ -99,9 +99,10 @@ def main() -> None:
         runner = Case(float32, None, 130, 65, ta, tb, Target(512, l1=1 << 10, l2=1 << 12)).compile()
         for m in (1, 2, 3, 4, 5, 15, 33):
             check(runner, (m, 130, 65))
-    small = Target(512, l1=1 << 10, l2=1 << 12, l3=1 << 14)  # everything is packed
+    small = Target(512, l1=1 << 10, l2=1 << 12, l3=1 << 14)  # everything is packed, but B for few rows
     for ta, tb in TRANSPOSES:
-        check(Case(float32, 65, 49, 400, ta, tb, small).compile(), (65, 49, 400))
+        for sizes in ((65, 49, 400), (300, 49, 400)):
+            check(Case(float32, *sizes, ta, tb, small).compile(), sizes)
     for (a, b, out), (ta, tb), dots in itertools.product(NARROW, TRANSPOSES, (False, True)):
         case = Case(out, None, None, None, ta, tb, machine(dots), operands=(a, b))
         runner = case.compile()

@@ -345,3 +345,48 @@ def test_a_stride_past_the_image_costs_no_memory(extent, size):
     wanted, found = tf.Session().run(grads, {x: np.zeros((2, 6, 6, 8))})
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert found.any()
+
+
+# Any geometry
+
+def _geometry(rng):
+    """Dims of x and filters, and attributes that fit: up to three axes, any groups, at times no images."""
+    rank, groups, narrow, n = rng.integers(1, 4), int(rng.choice([1, 2, 3, 16])), *rng.integers(1, 5, 2)
+    each = 1 if rng.random() < 0.5 else int(rng.integers(2, 12))
+    narrow = 1 if groups == 16 else narrow
+    size, strides, dilations = (tuple(map(int, rng.integers(1, 4, rank))) for _ in range(3))
+    strides = tuple(1 if rng.random() < 0.5 else s for s in strides)
+    dilations = tuple(1 if rng.random() < 0.7 else d for d in dilations)
+    pads = tuple((int(a), int(b)) for a, b in rng.integers(0, 3, (rank, 2)))
+    padding = ["SAME", "VALID", pads][rng.integers(3)]
+    reach = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
+    extents = [int(r + rng.integers(0, 12 if rank < 3 else 4)) for r in reach]
+    dims = [0 if rng.random() < 0.04 else int(n), *extents, int(groups * narrow)]
+    attrs = {"strides": strides, "dilations": dilations, "padding": padding, "groups": groups}
+    return dims, (*size, int(narrow), groups * each), attrs
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_geometry_gives_what_the_records_say(seed):
+    from graphflow.compiler.ops.convolution import (
+        convolution,
+        convolution_filter_grad,
+        convolution_input_grad,
+    )
+
+    rng, fetches, feeds, expected = np.random.default_rng(seed), [], {}, []
+    for _ in range(6):
+        dims, filters, attrs = _geometry(rng)
+        x, w = draw(*dims), draw(*filters)
+        y = convolution(x, w, **attrs)
+        g = draw(*y.shape.as_list())
+        xs = hold(x, w, g)
+        feeds |= dict(zip(xs, (x, w, g), strict=True))
+        spatial, size = {"shape": tuple(dims[1:-1]), **attrs}, {"shape": filters[:-2], **attrs}
+        fetches += [convolution(xs[0], xs[1], **attrs), convolution_input_grad(xs[2], xs[1], **spatial),
+                    convolution_filter_grad(xs[0], xs[2], **size)]
+        expected += [convolution.numpy(x, w, **attrs),
+                     convolution_input_grad.numpy(g, w, called="", **spatial),
+                     convolution_filter_grad.numpy(x, g, called="", **size)]
+    for found, wanted in zip(run(fetches, feeds), expected, strict=True):
+        near(found, wanted)

@@ -30,7 +30,7 @@ from graphflow.runtime.threads import usable_cores
 TRANSPOSES = list(itertools.product((False, True), (False, True)))
 CLASSES = {
     "one": (1, 1, 1), "row": (1, 300, 70), "column": (300, 1, 70), "dot": (1, 1, 5000), "outer": (50, 70, 1),
-    "small": (13, 29, 31), "few rows": (7, 200, 150), "few columns": (150, 10, 90),
+    "small": (13, 29, 31), "few rows": (7, 200, 150), "few columns": (150, 10, 90), "long": (33, 89, 700),
     "three columns": (37, 3, 90), "tall": (500, 33, 40), "wide": (20, 1100, 30), "deep": (19, 40, 1000),
     "large": (200, 170, 410)}
 PACKED = Target(512, l1=1 << 10, l2=1 << 14, l3=1 << 20)  # caches so small that operands are packed
@@ -75,10 +75,28 @@ def test_every_width_of_vectors(bits):
 
 @pytest.mark.parametrize("ta, tb", TRANSPOSES)
 def test_packed_blocks(ta, tb):
-    for m, n, k in ((100, 1200, 70), (60, 40, 900), (49, 47, 385)):
+    for m, n, k in ((300, 1200, 70), (290, 40, 900), (257, 47, 385)):
         case = Case(float32, m, n, k, ta, tb, PACKED)
         blocking = case.product()[0].blocking
         assert blocking.pack_a or blocking.pack_b
+        check(case, m, n, k)
+
+
+@pytest.mark.parametrize("ta", [False, True])
+def test_rows_of_b_are_read_ahead_where_they_lie(ta):
+    for m, n, k in ((100, 1200, 70), (60, 140, 900), (49, 147, 385)):
+        case = Case(float32, m, n, k, ta, False, PACKED)
+        assert not case.product()[0].blocking.pack_b
+        assert "@llvm.prefetch" in case.compile().ir
+        check(case, m, n, k)
+
+
+@pytest.mark.parametrize("ta, tb", TRANSPOSES)
+def test_a_result_beyond_the_cache_is_computed_row_after_row(ta, tb):
+    for m, n, k in ((480, 400, 40), (132, 1300, 16)):
+        case = Case(float32, m, n, k, ta, tb, Target(512, l2=1 << 18, threads=2))
+        blocking = case.product()[0].blocking
+        assert blocking.pack_b and blocking.tiles == 2 and blocking.parts == (2, 1)
         check(case, m, n, k)
 
 
@@ -162,7 +180,7 @@ def test_nothing_outside_of_the_operands_is_touched():
                                              (1, 3000, 800, False, True), (8, 2048, 900, False, False),
                                              (2000, 64, 400, True, False), (3000, 3, 300, False, False),
                                              (60, 70, 8200, True, False), (7, 9, 5000, False, False),
-                                             (1, 1, 90_000, False, True)])
+                                             (1, 1, 90_000, False, True), (50, 333, 600, False, True)])
 def test_results_do_not_depend_on_how_the_work_is_cut(m, n, k, ta, tb):
     alone = Case(float32, m, n, k, ta, tb, PACKED)
     a, b = operands(alone, m, n, k)
@@ -185,7 +203,7 @@ def test_errors_are_no_larger_than_those_of_openblas():
         assert ours <= 1.1 * theirs, (m, n, k, ours, theirs)
 
 
-def finished(dtype, m, n, k, known, target, out):
+def finished(dtype, m, n, k, known, target, out, turned=False):
     """tanh(relu(sum + bias) * scale + residual), and the sums themselves."""
     rows, columns = (m, n) if known else (sym("m"), sym("n"))
     i, j = row_index(rows), column_index(columns)
@@ -195,16 +213,18 @@ def finished(dtype, m, n, k, known, target, out):
     body = (Let("v", value), Store("y", i * columns + j, E.cast(E.temp("v", dtype), out)),
             Store("total", i * columns + j, total))
     more = (("bias", dtype), ("scale", dtype), ("residual", dtype), ("y", out), ("total", dtype))
-    return Case(dtype, *((m, n, k) if known else (None,) * 3), target=target, body=body, more=more)
+    sizes = (m, n, k) if known else (None,) * 3
+    return Case(dtype, *sizes, transpose_b=turned, target=target, body=body, more=more)
 
 
-@pytest.mark.parametrize("m, n, k", [(5, 7, 3), (1, 1, 9), (1, 40, 70), (40, 33, 500), (3, 50, 4200)])
+@pytest.mark.parametrize("m, n, k", [(5, 7, 3), (1, 1, 9), (1, 40, 70), (40, 33, 500), (3, 50, 4200),
+                                     (9, 50, 90), (23, 301, 600)])
 @pytest.mark.parametrize("dtype, out", [(float32, float32), (float32, bfloat16), (float64, float64)],
                          ids=lambda d: d.code)
 def test_what_follows_a_product_is_computed_on_its_sums(m, n, k, dtype, out):
     rng = np.random.default_rng(0)
-    for known, threads in ((True, 1), (False, 1), (True, 2), (False, 2)):
-        case = finished(dtype, m, n, k, known, Target(512, threads=threads), out)
+    for known, threads, turned in itertools.product((True, False), (1, 2), (False, True)):
+        case = finished(dtype, m, n, k, known, Target(512, threads=threads), out, turned)
         a, b = operands(case, m, n, k)
         bias, scale, residual = (rng.standard_normal(s).astype(dtype.numpy) for s in (n, m, (m, n)))
         y, sums, unfinished = (np.empty((m, n), t.numpy) for t in (out, dtype, dtype))

@@ -76,3 +76,10 @@ def test_a_misfit_is_found_again_in_a_program_that_ran():
     for _ in range(2):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[3\] and \[4\] do not broadcast"):
             run(np.ones(3), np.ones(4))
+
+
+def test_a_transposed_convolution_has_the_name_of_its_call():
+    size = tf.placeholder(tf.int32, [4], name="size")
+    y = tf.nn.conv2d_transpose(_open(None, 4, 4, 3), np.zeros((3, 3, 2, 3), np.float32), size, 2)
+    e = _error(y, {y.op.operands[0]: (1, 4, 4, 3), size: np.array([1, 9, 9, 2])})
+    assert e.message.startswith("conv2d_transpose (C7)") and "convolution_input_grad" not in e.message

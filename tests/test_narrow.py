@@ -235,3 +235,37 @@ def test_a_layer_of_halves_is_one_kernel():
         assert len(program.programs[0].calls) == 1
     expected = np.maximum(a.astype("f8") @ w.astype("f8") + bias.astype("f8"), 0)
     np.testing.assert_allclose(found.astype("f8"), expected, rtol=0.02, atol=0.5)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["fed", "held"])
+@pytest.mark.parametrize("m", [1, 3, 20, 100, None])
+@pytest.mark.parametrize("narrow", [bfloat16, float16, int8, uint8, int16], ids=lambda d: d.code)
+def test_matrices_are_widened_by_the_products_that_read_them(narrow, m, held):
+    rng = np.random.default_rng(0)
+    k, n = 70, 1100
+    for wide, tb in itertools.product((tf.float32, tf.float64), (False, True)):
+        a = rng.standard_normal((m or 5, k)).astype(wide.numpy)
+        b = numbers(narrow, (n, k) if tb else (k, n), rng)
+        with tf.Graph().as_default(), tf.Session() as sess:
+            x = tf.placeholder(wide, [m, k])
+            w = tf.Variable(b, dtype=narrow) if held else tf.placeholder(narrow, b.shape)
+            y = tf.matmul(x, tf.cast(w, wide), transpose_b=tb)
+            sess.run(tf.global_variables_initializer())
+            feeds = {x: a} if held else {x: a, w: b}
+            found = sess.run(y, feeds)
+            kernels = tf.explain(y, feeds, session=sess).kernels
+        expected = a.astype("f8") @ (b.T if tb else b).astype("f8")
+        scale = np.abs(a).astype("f8") @ np.abs((b.T if tb else b).astype("f8"))
+        assert np.all(np.abs(found - expected) <= 2 * k * np.finfo(wide.numpy).eps * scale)
+        assert len(kernels) == 1
+
+
+def test_only_what_loses_nothing_is_widened_by_a_product():
+    for narrow, wide in ((int32, tf.float32), (int64, tf.float64), (tf.bool, tf.float32),
+                         (tf.float64, tf.float32)):
+        x, w = tf.placeholder(wide, [2, 3]), tf.placeholder(narrow, [3, 4])
+        sess = tf.Session()
+        y = tf.matmul(x, tf.cast(w, wide))
+        a, b = np.ones((2, 3), wide.numpy), np.full((3, 4), 1, narrow.numpy)
+        assert sess.run(y, {x: a, w: b}).tolist() == [[3.0] * 4] * 2
+        assert len(tf.explain(y, {x: a, w: b}, session=sess).kernels) == 2

@@ -63,6 +63,15 @@ GRAPH_PASSES = [
   %5 = pow(%3, %4) : f32[n0,5]""", """graph(x: f32[n0,4], w: f32[5,4]) -> %1
   %0 = matmul(x, w, transpose_a=False, transpose_b=True) : f32[n0,5]
   %1 = square(%0) : f32[n0,5]"""),
+    (simplify, """graph(x: f32[n0,4], w: i8[4,5], v: i32[5,4]) -> %1, %3
+  %0 = cast(w, dtype=f32) : f32[4,5]
+  %1 = matmul(x, %0, transpose_a=False, transpose_b=False) : f32[n0,5]
+  %2 = cast(v, dtype=f32) : f32[5,4]
+  %3 = matmul(%1, %2, transpose_a=False, transpose_b=False) : f32[n0,4]""",
+     """graph(x: f32[n0,4], w: i8[4,5], v: i32[5,4]) -> %0, %2
+  %0 = matmul(x, w, transpose_a=False, transpose_b=False, output_type=f32) : f32[n0,5]
+  %1 = cast(v, dtype=f32) : f32[5,4]
+  %2 = matmul(%0, %1, transpose_a=False, transpose_b=False) : f32[n0,4]"""),
     (layout, """graph(y: f32[n0,5,6,4], z: f32[n0,5,6,4], b: f32[4]) -> %9, %10
   %0 = transpose(y, perm=(0, 3, 1, 2)) : f32[n0,4,5,6]
   %1 = reshape(b, shape=(4, 1, 1)) : f32[4,1,1]

@@ -10,6 +10,7 @@ from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.passes.schedule import schedule
 from graphflow.compiler.passes.split_reductions import split_reductions
+from graphflow.runtime import cpu
 
 SPLITS = [
     ("rows are added in blocks", "graph(x: f32[4096,1000]) -> %0\n"
@@ -101,3 +102,13 @@ def test_layer_normalisation_and_its_gradients_take_few_kernels():
     dx = inverse * (ds - ds.mean(1, keepdims=True) - normal * (ds * normal).mean(1, keepdims=True))
     for found, wanted in zip(got[1:], [dx, (dy * normal).sum(0), dy.sum(0)], strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.skipif(cpu.vector_bits() == 128, reason="this CPU may round products before it adds them")
+def test_sums_take_products_unrounded():
+    x, y = np.zeros((2, 3, 512), np.float32)
+    x[:, 0], y[:, 0] = -1 - 2.0**-11, 1
+    x[:, 256] = y[:, 256] = 1 + 2.0**-12  # a square of 25 bits
+    with tf.Graph().as_default(), tf.Session() as session:
+        a, b = (tf.placeholder(tf.float32, v.shape) for v in (x, y))
+        np.testing.assert_array_equal(session.run(tf.reduce_sum(a * b, 1), {a: x, b: y}), 2.0**-24)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
+from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
+from graphflow.compiler.codegen.scalar import add_unrounded
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
@@ -131,7 +133,7 @@ class _KernelEmitter(MemoryOps):
             values = self.vectors(loop, "0", self.dim(extent), starts)
         else:
             whole = extent // width * width
-            values = self.iterations(loop, "0", str(whole), width, starts, True) if whole else starts
+            values = self.whole_vectors(loop, "0", str(whole), starts) if whole else starts
             if whole != extent:
                 values = self.tail(loop, str(whole), str(extent), values, True)
         self.bind(loop, [self.across_lanes(a, v) for a, v in zip(loop.accumulators, values, strict=True)])
@@ -140,28 +142,65 @@ class _KernelEmitter(MemoryOps):
     def vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
         """Whole vectors from `first` on, a multiple of the width, then what is left before `end`."""
         whole = self.em.raw(f"and i64 {end}, {-self.width}")
-        values = self.iterations(loop, first, whole, self.width, starts, True)
+        values = self.whole_vectors(loop, first, whole, starts)
         return self.tail(loop, whole, end, values, False)
+
+    def whole_vectors(self, loop: Loop, first: str, end: str, starts: list[Value]) -> list[Value]:
+        halves = in_halves(loop, self.rounds(loop, end))
+        if halves is None:
+            return self.iterations(loop, first, end, self.width, starts, True)
+        self.overlapped(*halves, first, end, self.width)
+        return starts
+
+    def rounds(self, loop: Loop, end: str) -> int:
+        """At least how many iterations to expect of a vector loop from 0, or over a part of the outermost."""
+        return int(end) // self.width if end.isdigit() else LEAST_ROUNDS if loop is self.outermost else 0
 
     def iterations(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
                    vector: bool) -> list[Value]:
         """From `first` to `end`; long float sums go in blocks, which keeps their rounding small."""
-        def one(i: str) -> list[Value]:
-            return self.iteration(loop, i, vector)
+        def one(i: str, so_far: list[Value]) -> list[Value]:
+            return self.combined(loop, so_far, self.iteration(loop, i, vector))
 
-        def block(start: str) -> list[Value]:
-            past = Value(self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}"), int64)
-            last = self.em.intrinsic("llvm.smin.i64", [past, Value(end, int64)], int64).ref
-            return self.counted(loop, start, last, step, starts, one)
+        def block(start: str, so_far: list[Value]) -> list[Value]:
+            past = self.em.raw(f"add nuw nsw i64 {start}, {step * SUM_BLOCK}")
+            sums = self.counted(start, self.lesser(past, end), step, starts, one)
+            return self.combined(loop, so_far, sums)
 
         rounds = any(a.combine == "add" and a.value.dtype.is_floating for a in loop.accumulators)
         if rounds and not (end.isdigit() and int(end) <= step * SUM_BLOCK):
-            return self.counted(loop, first, end, step * SUM_BLOCK, starts, block)
-        return self.counted(loop, first, end, step, starts, one)
+            return self.counted(first, end, step * SUM_BLOCK, starts, block)
+        return self.counted(first, end, step, starts, one)
 
-    def counted(self, loop: Loop, first: str, end: str, step: int, starts: list[Value],
-                body: Callable[[str], list[Value]]) -> list[Value]:
-        """For i = first, first + step, ... < end combine what `body` gives; the accumulators' last values."""
+    def overlapped(self, first_half: Loop, second_half: Loop, first: str, end: str, step: int) -> None:
+        """Iterations in halves; the last one runs the first half once more, for nothing."""
+        em = self.em
+        some, done = self.label("some"), self.label("done")
+        em.lines.append(f"br i1 {em.raw(f'icmp sgt i64 {end}, {first}')}, label %{some}, label %{done}")
+        self.open(some)
+        last = em.raw(f"sub i64 {end}, {step}")
+        names = [E.temp(a.name, a.value.dtype) for a in first_half.accumulators]
+
+        def both(i: str, kept: list[Value]) -> list[Value]:
+            following = self.lesser(em.raw(f"add nuw nsw i64 {i}, {step}"), last)
+            new = self.iteration(first_half, following, True)  # its loads come before the stores
+            self.values.update(zip(names, kept, strict=True))
+            self.iteration(second_half, i, True)
+            return new
+
+        self.counted(first, end, step, self.iteration(first_half, first, True), both)
+        em.lines.append(f"br label %{done}")
+        self.open(done)
+
+    def lesser(self, a: str, b: str) -> str:
+        return self.em.intrinsic("llvm.smin.i64", [Value(a, int64), Value(b, int64)], int64).ref
+
+    def combined(self, loop: Loop, so_far: list[Value], new: list[Value]) -> list[Value]:
+        return [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, so_far, new, strict=True)]
+
+    def counted(self, first: str, end: str, step: int, starts: list[Value],
+                body: Callable[[str, list[Value]], list[Value]]) -> list[Value]:
+        """For i = first, first + step, ... < end: values = body(i, values); the last values."""
         em = self.em
         head, done, before = self.label("loop"), self.label("done"), self.block
         guarded = not (first == "0" and end.isdigit() and end != "0")
@@ -174,7 +213,7 @@ class _KernelEmitter(MemoryOps):
         i, following = em.fresh(), em.fresh()
         phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
         at = len(em.lines)
-        new = [self.combine(a, p, v) for a, p, v in zip(loop.accumulators, phis, body(i), strict=True)]
+        new = body(i, phis)
         latch = self.block
         em.lines[at:at] = [f"{i} = phi i64 [{first}, %{before}], [{following}, %{latch}]", *(
             f"{p.ref} = phi {p.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"
@@ -249,7 +288,10 @@ class _KernelEmitter(MemoryOps):
         return splat_literal(reduction_start(a.combine, a.value.dtype).attr.value, a.value.dtype, lanes)
 
     def combine(self, a: Accumulator, so_far: Value, new: Value) -> Value:
-        return self.em.call(a.combine, [so_far, self.em.widen(new, so_far.lanes)], so_far.dtype)
+        new = self.em.widen(new, so_far.lanes)
+        if a.combine == "add" and so_far.dtype.is_floating:
+            return add_unrounded(self.em, so_far, new)
+        return self.em.call(a.combine, [so_far, new], so_far.dtype)
 
     def bind(self, loop: Loop, values: list[Value]) -> None:
         for a, v in zip(loop.accumulators, values, strict=True):

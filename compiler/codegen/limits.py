@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LIMIT_KERNELS = MULTIPLY_ADD, COPY, TICK = "multiply_add", "copy", "tick"
+LIMIT_KERNELS = "multiply_add", "copy", "stream", "tick"
 _UNROLL = 4
 COPY_STEP = 64  # f32: what any vector width copies at a time divides it
 _CHAINS = 12  # more than the latency of a multiply-add times how many a core starts at once
@@ -19,11 +19,14 @@ def limits_ir(vector_bits: int, counter: str) -> str:
 
     void @multiply_add(ptr frame, ptr block, i64 begin, i64 end)   `flops_each` operations per iteration
     void @copy(ptr frame, ptr block, i64 begin, i64 end)           copies within these regions of memory; the
-        block has its address, the f32 copied in a region (of twice that; whole steps), and how often
+        block has its address (of a cache line), the f32 copied in a region (of twice that; whole steps),
+        and how often
+    void @stream(...)                                              the same past the caches
     i64 @tick()                                                    the counter that times launches
     """
     lanes = vector_bits // 32
-    return "\n".join([_multiply_add(lanes), _copy(lanes), _TICK.replace("$counter", counter), ""])
+    return "\n".join([_multiply_add(lanes), _copy("copy", lanes, ""),
+                      _copy("stream", lanes, ", !nontemporal !0"), _TICK.replace("$counter", counter), ""])
 
 
 def flops_each(vector_bits: int) -> int:
@@ -46,7 +49,7 @@ def _multiply_add(lanes: int) -> str:
         "done:", *results, "ret void", "}", f"declare {v} @llvm.fma.v{lanes}f32({v}, {v}, {v})"])
 
 
-def _copy(lanes: int) -> str:
+def _copy(name: str, lanes: int, hint: str) -> str:
     v = f"<{lanes} x float>"
     moves = []
     for k in range(_UNROLL):
@@ -54,11 +57,12 @@ def _copy(lanes: int) -> str:
                   f"%from{k} = getelementptr float, ptr %source, i64 %at{k}",
                   f"%x{k} = load {v}, ptr %from{k}, align 4",
                   f"%to{k} = getelementptr float, ptr %target, i64 %at{k}",
-                  f"store {v} %x{k}, ptr %to{k}, align 4"]
-    return _COPY.replace("$moves", "\n".join(moves)).replace("$step", str(_UNROLL * lanes))
+                  f"store {v} %x{k}, ptr %to{k}, align {4 * lanes}{hint}"]
+    text = _COPY.replace("$name", name).replace("$step", str(_UNROLL * lanes))
+    return text.replace("$moves", "\n".join(moves))
 
 
-_COPY = """define internal void @copy(ptr %frame, ptr %block, i64 %begin, i64 %end) #0 {
+_COPY = """define internal void @$name(ptr %frame, ptr %block, i64 %begin, i64 %end) #0 {
 entry:
   %all = load ptr, ptr %block, align 8
   %size.at = getelementptr i64, ptr %block, i64 1
@@ -99,4 +103,5 @@ _TICK = """define internal i64 @tick() {
 ret i64 %now
 }
 declare i64 @$counter()
-attributes #0 = { nounwind "prefer-vector-width"="512" }"""
+attributes #0 = { nounwind "prefer-vector-width"="512" }
+!0 = !{i32 1}"""

@@ -22,6 +22,11 @@ def _instruction(float_op: str, int_op: str, unsigned_op: str = "") -> Emit:
     return emit
 
 
+def add_unrounded(em: Emitter, a: Value, b: Value) -> Value:
+    """a + b; what is a product is added as it is, which saves an operation and a rounding."""
+    return em.instruction(f"fadd contract {a.type} {a.ref}, {b.ref}", a.dtype, a.lanes)
+
+
 def _compare(float_code: str, signed: str, unsigned: str) -> Emit:
     def emit(em: Emitter, args: list[Value], dtype: DType) -> Value:
         a, b = args
@@ -165,7 +170,8 @@ def emit_bitcast(em: Emitter, a: Value, dtype: DType) -> Value:
 
 EMIT: dict[str, Emit] = {
     "add": _instruction("fadd", "add"), "sub": _instruction("fsub", "sub"),
-    "mul": _instruction("fmul", "mul"), "div": _instruction("fdiv", "sdiv", "udiv"), "neg": _neg, "abs": _abs,
+    "mul": _instruction("fmul contract", "mul"),  # with what may take it unrounded, see `add_unrounded`
+    "div": _instruction("fdiv", "sdiv", "udiv"), "neg": _neg, "abs": _abs,
     "floordiv": _integer_division(False), "floormod": _integer_division(True),
     "min": _extremum("minimum", "min"), "max": _extremum("maximum", "max"),
     "fma": _intrinsic("fma"), "sqrt": _intrinsic("sqrt"), "copysign": _intrinsic("copysign"),

@@ -52,18 +52,20 @@ Monomial = tuple[Atom, ...]
 class Poly:
     """A sum of integer multiples of products of atoms; never a plain number (`poly` returns an int then)."""
 
-    __slots__ = ("terms", "_hash")
+    __slots__ = ("terms", "_hash", "_atoms")
 
     def __init__(self, terms: dict[Monomial, int]) -> None:
         self.terms = terms
-        self._hash = hash(frozenset(terms.items()))
+        self._hash: int | None = None  # this and what `atoms_of` gives, once they were asked for
+        self._atoms: frozenset[Atom] | None = None
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Poly) and self._hash == other._hash
-                                 and self.terms == other.terms)
+        return self is other or (isinstance(other, Poly) and self.terms == other.terms)
 
     def __add__(self, other: Dim) -> Dim:
         if isinstance(other, int) and other == 0:
@@ -281,15 +283,15 @@ def product(dims: Iterable[Dim]) -> Dim:
     return total
 
 
-def atoms_of(dim: Dim) -> set[Atom]:
+def atoms_of(dim: Dim) -> frozenset[Atom]:
     """All atoms of a dim, those inside divisions included."""
-    found: set[Atom] = set()
-    left = [dim] if isinstance(dim, Poly) else []
-    while left:
-        new = {a for mono in left.pop().terms for a in mono} - found
-        found |= new
-        left += [p for a in new if a.payload and a.kind != "axis" for p in a.payload if isinstance(p, Poly)]
-    return found
+    if not isinstance(dim, Poly):
+        return frozenset()
+    if dim._atoms is None:
+        found = {a for mono in dim.terms for a in mono}
+        inside = [atoms_of(p) for a in found if a.payload and a.kind != "axis" for p in a.payload]
+        dim._atoms = frozenset(found.union(*inside))
+    return dim._atoms
 
 
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -298,7 +300,7 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 def substitute(dim: Dim, values: Mapping[Atom, Dim]) -> Dim:
     """The dim with some atoms replaced, in normal form again."""
-    if not isinstance(dim, Poly):
+    if not isinstance(dim, Poly) or values.keys().isdisjoint(atoms_of(dim)):
         return dim
     total: Dim = 0
     for mono, coef in dim.terms.items():
@@ -333,6 +335,8 @@ def evaluate(dim: Dim, values: Mapping[Atom, Dim]) -> int:
 
 def coefficient(dim: Dim, of: Atom) -> Dim | None:
     """The stride of `dim` along a loop index; None when the index occurs in another than a linear way."""
+    if of not in atoms_of(dim):
+        return 0
     terms: dict[Monomial, int] = {}
     for mono, coef in terms_of(dim):
         count = mono.count(of)

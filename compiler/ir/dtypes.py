@@ -54,6 +54,10 @@ class DType:
             return self
         return float32 if self.is_floating else int32
 
+    def fits_into(self, other: DType) -> bool:
+        """Whether each number of this dtype is one of the other's too."""
+        return not self.is_bool and np.can_cast(self.numpy, other.numpy, "safe")
+
     @property
     def is_floating(self) -> bool:
         return self.kind == "float"

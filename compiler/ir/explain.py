@@ -28,7 +28,7 @@ def describe(op: Operation, text: str, hint: str = "") -> str:
       b  w2:0    f32[128,784]  made at train.py:9
     hint: transpose_b=True would fit
     """
-    lines = [f"{op.opdef.name} {text}".rstrip()]
+    lines = [f"{op.attrs.get('called') or op.opdef.name} {text}".rstrip()]
     rows = [(label, t.name, str(t.type), location(t))
             for label, t in zip(labels(op), op.operands, strict=True)]
     widths = [max((len(r[k]) for r in rows), default=0) for k in range(3)]

@@ -30,7 +30,20 @@ _OWN_FILES: dict[str, bool] = {}
 
 def user_line() -> Source:
     """File and line of the nearest caller outside graphflow; costs about 0.3 us."""
-    frame: Any = sys._getframe(1)
+    last, frame = _own_frame()
+    frame = frame or last
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def user_file() -> str:
+    """The file of that caller; "" for what a file of graphflow does while it is loaded."""
+    last, frame = _own_frame()
+    return "" if last.f_code.co_name == "<module>" else (frame or last).f_code.co_filename
+
+
+def _own_frame() -> tuple[Any, Any]:
+    """The last of graphflow's own frames, and the one that called it, if any."""
+    frame: Any = sys._getframe(2)
     last = frame
     while frame is not None:
         file = frame.f_code.co_filename
@@ -38,9 +51,9 @@ def user_line() -> Source:
         if is_own is None:
             is_own = _OWN_FILES[file] = file.startswith(_PACKAGE)
         if not is_own:
-            return file, frame.f_lineno
+            break
         last, frame = frame, frame.f_back
-    return last.f_code.co_filename, last.f_lineno
+    return last, frame
 
 
 class Operation:
@@ -160,7 +173,7 @@ class Graph:
         self.kept: list[Tensor] = []
         self.seed: int | None = None
         self.collections: dict[Any, list[Any]] = {}
-        self.origin: Source | None = None  # set by passes: the user's line that new operations stem from
+        self.origin: Source | None = None  # the user's line that new operations stem from, where it is known
         self.finalized = False
         self._by_name: dict[str, Operation] = {}
         self._name_counts: dict[str, int] = {}
@@ -208,6 +221,16 @@ class Graph:
     def _append(self, op: Operation) -> None:
         op.id = len(self.operations)
         self.operations.append(op)
+
+    @contextmanager
+    def from_line(self, line: Source) -> Iterator[None]:
+        """All operations made within stem from this line, which is not looked up for each of them."""
+        before = self.origin
+        self.origin = before or line
+        try:
+            yield
+        finally:
+            self.origin = before
 
     # Names
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphflow.compiler.errors import GraphError, ShapeError
 from graphflow.compiler.ir.convert import Literal, as_tensor
-from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
+from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_file
 from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -54,6 +54,7 @@ class OpDef:
     regions  attributes that are graphs; `numpy` is given a Subgraph for each
     partial  `grad` takes None for an output that nothing depends on, in place of zeros
     tf_name  TF1's type name, also the default name of operations
+    home     the user's file that made it; "" for one of graphflow's own
     """
 
     __slots__ = ("name", "params", "variadic", "infer", "grad", "lower", "expand", "late", "numpy", "samples",
@@ -87,7 +88,7 @@ class OpDef:
         self.partial = partial
         self.tf_name = tf_name or "".join(w.capitalize() for w in name.split("_"))
         self.doc = doc
-        self.home = user_line()[0]
+        self.home = user_file()
         _register(self)
 
     def __call__(self, *values: Any, name: str | None = None, **attrs: Any) -> Any:
@@ -162,9 +163,11 @@ class OpDef:
 
 
 def _register(opdef: OpDef) -> None:
+    if opdef.home:
+        HOOKS["load_ops"]()  # the names of all of graphflow's own are taken
     known = REGISTRY.get(opdef.name)
     if known is not None and known.home != opdef.home:
-        raise GraphError(f"an op named {opdef.name!r} exists already, made in {known.home}: "
+        raise GraphError(f"an op named {opdef.name!r} exists already, made in {known.home or 'graphflow'}: "
                          f"give yours another name")
     REGISTRY[opdef.name] = opdef  # the same file again: a notebook cell or a reloaded module
 

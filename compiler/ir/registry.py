@@ -8,5 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphflow.compiler.ir.opdef import OpDef
 
-REGISTRY: dict[str, OpDef] = {}
+
+class _Registry(dict[str, "OpDef"]):
+    def __missing__(self, name: str) -> OpDef:
+        """A name of a family that nobody has loaded: all are loaded now."""
+        HOOKS["load_ops"]()
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
 HOOKS: dict[str, Callable[..., Any]] = {}  # such as getitem
+REGISTRY = _Registry()

@@ -22,7 +22,8 @@ def ancestors(outputs: Iterable[Tensor], stop: Iterable[Tensor] = (),
         if op in found:
             continue
         found.add(op)
-        stack += [t.op for t in (*op.operands, *op.dim_deps) if t not in blocked]
+        needed = op.operands + op.dim_deps if op.dim_deps else op.operands
+        stack += [t.op for t in needed if t not in blocked]
         stack += op.control_inputs
     return sorted(found, key=lambda op: op.id)
 

@@ -22,7 +22,7 @@ from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly, sym
 from graphflow.compiler.ir.dtypes import BY_CODE, DType
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.registry import REGISTRY
+from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import parse_type
 from graphflow.compiler.ir.unify import CompileRules
@@ -92,6 +92,7 @@ _INPUT = re.compile(r"\s*([^:\[\]]+):\s*(\w+\[[^\]]*\])\s*(?:,|\Z)")
 
 def parse_graph(text: str) -> Graph:
     """The graph that a text describes, inputs as feeds; each type is inferred and compared with the text."""
+    HOOKS["load_ops"]()
     lines = [line.split("#")[0].rstrip() for line in text.strip().splitlines()]
     lines = [line for line in lines if line.strip()]
     if not lines or not lines[0].startswith("graph"):

@@ -20,7 +20,7 @@ from graphflow.compiler.records import record
 class Expr:
     """One node: `op` is "const", "index", "load", "temp", "lookup" or a name in SCALAR; `attr` is no Expr."""
 
-    __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes")
+    __slots__ = ("op", "args", "dtype", "attr", "_hash", "_nodes", "_cost")
 
     def __init__(self, op: str, args: tuple[Expr, ...], dtype: DType, attr: Any = None) -> None:
         self.op = op
@@ -28,7 +28,8 @@ class Expr:
         self.dtype = dtype
         self.attr = attr
         self._hash = hash((op, args, dtype, attr))
-        self._nodes: tuple[Expr, ...] = ()  # what `walk` gives, once it was asked
+        self._nodes: tuple[Expr, ...] = ()  # what `walk` and `cost` give, once they were asked
+        self._cost: int | None = None
 
     def __hash__(self) -> int:
         return self._hash
@@ -321,7 +322,9 @@ def dims_of(n: Expr) -> list[Dim]:
 
 def cost(root: Expr) -> int:
     """Scalar work of an expression, in additions."""
-    return sum(_node_cost(n) for n in walk(root))
+    if root._cost is None:
+        root._cost = sum(map(_node_cost, walk(root)))
+    return root._cost
 
 
 def _node_cost(n: Expr) -> int:

@@ -130,11 +130,19 @@ class Contraction(Form):
     """Batched matrix product out[.., m, n] = sum_k a[.., m, k] * b[.., k, n]; attributes `transpose_a/b`.
 
     `sides`, if given, says how the rows and columns of `a` lie in memory; all axes of the result but the last
-    then number the rows, and the leading ones of `b` its rows.
+    then number the rows, and the leading ones of `b` its rows. With an attribute `groups` above 1 the columns
+    of the result are so many products side by side: `b` has a matrix for each, in front, and `shift(op)` says
+    how many elements of `a` one begins after the one before it.
     """
 
-    def __init__(self, sides: Callable[[Operation], tuple[Side, Side]] | None = None) -> None:
+    def __init__(self, sides: Callable[[Operation], tuple[Side, Side]] | None = None,
+                 shift: Callable[[Operation], int] | None = None) -> None:
         self.sides = sides
+        self.shift = shift
+
+    def groups(self, op: Operation) -> int:
+        count: int = op.attrs.get("groups", 1)
+        return count
 
 
 class Scatter(Form):

@@ -243,9 +243,12 @@ def _run_contraction(op: Operation, form: Contraction, arrays: Sequence[Array], 
     a, b = arrays
     if form.sides is not None:
         rows, along = (_offsets(side, env) for side in form.sides(op))
-        b = b.reshape(-1, b.shape[-1])
-        result = a.ravel()[rows[:, None] + along] @ b
-        return np.asarray(result.reshape(_sizes(op.out.type, env)), op.out.dtype.numpy)
+        count = form.groups(op)
+        first = _offsets(((count, form.shift(op) if form.shift else 0),), env)
+        left = a.ravel()[first[:, None, None] + rows[:, None] + along]
+        sums = left @ b.reshape(count, len(along), b.shape[-1])
+        result = np.swapaxes(sums, 0, 1).reshape(_sizes(op.out.type, env))
+        return np.asarray(result, op.out.dtype.numpy)
     a = np.swapaxes(a, -1, -2) if op.attrs.get("transpose_a") else a
     b = np.swapaxes(b, -1, -2) if op.attrs.get("transpose_b") else b
     with np.errstate(all="ignore"):

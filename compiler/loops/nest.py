@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field
+from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
@@ -70,6 +71,10 @@ class Loop:
     ordered: bool = False
     registers: int = 1
 
+    @cached_property
+    def inside(self) -> tuple[Stmt, ...]:
+        return tuple(statements(self.body))
+
 
 @record
 class Variable:
@@ -88,6 +93,10 @@ class While:
     test: tuple[Stmt, ...]
     condition: Expr
     body: tuple[Stmt, ...]
+
+    @cached_property
+    def inside(self) -> tuple[Stmt, ...]:
+        return tuple(statements((*self.test, *self.body)))
 
 
 @record
@@ -123,6 +132,10 @@ class Product:
     view: View | None = None
     lines: tuple[Dim, ...] = ()
     rooms: int = 1
+
+    @cached_property
+    def inside(self) -> tuple[Stmt, ...]:
+        return tuple(statements(self.body))
 
     @property
     def row_extents(self) -> list[tuple[Dim, Dim]]:
@@ -167,6 +180,13 @@ class LoopNest:
     parallel: bool = field(default=False, compare=False)
     most_parts: int = field(default=MOST_PARTS, compare=False)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.params, self.symbols, self.body, self.checks))  # once: it is asked for many times
+
     @property
     def outermost(self) -> Loop | Product:
         """The loop or product of a parallel kernel that is cut into parts."""
@@ -175,7 +195,7 @@ class LoopNest:
     @property
     def may_stop(self) -> bool:
         """Whether it may end its run: what it checks does not hold, or a signal is seen in its loop."""
-        return bool(self.checks) or any(isinstance(s, While) for s in statements(self.body))
+        return bool(self.checks) or any(isinstance(s, While) for s in self.body)
 
     @property
     def calls_blas(self) -> bool:
@@ -221,17 +241,13 @@ def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
     return body
 
 
-def statements(body: tuple[Stmt, ...]) -> list[Stmt]:
+def statements(body: Sequence[Stmt]) -> list[Stmt]:
     """Every statement of a body, loops before what they hold."""
     found: list[Stmt] = []
-    left = [*reversed(body)]
-    while left:
-        stmt = left.pop()
+    for stmt in body:
         found.append(stmt)
-        if isinstance(stmt, (Loop, Product)):
-            left += reversed(stmt.body)
-        elif isinstance(stmt, While):
-            left += reversed((*stmt.test, *stmt.body))
+        if isinstance(stmt, (Loop, Product, While)):
+            found += stmt.inside
     return found
 
 

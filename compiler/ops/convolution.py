@@ -35,9 +35,11 @@ from graphflow.compiler.ops.window_products import (
     lie_in_memory,
     padded,
     steps_of,
+    valid_convolution,
     valid_filter_grad,
 )
 from graphflow.compiler.ops.windows import (
+    Slide,
     check_geometry,
     covering,
     cropped,
@@ -54,7 +56,7 @@ from graphflow.compiler.ops.windows import (
 from graphflow.compiler.ops.winograd import convolve
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
-_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY}
+_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
 _FEW_CHANNELS = 16  # less than a vector
 
 
@@ -186,7 +188,7 @@ def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
     return result
 
 
-def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
     g, filters = _computing(g, filters)
     found = slides(shape, filters.shape[:-2], attrs)
     result = padded_zeros(g.shape[0], found, filters.shape[-2] * groups, g.dtype)
@@ -197,7 +199,7 @@ def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, **attrs: An
     return cropped(result, found)
 
 
-def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, **attrs: Any) -> Any:
+def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
     x, g = _computing(x, g)
     found = slides(x.shape[1:-1], shape, attrs)
     result = np.zeros((*shape, x.shape[-1] // groups, g.shape[-1]), x.dtype)
@@ -272,23 +274,47 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
 
 def _convolution(op: Operation) -> Tensor:
     rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
-    if _is_depthwise(op, op.filters.type):
-        return _depthwise(op)
-    found = slides(x[1:-1], filters[:rank], op.attrs)
-    if lie_in_memory(op, found, x[-1], filters[-1]):
-        return convolve(op.x, op.filters, found)
-    rows = _patches(op, op.x, op.filters.type.known_dims[:rank])
+    if _is_depthwise(op.groups, op.filters.type):
+        return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
+    by_windows = _convolve(op.x, op.filters, slides(x[1:-1], filters[:rank], op.attrs), op.groups)
+    if by_windows is not None:
+        return by_windows
+    rows = _patches(op, op.x, filters[:rank])
     return _joined(matmul(rows, _filter_matrix(op.filters, op.groups)), op.groups, op.out.type.known_dims)
+
+
+def _convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...], groups: int) -> Tensor | None:
+    """The products of windows with filters, without patches; None where windows do not lie in memory."""
+    if _is_depthwise(groups, filters.type):
+        return _depthwise(x, filters, groups, _attrs_of(found))
+    if not lie_in_memory(x, found, filters.type.known_dims[-1]):
+        return None
+    if groups == 1:
+        return convolve(x, filters, found)
+    result: Tensor = valid_convolution(padded(x, found), _in_front(filters, groups), groups=groups,
+                                       strides=tuple(s.stride for s in found),
+                                       dilations=tuple(s.dilation for s in found))
+    return result
+
+
+def _in_front(t: Tensor, groups: int) -> Tensor:
+    """[.., groups * n] -> [groups, .., n]; no change for one group."""
+    if groups == 1:
+        return t
+    dims = t.type.known_dims
+    rank, apart = len(dims), reshape(t, shape=(*dims[:-1], groups, _part(dims[-1], groups)))
+    result: Tensor = transpose(apart, perm=(rank - 1, *range(rank - 1), rank))
+    return result
 
 
 def _input_grad(op: Operation) -> Tensor:
     rank, out = len(op.strides), op.out.type.known_dims
     size = op.filters.type.known_dims[:rank]
-    if _is_depthwise(op, op.filters.type):
-        return _depthwise_input_grad(op)
-    by_windows = input_grad_by_windows(op)
+    by_windows = input_grad_by_windows(op, _convolve)
     if by_windows is not None:
         return by_windows
+    if _is_depthwise(op.groups, op.filters.type):
+        return _depthwise_input_grad(op)
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
     if _is_pointwise(op, size):
         return _joined(rows, op.groups, out)
@@ -300,12 +326,13 @@ def _input_grad(op: Operation) -> Tensor:
 
 def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
-    if _is_depthwise(op, op.out.type):
+    if _is_depthwise(op.groups, op.out.type):
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
-    if lie_in_memory(op, found, x[-1], out[-1]):
-        result: Tensor = valid_filter_grad(padded(op.x, found), op.g, size=out[:-2], **steps_of(op))
+    if lie_in_memory(op.x, found, out[-1]):
+        result: Tensor = valid_filter_grad(padded(op.x, found), _in_front(op.g, op.groups), size=out[:-2],
+                                           **steps_of(op))
         return result
     # its own copy: one kept since the convolution would be the largest part of a network's memory
     rows = _patches(op, op.x, out[:-2], copy=1)
@@ -315,8 +342,8 @@ def _filter_grad(op: Operation) -> Tensor:
 
 # Depthwise: each input channel has filters of its own, so that there is a sum over the window, and no product
 
-def _is_depthwise(op: Operation, filters: TensorType) -> bool:
-    return bool(op.groups > 1 and filters.known_dims[-2] == 1)
+def _is_depthwise(groups: int, filters: TensorType) -> bool:
+    return bool(groups > 1 and filters.known_dims[-2] == 1)
 
 
 def _by_channel(t: Tensor, groups: int) -> Tensor:
@@ -328,17 +355,22 @@ def _by_channel(t: Tensor, groups: int) -> Tensor:
     return result
 
 
-def _depthwise(op: Operation) -> Tensor:
+def _depthwise(x: Tensor, filters: Tensor, groups: int, attrs: dict[str, Any]) -> Tensor:
     """sum over the window of x's windows times the filters, channels last"""
-    rank, out = len(op.strides), op.out.type.known_dims
-    size = op.filters.type.known_dims[:rank]
-    found = windows(op.x, size=size, **_window_attrs(op))
-    filters = reshape(op.filters, shape=(*size, out[-1]))
-    if out[-1] != op.groups:
+    dims = filters.type.known_dims
+    rank, size = len(dims) - 2, dims[:-2]
+    found = windows(x, size=size, **attrs)
+    counts, filters = found.type.known_dims[:1 + rank], reshape(filters, shape=(*size, dims[-1]))
+    if dims[-1] != groups:
         found = reshape(found, shape=(*found.type.known_dims, 1))
-    total = reduce_sum(found * _by_channel(filters, op.groups), axis=tuple(range(1 + rank, 1 + 2 * rank)))
-    result: Tensor = reshape(total, shape=out)
+    total = reduce_sum(found * _by_channel(filters, groups), axis=kernel_axes(rank))
+    result: Tensor = reshape(total, shape=(*counts, dims[-1]))
     return result
+
+
+def _attrs_of(found: tuple[Slide, ...]) -> dict[str, Any]:
+    return {"strides": tuple(s.stride for s in found), "dilations": tuple(s.dilation for s in found),
+            "padding": tuple((s.before, s.after) for s in found)}
 
 
 def _depthwise_input_grad(op: Operation) -> Tensor:
@@ -352,13 +384,14 @@ def _depthwise_input_grad(op: Operation) -> Tensor:
 
 
 def _depthwise_filter_grad(op: Operation) -> Tensor:
+    """The sum over rows of the sums along each row, which are kept in registers."""
     rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
     found = windows(op.x, size=out[:rank], **_window_attrs(op))
     g = reshape(op.g, shape=(*dims[:-1], *(1,) * rank, dims[-1]))
     if dims[-1] != op.groups:
         found = reshape(found, shape=(*found.type.known_dims, 1))
-    total = reduce_sum(found * _by_channel(g, op.groups), axis=tuple(range(rank + 1)))
-    result: Tensor = reshape(total, shape=out)
+    rows = reduce_sum(found * _by_channel(g, op.groups), axis=rank)
+    result: Tensor = reshape(reduce_sum(rows, axis=tuple(range(rank))), shape=out)
     return result
 
 

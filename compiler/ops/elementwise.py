@@ -16,8 +16,8 @@ from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
+from graphflow.compiler.loops import interpret
 from graphflow.compiler.loops.forms import Form, pointwise, pointwise_op
-from graphflow.compiler.loops.interpret import Env, evaluate
 from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
 from graphflow.compiler.ops.logic import where_v2, zero_unless, zero_where
@@ -101,7 +101,7 @@ _NEGATIVE_POWER = "integers to negative integer powers are not allowed"
 
 def _demand(op: Operation, value: E.Expr, condition: E.Expr, complaint: str) -> E.Expr:
     """The value, with a check at run time unless it is a constant that passes."""
-    if value.op == "const" and bool(evaluate(condition, Env())):
+    if value.op == "const" and bool(interpret.evaluate(condition, interpret.Env())):
         return value
     return E.checked(value, condition, f"{op.location}: {complaint}")
 

@@ -127,10 +127,11 @@ def _interleave_parts(op: Operation) -> list[Part]:
         return Part(op.out, index, piece)
 
     places = interleaved([t.type.known_dims[0] for t in op.operands], op.strides)
-    return [part(first, phase, k * op.pieces // len(places)) for k, (first, _, phase) in enumerate(places)]
+    pieces = len(places) if op.apart else op.pieces
+    return [part(first, phase, k * pieces // len(places)) for k, (first, _, phase) in enumerate(places)]
 
 
-def _interleave_numpy(*values: Any, shape: Any, strides: Any, pieces: int) -> Any:
+def _interleave_numpy(*values: Any, shape: Any, strides: Any, pieces: int, apart: bool) -> Any:
     places: Any = interleaved([v.shape[0] for v in values], strides)
     result = np.empty((places[-1][1], *shape, values[0].shape[-1]), values[0].dtype)
     for (first, end, phase), v in zip(places, values, strict=True):
@@ -142,10 +143,11 @@ def _interleave_numpy(*values: Any, shape: Any, strides: Any, pieces: int) -> An
 
 interleave: OpDef = OpDef(
     "interleave", "*phases", infer=_interleave_type,
-    attrs={"shape": REQUIRED, "strides": REQUIRED, "pieces": 1}, dim_attrs=("shape",),
+    attrs={"shape": REQUIRED, "strides": REQUIRED, "pieces": 1, "apart": False}, dim_attrs=("shape",),
     lower=Join(_interleave_parts), numpy=_interleave_numpy,
     doc="out[b, i*stride + e.., c] = phase e.. [b, i.., c], phases in the order of their numbers e; where "
-        "the batch is in pieces, all phases of a piece come before those of the next.",
+        "the batch is in pieces, all phases of a piece come before those of the next. Phases `apart` have "
+        "nothing in common: each is computed in its place by a kernel of its own.",
     samples=(*shapes([(2, 3, 4), (2, 2, 4)], shape=(5,), strides=(2,)),
              *shapes([(2, 2, 4), (2, 1, 4), (1, 2, 4), (1, 1, 4)], shape=(3,), strides=(2,), pieces=2),
              *shapes([(1, 2, 2, 3), (1, 2, 1, 3), (1, 1, 2, 3), (1, 1, 1, 3)], shape=(3, 3), strides=(2, 2))))

@@ -61,7 +61,7 @@ def _matmul_dtype(op: Operation) -> DType:
     wanted, sums = op.output_type, {t.dtype.sums for t in op.operands}
     if wanted is None:
         return same_dtype(op)
-    if sums != {wanted}:
+    if sums != {wanted} and not _fit_into(wanted, op.operands):
         both = " by ".join(t.dtype.name for t in op.operands)
         fit = sums.pop() if len(sums) == 1 else None
         raise dtype_error(op, f"(C3): output_type cannot be {wanted.name} for a product of {both}: it is "
@@ -69,6 +69,11 @@ def _matmul_dtype(op: Operation) -> DType:
                           f"output_type=tf.{fit.name}, and then tf.cast(x, tf.{wanted.name})" if fit else "")
     result: DType = wanted
     return result
+
+
+def _fit_into(wanted: DType, operands: tuple[Tensor, ...]) -> bool:
+    """Whether one operand has this dtype, and each element of the other is a number of it."""
+    return any(t.dtype is wanted for t in operands) and all(t.dtype.fits_into(wanted) for t in operands)
 
 
 matmul = OpDef(

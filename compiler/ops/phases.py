@@ -7,6 +7,9 @@ with every stride-th of the filters, turned around.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from graphflow.compiler.ir import dims as D
@@ -14,27 +17,27 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.indexing import strided_slice
 from graphflow.compiler.ops.joining import interleave
-from graphflow.compiler.ops.shapes import reverse, transpose
-from graphflow.compiler.ops.window_products import lie_in_memory
+from graphflow.compiler.ops.shapes import reshape, reverse, transpose
 from graphflow.compiler.ops.windows import Slide, number, slides
-from graphflow.compiler.ops.winograd import convolve
+
+Convolve: TypeAlias = "Callable[[Tensor, Tensor, tuple[Slide, ...], int], Tensor | None]"
 
 
-def input_grad_by_windows(op: Operation) -> Tensor | None:
-    """The gradient, or None where its windows do not lie in memory."""
+def input_grad_by_windows(op: Operation, convolve: Convolve) -> Tensor | None:
+    """The gradient, by convolutions of g with filters in groups; None where its windows are not known."""
     counts = _phase_counts(op)
     if counts is None:
         return None
-    phases = []
+    parts = []
     for phase in np.ndindex(*counts):
         found = _windows(op, phase)
-        if found is None:
+        part = None if found is None else convolve(op.g, _taps(op, phase), found, op.groups)
+        if part is None:
             return None
-        phases.append((phase, found))
-    parts = [_convolution(op, *each) for each in phases]
+        parts.append(part)
     if len(parts) == 1:
         return parts[0]
-    result: Tensor = interleave(*parts, shape=op.out.type.known_dims[1:-1], strides=counts)
+    result: Tensor = interleave(*parts, shape=op.out.type.known_dims[1:-1], strides=counts, apart=True)
     return result
 
 
@@ -60,7 +63,7 @@ def _windows(op: Operation, phase: tuple[int, ...]) -> tuple[Slide, ...] | None:
         if taps == 0 or not (D.is_nonnegative(before) and D.is_nonnegative(windows.behind)):
             return None  # a phase in no window, or a window outside of x
         found.append(windows)
-    return tuple(found) if lie_in_memory(op, tuple(found), g[-1], out[-1]) else None
+    return tuple(found)
 
 
 def _first(s: Slide, e: int) -> int:
@@ -68,12 +71,20 @@ def _first(s: Slide, e: int) -> int:
     return number((e + s.before) % s.stride)
 
 
-def _convolution(op: Operation, phase: tuple[int, ...], found: tuple[Slide, ...]) -> Tensor:
-    rank, dims = len(phase), op.filters.type.known_dims
+def _taps(op: Operation, phase: tuple[int, ...]) -> Tensor:
+    """The filters' elements that one phase sees, turned around: [size.., out / groups, in]."""
+    rank, dims, groups = len(phase), op.filters.type.known_dims, op.groups
     whole = slides(op.out.type.known_dims[1:-1], dims[:-2], op.attrs)
     taps = op.filters
     if any(stride > 1 for stride in op.strides):
         begin = (*(_first(s, e) for s, e in zip(whole, phase, strict=True)), 0, 0)
         taps = strided_slice(taps, begin=begin, end=dims, strides=(*op.strides, 1, 1))
-    turned = transpose(reverse(taps, axis=tuple(range(rank))), perm=(*range(rank), rank + 1, rank))
-    return convolve(op.g, turned, found)
+    taps = reverse(taps, axis=tuple(range(rank)))
+    size, (narrow, out) = taps.type.known_dims[:rank], dims[rank:]
+    if groups == 1:
+        result: Tensor = transpose(taps, perm=(*range(rank), rank + 1, rank))
+        return result
+    apart = reshape(taps, shape=(*size, narrow, groups, out // groups))
+    turned = transpose(apart, perm=(*range(rank), rank + 2, rank + 1, rank))
+    result = reshape(turned, shape=(*size, out // groups, groups * narrow))
+    return result

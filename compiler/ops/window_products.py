@@ -29,34 +29,45 @@ from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.windows import Slide, slides, window_counts, windows_numpy
 
 LEAST_OUT = 8  # channels: with fewer, products with vectors of them are mostly empty
-_STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED}
+_STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 
 
 def _sides(op: Operation, size: tuple[Dim, ...]) -> tuple[Side, Side]:
-    """The windows, and the elements of each."""
+    """The windows, and the elements of each that are of one group."""
     dims: Any = op.x.type.known_dims
     pitches = [product(dims[k + 1:]) for k in range(len(dims))]
     inner = list(zip(pitches[1:-1], op.strides, op.dilations, strict=True))
     counts = window_counts(op, dims[1:-1], size)
     each = zip(counts, (pitch * stride for pitch, stride, _ in inner), strict=True)
     within = zip(size, (pitch * dilation for pitch, _, dilation in inner), strict=True)
-    return ((dims[0], pitches[0]), *each), ((*within, (dims[-1], 1)))
+    return ((dims[0], pitches[0]), *each), ((*within, (_channels(op), 1)))
 
 
-def _window_rows(x: Any, size: Any, attrs: Any) -> Any:
+def _channels(op: Operation) -> int:
+    """Of a group."""
+    channels: int = op.x.type.known_dims[-1] // op.groups
+    return channels
+
+
+def _window_rows(x: Any, size: Any, groups: int, attrs: Any) -> Any:
+    """[groups, windows, elements], and how many windows there are along each axis"""
     found = windows_numpy(x, size, **attrs)
-    counts = found.shape[:1 + len(size)]
-    return found.reshape(-1, int(np.prod(size)) * x.shape[-1]), counts
+    counts, each = found.shape[:1 + len(size)], x.shape[-1] // groups
+    apart = np.moveaxis(found.reshape(-1, int(np.prod(size)), groups, each), 2, 0)
+    return apart.reshape(groups, -1, int(np.prod(size)) * each), counts
 
 
-def _convolution_numpy(x: Any, filters: Any, **attrs: Any) -> Any:
-    rows, counts = _window_rows(x, filters.shape[:-2], attrs)
-    return (rows @ filters.reshape(-1, filters.shape[-1])).reshape(*counts, filters.shape[-1])
+def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
+    size, n = filters.shape[-2 - len(attrs["strides"]):-2], filters.shape[-1]
+    rows, counts = _window_rows(x, size, groups, attrs)
+    sums = rows @ filters.reshape(groups, -1, n)
+    return np.moveaxis(sums, 0, 1).reshape(*counts, groups * n)
 
 
-def _filter_grad_numpy(x: Any, g: Any, size: Any, **attrs: Any) -> Any:
-    rows, _ = _window_rows(x, size, attrs)
-    return (rows.T @ g.reshape(-1, g.shape[-1])).reshape(*size, x.shape[-1], g.shape[-1])
+def _filter_grad_numpy(x: Any, g: Any, size: Any, groups: int, **attrs: Any) -> Any:
+    rows, _ = _window_rows(x, size, groups, attrs)
+    sums = np.swapaxes(rows, 1, 2) @ g.reshape(groups, -1, g.shape[-1])
+    return np.moveaxis(sums, 0, 1).reshape(*size, x.shape[-1] // groups, groups * g.shape[-1])
 
 
 def _dims(t: Tensor, first: int) -> Any:
@@ -69,45 +80,58 @@ def _dims(t: Tensor, first: int) -> Any:
 
 def _convolution_type(op: Operation) -> TensorType:
     x, filters = _dims(op.x, 1), _dims(op.filters, 0)
-    return TensorType(op.x.dtype, (x[0], *window_counts(op, x[1:-1], filters[:-2]), filters[-1]))
+    counts = window_counts(op, x[1:-1], filters[-2 - len(op.strides):-2])
+    return TensorType(op.x.dtype, (x[0], *counts, _columns(op, filters[-1])))
+
+
+def _columns(op: Operation, each: Dim | None) -> Dim | None:
+    """Of all groups."""
+    return None if each is None else each * op.groups
 
 
 def _filter_grad_type(op: Operation) -> TensorType:
-    return TensorType(op.x.dtype, (*op.size, _dims(op.x, 1)[-1], _dims(op.g, 1)[-1]))
+    wide, out = _dims(op.x, 1)[-1], _dims(op.g, 2)[-1]
+    return TensorType(op.x.dtype, (*op.size, None if wide is None else wide // op.groups, _columns(op, out)))
 
 
 def _turned(sides: tuple[Side, Side]) -> tuple[Side, Side]:
     return sides[1], sides[0]
 
 
-_CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, dilations
-    ((2, 6, 7, 3), (3, 3, 3, 20), (1, 1), (1, 1)), ((1, 9, 8, 4), (3, 2, 4, 17), (2, 2), (1, 1)),
-    ((2, 5, 5, 5), (1, 1, 5, 9), (1, 1), (1, 1)), ((2, 7, 6, 3), (1, 1, 3, 8), (2, 2), (1, 1)),
-    ((1, 9, 9, 2), (3, 3, 2, 33), (1, 1), (2, 3)), ((3, 40, 2), (3, 2, 8), (1,), (1,)),
-    ((2, 4, 5, 4, 2), (2, 2, 3, 2, 8), (1, 2, 1), (1, 1, 1)), ((1, 3, 3, 2), (3, 3, 2, 8), (1, 1), (1, 1)),
-    ((1, 4, 4, 410), (2, 2, 410, 8), (1, 1), (1, 1)))
+_CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, dilations, groups
+    ((2, 6, 7, 3), (3, 3, 3, 20), (1, 1), (1, 1), 1), ((1, 9, 8, 4), (3, 2, 4, 17), (2, 2), (1, 1), 1),
+    ((2, 5, 5, 5), (1, 1, 5, 9), (1, 1), (1, 1), 1), ((2, 7, 6, 3), (1, 1, 3, 8), (2, 2), (1, 1), 1),
+    ((1, 9, 9, 2), (3, 3, 2, 33), (1, 1), (2, 3), 1), ((3, 40, 2), (3, 2, 8), (1,), (1,), 1),
+    ((2, 4, 5, 4, 2), (2, 2, 3, 2, 8), (1, 2, 1), (1, 1, 1), 1),
+    ((1, 3, 3, 2), (3, 3, 2, 8), (1, 1), (1, 1), 1), ((1, 4, 4, 410), (2, 2, 410, 8), (1, 1), (1, 1), 1),
+    ((2, 6, 7, 6), (3, 3, 3, 5), (1, 1), (1, 1), 2), ((2, 9, 8, 12), (3, 2, 4, 17), (2, 1), (1, 2), 3),
+    ((3, 20, 4), (3, 2, 1), (1,), (1,), 2), ((1, 4, 4, 410), (2, 2, 205, 8), (1, 1), (1, 1), 2))
 
 
 def _samples(gradient: bool) -> tuple[Sample, ...]:
     found = []
-    for x, filters, strides, dilations in _CASES:
-        attrs = {"strides": strides, "dilations": dilations}
+    for x, filters, strides, dilations, groups in _CASES:
+        attrs = {"strides": strides, "dilations": dilations, "groups": groups}
         counts = [s.count for s in slides(x[1:-1], filters[:-2], {**attrs, "padding": "VALID"})]
         second = (x[0], *counts, filters[-1]) if gradient else filters
+        second = second if groups == 1 else (groups, *second)
         found.append(Sample((x, second), {**attrs, "size": filters[:-2]} if gradient else attrs))
     return tuple(found)
 
 
 valid_convolution: OpDef = OpDef(
     "valid_convolution", "x filters", infer=_convolution_type, attrs=_STEPS, numpy=_convolution_numpy,
-    lower=Contraction(lambda op: _sides(op, op.filters.type.known_dims[:-2])), samples=_samples(False),
-    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation.., c] * filters[u.., c, o].")
+    lower=Contraction(lambda op: _sides(op, op.filters.type.known_dims[-2 - len(op.strides):-2]), _channels),
+    samples=_samples(False),
+    doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation.., c] * filters[u.., c, o]; with "
+        "groups the filters of each, one group after another, see channels of their own.")
 
 valid_filter_grad: OpDef = OpDef(
     "valid_filter_grad", "x g", infer=_filter_grad_type, attrs={"size": REQUIRED, **_STEPS},
     numpy=_filter_grad_numpy, samples=_samples(True),
-    lower=Contraction(lambda op: _turned(_sides(op, op.size))),
-    doc="out[u.., c, o] = sum over b, i.. of x[b, i*stride + u*dilation.., c] * g[b, i.., o].")
+    lower=Contraction(lambda op: _turned(_sides(op, op.size)), _channels),
+    doc="out[u.., c, o] = sum over b, i.. of x[b, i*stride + u*dilation.., c] * g[b, i.., o]; with groups g "
+        "is cut into them in front, as the filters are.")
 
 
 # For those that expand to them
@@ -125,14 +149,15 @@ def padded(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
     return result
 
 
-def lie_in_memory(op: Operation, found: Sequence[Slide], channels: Dim, out: Dim) -> bool:
+def lie_in_memory(x: Tensor, found: Sequence[Slide], out: Dim) -> bool:
     """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
     extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
-    return (op.groups == 1 and op.out.dtype in (float32, float64) and not flags.use_blas()
+    channels = x.type.known_dims[-1]
+    return (x.dtype in (float32, float64) and not flags.use_blas()
             and all(isinstance(d, int) for d in (*extents, channels, out)) and channels != 0
             and D.is_nonnegative(out - LEAST_OUT) and all(has_windows(s) and s.size > 0 for s in found))
 
 
 def steps_of(op: Operation) -> dict[str, Any]:
     """The attributes of the products that an op has too."""
-    return {key: op.attrs[key] for key in ("strides", "dilations")}
+    return {key: op.attrs[key] for key in ("strides", "dilations", "groups")}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import emit_entry, emit_module, slot_table
 from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
@@ -15,6 +16,7 @@ from graphflow.compiler.passes.plan_memory import MemoryPlan
 from graphflow.compiler.passes.prune import Pruned
 from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Buffer, Call, Program
+from graphflow.compiler.records import record
 
 ENTRY = "program"
 
@@ -27,18 +29,20 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
     -->       define @k0 once; @program calls it twice
     """
     module = Module(vector_bits)
-    names: dict[LoopNest, str] = {}
-    texts: list[str] = []
+    kernels: dict[LoopNest, _Kernel] = {}
+    functions: dict[str, str] = {}
     checks: list[str] = []
     calls: list[Call] = []
     for launch, buffers in zip(plan.launches, plan.arguments, strict=True):
         nest = launch.nest
-        if nest not in names:
-            names[nest] = f"k{len(names)}"
-            texts.append(emit_kernel(nest, names[nest], module))
-        calls.append(_call(launch, names[nest], buffers, len(checks)))
+        kernel = kernels.get(nest)
+        if kernel is None:
+            name = _function(nest, module, functions)
+            kernel = kernels[nest] = _Kernel(name, deepest_extents(nest.body), work_each(nest.body))
+        calls.append(_call(launch, kernel, buffers, len(checks)))
         checks += nest.checks
     entry = emit_entry(ENTRY, plan.buffers, calls, plan.steps, plan.copies)
+    texts = [body.replace("@(", f"@{name}(", 1) for body, name in functions.items()]
     table = slot_table(plan.buffers, calls, plan.steps, plan.copies)
     inputs = graph.inputs
     return Program(
@@ -54,18 +58,32 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         arena=_arena(plan.buffers), setup=setup, dumps=tuple(dumps))
 
 
+def _function(nest: LoopNest, module: Module, functions: dict[str, str]) -> str:
+    """The name of a nest's function, one for all of equal text: loops cut into parts are told their ends."""
+    name = f"k{len(functions)}"
+    return functions.setdefault(emit_kernel(nest, name, module).replace(f"@{name}(", "@(", 1), name)
+
+
 def _arena(buffers: Sequence[Buffer]) -> tuple[tuple[int, ...], int] | None:
     sizes = [b.size * b.dtype.size for b in buffers]
     known = [size for size in sizes if isinstance(size, int)]
     return place_arena(buffers, known) if len(known) == len(sizes) else None
 
 
-def _call(launch: Launch, function: str, buffers: tuple[int, ...], check: int) -> Call:
-    nest = launch.nest
+@record
+class _Kernel:
+    """A nest's function, and what is said of it in each of its calls."""
+
+    name: str
+    extents: tuple[Dim, ...]
+    work: int
+
+
+def _call(launch: Launch, kernel: _Kernel, buffers: tuple[int, ...], check: int) -> Call:
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
-    extents = () if launch.kind == "while" else deepest_extents(nest.body)  # of a while known as it runs
-    return Call(function, nest, buffers, launch.symbols, check, names, len(launch.members), launch.kind,
-                extents, work_each(nest.body), location(launch.members[-1]))
+    extents = () if launch.kind == "while" else kernel.extents  # of a while known as it runs
+    return Call(kernel.name, launch.nest, buffers, launch.symbols, check, names, len(launch.members),
+                launch.kind, extents, kernel.work, location(launch.members[-1]))
 
 
 def describe_buffers(buffers: Sequence[Buffer]) -> str:

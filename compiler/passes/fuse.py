@@ -44,6 +44,7 @@ from graphflow.compiler.passes.group import (
 
 GIVEN = (program_input, constant, blank)  # what no kernel makes
 MOST_AGAIN = 8  # additions that cost less than an access to memory
+LARGE = 1 << 16  # elements: more than stay in the nearest cache
 _ALONE = {Scatter: "scatter", Row: "row", Serial: "serial"}
 
 
@@ -323,6 +324,8 @@ class _Fuser:
         if isinstance(form, BlockSum) and (group.kind == "product" or group.outer[:1] != group.home[:1] or
                                            group.blocks not in (None, (group.home[0], op.length))):
             return False
+        if form.cheap and isinstance(op.out.type.size, int) and op.out.type.size >= LARGE:
+            return False  # what is only moved gains nothing from others, but takes their room in the cache
         return group.has_room(form.work(op)) and len(self._written(group)) < MOST_SIBLINGS
 
     def _written(self, group: Group) -> list[Tensor]:

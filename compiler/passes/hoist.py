@@ -12,7 +12,7 @@ from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors, live_operations, rebuild
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Form, Indexed, Pointwise, Reduction
-from graphflow.compiler.ops.core import constant, program_input
+from graphflow.compiler.ops.core import cast, constant, program_input
 from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.shapes import reshape, transpose
 from graphflow.compiler.passes.fold import has_symbols
@@ -85,6 +85,8 @@ def in_panels(t: Tensor, p: Panels) -> Tensor:
     """[matrix, panel, k, column], with zeros beyond the last column."""
     outside, none = (0, p.count * p.columns - p.n), (0, 0)
     t.graph.origin = t.op.source
+    if t.dtype is not p.dtype:
+        t = cast(t, dtype=p.dtype)
     result: Tensor
     if p.transposed:
         t = pad(reshape(t, shape=(p.matrices, p.n, p.k)), paddings=(none, outside, none))

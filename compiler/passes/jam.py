@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom
 from graphflow.compiler.ir.dtypes import DType
@@ -10,20 +11,23 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
     Accumulator,
-    Let,
     Loop,
     Stmt,
     Store,
     loads,
+    positions,
     statements,
     work_each,
 )
-from graphflow.compiler.loops.substitute import rename_temps, substitute_stmt
+from graphflow.compiler.loops.substitute import copied
 
-ROWS = 4     # that share sums
+ROWS = 4     # that share sums, or loads
 COLUMNS = 8  # that share lines of memory
 SETS = 1024  # bytes: lines a multiple of that apart share few places in a cache
-_LIGHT = 80  # work of an iteration
+LEAST_LOADS = 6  # of a row: with fewer, loading some of them once gains little
+MOST_SUMS = 7    # that are added up at once
+_LIGHT = 80      # work of an iteration
+_HEAVY = 3200    # the same: what takes a while to compile
 
 
 def jam(loop: Loop) -> list[Stmt]:
@@ -31,25 +35,72 @@ def jam(loop: Loop) -> list[Stmt]:
 
     Sums that all rows share go through memory once for ROWS of them. A transposition gathers from each line
     once for COLUMNS rows of its result, where the cache could not hold all of these lines until the next row.
+    Rows that read the same elements, as windows that overlap do, load them once.
 
     Example:  for i < 8: vector for j < n: p[j] += x[n*i+j]
     -->       for i < 2: vector for j < n: p[j] += ((x[4*n*i+j] + x[4*n*i+n+j]) + ...) + ...
     """
     rows = ROWS if _sums_over(loop) else COLUMNS if _reads_across(loop) else 1
-    if rows == 1:
-        return [replace(loop, body=tuple(new for s in loop.body
-                                         for new in (jam(s) if isinstance(s, Loop) else [s])))]
+    if rows > 1:
+        return [*_in_rounds(loop, rows, False), *_one_by_one(loop, loop.extent % rows)]
+    loop = replace(loop, body=tuple(new for s in loop.body
+                                    for new in (jam(s) if isinstance(s, Loop) else [s])))
+    rows = _rows_that_share(loop)
+    return [*_in_rounds(loop, rows, True), *_at_once(loop, loop.extent % rows)] if rows > 1 else [loop]
+
+
+def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
+    """So many rows at a time, as often as there are."""
     rounds: Dim = loop.extent // rows
-    i = axis(f"{loop.axis.name}j", rounds)
-    jammed: list[Stmt] = []
-    if rounds != 0:
-        body = _jam_bodies([_copy(loop, rows * i + k, f"_{k}") for k in range(rows)])
-        jammed.append(Loop(_atom(i), rounds, tuple(body)))
-    rest = loop.extent % rows
-    if rest != 0:
-        last = axis(f"{loop.axis.name}r", rest)
-        jammed.append(Loop(_atom(last), rest, tuple(_copy(loop, rows * rounds + last, ""))))
-    return jammed
+    i = axis(f"{loop.axis.name}j", rounds) if rounds != 1 or not share else 0
+    body = _jam_bodies([list(copied(loop, rows * i + k, f"_{k}").body) for k in range(rows)], share)
+    return [] if rounds == 0 else body if i == 0 else [Loop(_atom(i), rounds, tuple(body))]
+
+
+def _one_by_one(loop: Loop, rows: Dim) -> list[Stmt]:
+    """The last rows in a loop."""
+    last = axis(f"{loop.axis.name}r", rows)
+    rest = replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)
+    return [] if rows == 0 else [rest]
+
+
+def _at_once(loop: Loop, rows: Any) -> list[Stmt]:
+    """The last rows, which share loads."""
+    return _jam_bodies([list(copied(loop, loop.extent - rows + k, f"_r{k}").body) for k in range(rows)],
+                       True) if rows else []
+
+
+def _rows_that_share(loop: Loop) -> int:
+    """How many rows are worth to be computed at once, as they load the same elements.
+
+    All of a few whose sums run over the same elements; of others some, if that saves most of their loads.
+    """
+    row = _only_row(loop)
+    if row is None or not isinstance(loop.extent, int):
+        return 1
+    once = _loads_of(loop, 1)
+    sums = [len(s.accumulators) for s in row.body if isinstance(s, Loop)]
+    if sums:
+        several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(loop, 2) < 2 * once
+        return loop.extent if several else 1
+    rows = min(ROWS, loop.extent)
+    pays = once >= LEAST_LOADS and rows * work_each(row.body) <= _HEAVY
+    return rows if rows > 1 and pays and 3 * _loads_of(loop, rows) <= 2 * rows * once else 1
+
+
+def _loads_of(loop: Loop, rows: int) -> int:
+    """Of so many rows."""
+    return len({n for k in range(rows) for n in loads(copied(loop, k, "").body)})
+
+
+def _only_row(loop: Loop) -> Loop | None:
+    """The vector loop of a loop's body, if its iterations are independent, and at known places."""
+    row = _row(loop)
+    read = {n.attr[0] for n in loads(loop.body)}
+    stores = [s for s in statements(loop.body) if isinstance(s, Store)]
+    independent = stores and not any(s.buffer in read or coefficient(s.offset, loop.axis) in (0, None)
+                                     for s in stores)
+    return row if independent else None
 
 
 def _reads_across(loop: Loop) -> bool:
@@ -77,45 +128,43 @@ def _sums_over(loop: Loop) -> bool:
 
 
 def _light_row(loop: Loop) -> Loop | None:
-    """The vector loop of a loop's body, if that is a row with one, light and at known places."""
+    """The row of a loop, if it is light."""
+    row = _row(loop)
+    heavy = row is None or any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT
+    return None if heavy else row
+
+
+def _row(loop: Loop) -> Loop | None:
+    """The vector loop of a loop's body, if that is a row with one, at known places."""
     inside = [s for s in loop.body if isinstance(s, Loop)]
     if len(inside) != 1 or not inside[0].vector or loop.vector or loop.accumulators or loop.extent == 1:
         return None
-    row = inside[0]
-    if any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT:
-        return None
-    stores = [s for s in statements(loop.body) if isinstance(s, Store)]
-    offsets = [*(n.attr[1] for n in loads(loop.body)), *(s.offset for s in stores)]
-    return None if any(a.kind == "value" for d in offsets for a in atoms_of(d)) else row
+    return None if any(a.kind == "value" for d in positions(loop.body) for a in atoms_of(d)) else inside[0]
 
 
-def _copy(loop: Loop, at: Dim, suffix: str) -> list[Stmt]:
-    """The body for one row, with names of its own."""
-    names = {s.name for s in statements(loop.body) if isinstance(s, Let)}
-    names |= {a.name for s in statements(loop.body) if isinstance(s, Loop) for a in s.accumulators}
-    renamed = {name: name + suffix for name in names}
-    return [rename_temps(substitute_stmt(s, {loop.axis: at}), renamed) for s in loop.body]
+def _jam_bodies(rows: list[list[Stmt]], share: bool) -> list[Stmt]:
+    """The rows' statements, their loops as one; where they share loads side by side, soon after these."""
+    if not share and not any(isinstance(s, Loop) for s in rows[0]):
+        return [s for row in rows for s in row]
+    jammed: list[Stmt] = []
+    for same in zip(*rows, strict=True):
+        loops = [s for s in same if isinstance(s, Loop)]
+        jammed += [_jam_loops(loops, share)] if loops else same
+    return jammed
 
 
-def _jam_bodies(rows: list[list[Stmt]]) -> list[Stmt]:
-    """The rows' statements before their loops, one loop for all, and those after."""
-    where = next(k for k, s in enumerate(rows[0]) if isinstance(s, Loop))
-    loops = [s for row in rows for s in row if isinstance(s, Loop)]
-    return [*(s for row in rows for s in row[:where]), _jam_loops(loops),
-            *(s for row in rows for s in row[where + 1:])]
-
-
-def _jam_loops(loops: list[Loop]) -> Loop:
+def _jam_loops(loops: list[Loop], share: bool) -> Loop:
     body: list[Stmt] = []
     sums: dict[tuple[str, Dim], list[Expr]] = {}
-    for s in (s for loop in loops for s in loop.body):
+    for s in _jam_bodies([list(loop.body) for loop in loops], share):
         if isinstance(s, Store) and s.add:
             sums.setdefault((s.buffer, s.offset), []).append(s.value)
         else:
             body.append(s)
     body += [Store(buffer, offset, _total(values), add=True) for (buffer, offset), values in sums.items()]
     accumulators: tuple[Accumulator, ...] = tuple(a for loop in loops for a in loop.accumulators)
-    return replace(loops[0], body=tuple(body), accumulators=accumulators)
+    registers = 1 if share else loops[0].registers  # those of one row are enough for their loads
+    return replace(loops[0], body=tuple(body), accumulators=accumulators, registers=registers)
 
 
 def _total(values: list[Expr]) -> Expr:

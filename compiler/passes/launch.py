@@ -33,18 +33,16 @@ class Scratch:
 class Panels:
     """A matrix that no run changes, or several, packed for products that take it as B; held between runs.
 
+    dtype       of the panels' elements: the matrix's, or what the products sum in
     transposed  a matrix is [n, k], else [k, n]
     """
 
     matrix: Tensor
+    dtype: DType
     k: int
     n: int
     transposed: bool
     columns: int
-
-    @property
-    def dtype(self) -> DType:
-        return self.matrix.dtype
 
     @property
     def matrices(self) -> int:

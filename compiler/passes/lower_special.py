@@ -51,6 +51,10 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
     if 0 in dims:
         memory.name(t, write=True)
         return memory.launch([], (t,), "product")
+    if t.op.opdef.lower.groups(t.op) > 1:
+        at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims))
+        store = Store(memory.name(t, write=True), linear(at, dims), E.temp("sum", t.dtype))
+        return memory.launch(fused_product(memory, t, at, (store,), target), (t,), "product")
     if t.op.opdef.lower.sides is not None:
         return memory.launch([_stored(memory, t, _view_product(t, (), ()), target)], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
@@ -65,6 +69,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
 def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
     """A product whose sums go through `body`, in which `at` is the index of the sum."""
     dims, op = t.type.known_dims, t.op
+    if op.opdef.lower.groups(op) > 1:
+        return _in_groups(memory, t, at, body, target)
     if op.opdef.lower.sides is not None:
         return [_with_room(memory, _blocked(memory, op, _view_product(t, at, body), target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
@@ -77,6 +83,19 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
             batch[k] = 0
     p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
     return nested([_with_room(memory, _blocked(memory, op, p, target, batch))], tuple(batch))
+
+
+def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
+    """A product for each group of columns, whose sums go through `body`."""
+    op, columns, count = t.op, t.type.known_dims[-1], t.op.groups
+    n = columns // count
+    group, column = axis("g", count), axis("o", n) if n != 1 else 0
+    whole = single_atom(at[-1])
+    assert whole is not None
+    body = tuple(substitute_stmt(s, {whole: group * n + column}) for s in body)
+    p = _view_product(t, (*at[:-1], column), body)
+    p = replace(p, n=n, a_offset=group * op.opdef.lower.shift(op), b_offset=group * (p.k * n))
+    return nested([_with_room(memory, _blocked(memory, op, p, target, (group,)))], (group,))
 
 
 def _stored(memory: Memory, t: Tensor, p: Product, target: Target, batch: Index = ()) -> Product:
@@ -201,7 +220,7 @@ def _blocked(memory: Memory, op: Operation, p: Product, target: Target, batch: S
     blocking = choose(extents, target if rooms == 1 else replace(target, threads=1), matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        panels = Panels(matrix, extents.k, extents.n, p.transpose_b, blocking.columns)
+        panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
         number = p.b_offset // (extents.k * extents.n)
         p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
                     transpose_b=False)

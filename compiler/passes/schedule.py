@@ -34,8 +34,10 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.jam import jam
+from graphflow.compiler.passes.tests_left_out import without_tests
+from graphflow.compiler.passes.unroll import sum_several, unroll
 
-_LIGHT = 60  # work of an iteration
+_LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
 
 
@@ -48,12 +50,22 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
     lanes = vector_lanes(body, vector_bits)
     if lanes > 1:
-        body = tuple(_with_registers(_vectorize_tree(s, lanes), lanes) if isinstance(s, Loop) else s
-                     for s in body)
+        body = tuple(_in_vectors(s, lanes) if isinstance(s, Loop) else s for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
+    body = tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in body)
     rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
     return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
                    most_parts=min(rooms, default=MOST_PARTS))
+
+
+def _in_vectors(loop: Loop, lanes: int) -> Loop:
+    """The loop with its vector loops, and short sums in these written out."""
+    return _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
+
+
+def _write_out(loop: Loop) -> Loop:
+    body = (unroll(s) if loop.vector else [_write_out(s) if isinstance(s, Loop) else s] for s in loop.body)
+    return replace(loop, body=tuple(new for stmts in body for new in stmts))
 
 
 def is_parallel(body: tuple[Stmt, ...]) -> bool:
@@ -62,9 +74,9 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     Each must store to places of its own: offsets that move with the loop's index, or memory of its part.
     """
     loops = [s for s in body if not isinstance(s, Let)]
-    work = product(deepest_extents(body)) * max(work_each(body), 1)
     if len(loops) == 1 and isinstance(loops[0], Product):
         return loops[0].parts > 1
+    work = product(deepest_extents(body)) * max(work_each(body), 1)
     if isinstance(work, int) and work < 2 * LEAST_PART:
         return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:

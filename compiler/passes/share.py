@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, substitute, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, While
+from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, While, statements
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.records import record
 
@@ -23,7 +24,11 @@ def share(launches: Sequence[Launch]) -> list[Launch]:
     Example:  kernel(p0, p1): for i < 4: p1[i] = p0[i+4] ; kernel(p0, p1): for i < 4: p1[i] = p0[i+8]
     -->       kernel(p0, p1, s): for i < 4: p1[i] = p0[i+s], called with s = 4 and s = 8
     """
-    opened = {k: _open(launch.nest) for k, launch in enumerate(launches) if launch.kind != "while"}
+    nests = dict.fromkeys(x.nest for x in launches if x.kind != "while")
+    outlines = {nest: _outline(nest) for nest in nests}
+    count = Counter(outlines.values())
+    forms = {nest: _open(nest) for nest in nests if count[outlines[nest]] > 1}
+    opened = {k: forms[launch.nest] for k, launch in enumerate(launches) if launch.nest in forms}
     alike: dict[LoopNest, list[int]] = {}
     for k, o in opened.items():
         alike.setdefault(o.nest, []).append(k)
@@ -45,6 +50,11 @@ class _Opened:
 
     nest: LoopNest
     starts: tuple[int, ...]
+
+
+def _outline(nest: LoopNest) -> tuple[object, ...]:
+    """What is equal for all nests that `_open` makes equal, and quick to find."""
+    return nest.params, *((type(s), s.extent if isinstance(s, Loop) else 0) for s in statements(nest.body))
 
 
 def _symbol(k: int) -> Atom:

@@ -124,6 +124,21 @@ def _matmul_flags(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     return result
 
 
+def _narrow_matrix(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """matmul(x, cast(w)) -> matmul(x, w) with sums of x's dtype, where w is narrower and nothing is lost
+
+    A product reads its right operand in panels or vectors, and converts it on the way.
+    """
+    a, b = operands
+    if b.op.opdef.name != "cast" or a.dtype is not b.dtype or not a.dtype.is_floating:
+        return None
+    narrow = b.op.operands[0]
+    if narrow.dtype.size >= b.dtype.size or not narrow.dtype.fits_into(b.dtype):
+        return None
+    result: Tensor = op.opdef(a, narrow, **{**op.attrs, "output_type": a.dtype})
+    return result
+
+
 def _square(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
     """pow(x, 2) -> square(x); pow(x, 1) -> x"""
     x, y = operands
@@ -192,7 +207,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "reshape": (_no_change, _reshape_twice),
     "broadcast_to": (_no_change,),
     "transpose": (_transpose,),
-    "matmul": (_matmul_flags,),
+    "matmul": (_matmul_flags, _narrow_matrix),
     "pow": (_square,),
     "add_n": (_one_term, _grouped), "concat": (_one_term,),
 }

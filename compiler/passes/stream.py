@@ -16,13 +16,16 @@ def stream(launch: Launch, target: Target) -> Launch:
     A store past the cache saves reading the line first: a third of the traffic of y = -x. All that a kernel
     writes starts at a cache line, as such stores want.
     """
-    kept = _read_or_added_to(launch.nest)
-    params = []
-    for p, t in zip(launch.nest.params, launch.arguments, strict=True):
+    nest, large = launch.nest, set[str]()
+    for p, t in zip(nest.params, launch.arguments, strict=True):
         size = t.type.size if isinstance(t, Tensor) else t.size
-        large = isinstance(size, int) and size * p.dtype.size >= 2 * target.l3
-        params.append(replace(p, streamed=True) if large and p.written and p.name not in kept else p)
-    return replace(launch, nest=replace(launch.nest, params=tuple(params)))
+        if p.written and isinstance(size, int) and size * p.dtype.size >= 2 * target.l3:
+            large.add(p.name)
+    if not large:
+        return launch
+    large -= _read_or_added_to(nest)
+    params = tuple(replace(p, streamed=True) if p.name in large else p for p in nest.params)
+    return replace(launch, nest=replace(nest, params=params))
 
 
 def _read_or_added_to(nest: LoopNest) -> set[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphflow.basics import control_dependencies, group, init_scope, name_scope
 from graphflow.compiler.ir.convert import as_tensor
-from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
+from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
 from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.differentiation import gradients
@@ -81,13 +81,14 @@ class Optimizer:
         if not pairs:
             raise ValueError("no gradients for any variable")
         variables = _variables([v for _, v in pairs])
-        with init_scope():
-            self._create_slots(variables)
-        with name_scope(name, self._name) as scope:
-            settings = self._prepare()
-            updates = [self._apply_one(g, v, settings) for g, v in pairs]
-            updates += self._after(settings)
-            step = _train_op(updates, global_step, scope)
+        with get_default_graph().from_line(user_line()):
+            with init_scope():
+                self._create_slots(variables)
+            with name_scope(name, self._name) as scope:
+                settings = self._prepare()
+                updates = [self._apply_one(g, v, settings) for g, v in pairs]
+                updates += self._after(settings)
+                step = _train_op(updates, global_step, scope)
         _join_train_ops(step)
         return step
 

@@ -93,7 +93,7 @@ def _means(results: Results) -> Table:
 def _machine(results: Results) -> str:
     peaks = results.peaks
     versions = ", ".join(f"{k} {v}" for k, v in results.versions.items())
-    return (f"{versions}. Limits measured: copies {peaks['bandwidth'] / 1e9:.0f} GB/s, float32 products "
+    return (f"{versions}. Limits measured: copies {peaks['bandwidth'] / 1e9:.0f} GB/s, float32 multiply-adds "
             f"{peaks['flops'] / 1e9:.0f} GFLOP/s.")
 
 

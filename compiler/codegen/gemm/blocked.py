@@ -35,6 +35,13 @@ def _is_single(shape: Shape, blocking: Blocking) -> bool:
     return shape.k is not None and shape.k <= blocking.depth
 
 
+def _fetches(shape: Shape, blocking: Blocking) -> bool:
+    """Whether the tiles of a panel can ask for all of the next one, a vector of each row for a tile."""
+    in_place = not (blocking.pack_b or blocking.ahead or shape.view)
+    several = shape.n is None or shape.n > blocking.columns
+    return in_place and several and shape.m is not None and -(-shape.m // blocking.rows) >= blocking.vecs
+
+
 class BlockedBuilder(PartsBuilder):
     """Builds the function for matrices that lie row by row."""
 
@@ -48,7 +55,7 @@ class BlockedBuilder(PartsBuilder):
         self.right = _Side("%b", "%ldb", b, not shape.transpose_b)
         a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b else b
         self.tile = Tile(shape.terms, a, b, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
-                         _is_single(shape, blocking), finish, shape.view)
+                         _is_single(shape, blocking), finish, shape.view, fetches=_fetches(shape, blocking))
         self.low, self.extra = "0", "0"
 
     def text(self, name: str) -> str:
@@ -148,7 +155,15 @@ class BlockedBuilder(PartsBuilder):
         else:
             at_column = self.add(self.mul(at.k, "%ldb"), column)
             b, stride = self.at("%b", at_column, self.right.operand.dtype), "%ldb"
-        self.tiles(at, Panel(b, stride, column, self.sub("%n", column)), tile)
+        ahead = self.to_next_panel(at, panel) if tile.fetches else ""
+        self.tiles(at, Panel(b, stride, column, self.sub("%n", column), ahead), tile)
+
+    def to_next_panel(self, at: Block, panel: str) -> str:
+        """Elements of B from a panel to the next one, which may be the first of the next block of k."""
+        columns = self.blocking.columns
+        back = self.mul(self.sub(panel, at.panel), columns)
+        is_last = self.compare("eq", self.add(panel, 1), at.panels)
+        return self.pick(is_last, self.sub(self.mul(at.depth, "%ldb"), back), str(columns))
 
     def tiles(self, at: Block, panel: Panel, tile: Tile) -> None:
         """Every tile of the block with one panel."""
@@ -184,6 +199,9 @@ class BlockedBuilder(PartsBuilder):
             a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row), dtype), "%lda"
         else:
             a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k), dtype), "%lda"
+        if tile.fetches:
+            vector = self.remainder(index, tile.vecs)
+            panel = replace(panel, ahead=self.add(panel.ahead, self.mul(vector, self.width)))
         self.call_tile(tile, at, panel, a, stride, row)
 
     def call_tile(self, tile: Tile, at: Block, panel: Panel, a: str, stride: str, row: str,
@@ -194,6 +212,8 @@ class BlockedBuilder(PartsBuilder):
                      "i64 %ldc", f"i64 {at.units}", f"i64 {panel.left}", f"i1 {at.more}"]
         if tile.ragged:
             arguments.append(f"i64 {self.least(self.sub('%m', row), tile.rows)}")
+        if tile.fetches:
+            arguments.append(f"i64 {panel.ahead}")
         if tile.finish is not None:
             last = self.compare("sge", self.add(at.k, at.depth), "%k")
             *lines, within = place or (row,)
@@ -230,9 +250,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Panel:
-    """Where a panel of B lies, its first column, and the columns from there on."""
+    """Where a panel of B lies, its first column, the columns from there on, and how far to look ahead."""
 
     b: str
     stride: str
     column: str
     left: str
+    ahead: str

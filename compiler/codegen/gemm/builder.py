@@ -190,10 +190,10 @@ class Builder(MemoryOps):
         """Memory on the stack, from the function's start on."""
         self.reserved.append(f"{name} = alloca {self.scalar}, i64 {elements}, align 64")
 
-    def prefetch(self, address: str) -> None:
+    def prefetch(self, address: str, to_write: bool = True) -> None:
         name = "llvm.prefetch.p0"
         self.module.declare(name, f"declare void @{name}(ptr, i32, i32, i32)")
-        self.emit(f"call void @{name}(ptr {address}, i32 1, i32 3, i32 1)")
+        self.emit(f"call void @{name}(ptr {address}, i32 {int(to_write)}, i32 3, i32 1)")
 
     def zeros(self, count: int) -> list[Value]:
         return [Value(splat_literal(0, self.dtype, self.width), self.dtype, self.width)] * count

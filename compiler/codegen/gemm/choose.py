@@ -20,9 +20,16 @@ UNKNOWN = 1024            # what a run-time extent is taken for
 LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
 FEW_ROWS = 24             # so few do not pay for packing B
 DOT_ROWS = 16             # and so few for packing a transposed B
+LONG_DOT_ROWS = 64        # the same for a k of at least so many elements
+LEAST_LONG_DOT = 512
+UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
+NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
+READING = 4               # and to read one that each part reads
+NEAR = 1.01               # times that differ by less are the same
+WALKED_TILES = 2          # of rows, where the result is written row after row
 FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
 LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
 LONG = 4                  # k by the other sizes, from which on it is cut in chunks
@@ -81,9 +88,11 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
 
 
 def _gains_by_panels(e: Extents, target: Target) -> bool:
-    """Whether B is read faster from panels: not if its rows lie close together in the cache."""
-    if e.m == 1 or not e.n or not e.k or e.terms.b is not e.terms.sum:
+    """Whether B is read faster from panels of sums: not if its rows lie close together in the cache."""
+    if e.m == 1 or not e.n or not e.k:
         return False
+    if e.terms.b is not e.terms.sum:
+        return e.terms.a is e.terms.sum and not _at_most(e.m, NARROW_ROWS)
     packed_in_each_run = e.transpose_b and not _at_most(e.m, DOT_ROWS)
     return packed_in_each_run or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
 
@@ -130,12 +139,9 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     if e.view is not None:
         return _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
-    few = e.m is not None and e.m <= DOT_ROWS
-    rows_along_k = e.transpose_b and not e.transpose_a and few and (e.k is None or e.k >= 4 * width)
-    if rows_along_k or e.m == e.n == 1:
-        assert e.m is not None
-        rows = -(-e.m // -(-e.m // 4)) if e.m else 1
-        return _in_parts(e, target, Dots(width, rows, min(4, width), DOT_DEPTH, group=group))
+    dots = _dot_tile(e, width, target)
+    if dots is not None:
+        return _in_parts(e, target, Dots(width, *dots, DOT_DEPTH, group=group))
     if _has_few_columns(e, width):
         assert e.n is not None and e.k is not None
         few_columns = Dots(width, 4, e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
@@ -152,16 +158,25 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
         return _for_view(e, e.view, width, ahead, target)
     group = e.terms.grouped(target).group
     narrow_b = e.terms.b is not e.terms.sum
-    pack_b = not ahead and (e.transpose_b or narrow_b or not _at_most(e.bytes_of_b, target.l2))
     rows, vecs = _tile(e, target)
     depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    walks = _walks(e, depth, target)
+    pack_b = not ahead and (e.transpose_b or narrow_b or walks or not (
+        _at_most(e.m, UNPACKED_ROWS) or _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
         _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
-    tiles = max(1, target.l2 // 4 // (depth // group * rows * e.size))
+    tiles = WALKED_TILES if walks else max(1, target.l2 // 4 // (depth // group * rows * e.size))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group, ahead=ahead)
     return _in_parts(e, target, form)
+
+
+def _walks(e: Extents, depth: int, target: Target) -> bool:
+    """Whether to compute the result row after row, as memory has it: it leaves the cache, where B stays."""
+    if e.m is None or e.n is None or e.k is None or e.k > depth:
+        return False
+    return e.m * e.n * e.size > target.l2 >= e.k * min(e.n, BLOCK_COLUMNS) * e.size
 
 
 def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -> Blocking:
@@ -174,6 +189,20 @@ def _for_view(e: Extents, view: View, width: int, ahead: bool, target: Target) -
     pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
     form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
     return _in_parts(e, target, form)
+
+
+def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
+    """Rows and columns of dot products at once, where these take less time than packing a transposed B."""
+    m, along_k = e.m, e.transpose_b and not e.transpose_a
+    if m is None:
+        return None
+    if (along_k and m <= DOT_ROWS and (e.k is None or e.k >= 4 * width)) or m == e.n == 1:
+        return -(-m // -(-m // 4)) if m else 1, min(4, width)
+    long = e.k is not None and e.k >= LEAST_LONG_DOT
+    if along_k and e.is_plain and m <= LONG_DOT_ROWS and long and _at_most(e.bytes_of_a, target.l2 // 4):
+        rows = min((5, 6, 4), key=lambda r: m % r)
+        return rows, (_accumulators(target) + 1) // rows
+    return None
 
 
 def _has_few_columns(e: Extents, width: int) -> bool:
@@ -224,11 +253,12 @@ def _in_parts(e: Extents, target: Target, form: F) -> F:
     def time(cut: tuple[int, int]) -> int:
         """Of the largest part, in multiply-adds per element of k."""
         high, wide = min(-(-tiles // cut[0]) * rows, m), min(-(-panels // cut[1]) * columns, n)
-        return high * wide + PACKING * (high * pack_a + wide * pack_b) + high + wide
+        return high * wide + PACKING * (high * pack_a + wide * pack_b) + READING * (high + wide)
 
     cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
     fitting = [c for c in cuts if c[0] <= tiles and c[1] <= panels] or [(1, 1)]
-    return replace(form, parts=min(fitting, key=time))
+    least = min(map(time, fitting))
+    return replace(form, parts=max(c for c in fitting if time(c) <= NEAR * least))  # long rows of C
 
 
 def _tile(e: Extents, target: Target) -> tuple[int, int]:

@@ -23,22 +23,27 @@ from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.loops.blocking import Dots
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
-               "i64 %k", "i1 %more")
-FINISH_COLUMNS = 256  # of sums kept on the stack
+               "i64 %k", "i1 %more", "i64 %ahead")
+FINISH_TILES = 64  # whose sums are kept on the stack
 
 
 @dataclass(frozen=True)
 class DotTile:
-    """rows x columns dot products at once."""
+    """rows x columns dot products at once.
+
+    fetches  along B's first row it asks for the one that lies %ahead elements on
+    """
 
     terms: Terms
     rows: int
     columns: int
     width: int
+    fetches: bool
 
     @property
     def name(self) -> str:
-        return f"gf.dot.{self.terms.code}.{self.rows}x{self.columns}.{self.width}"
+        fetches = ".f" if self.fetches else ""
+        return f"gf.dot.{self.terms.code}.{self.rows}x{self.columns}.{self.width}{fetches}"
 
 
 def dot_tile_function(module: Module, tile: DotTile) -> str:
@@ -62,6 +67,8 @@ class _DotTileBuilder(Builder):
         whole = self.em.raw(f"and i64 %k, {-elements}")
         with self.loop("0", whole, elements,
                        self.zeros((tile.rows + terms.is_moved) * tile.columns)) as loop:
+            if tile.fetches:
+                self.prefetch(self.at("%b", self.add(loop.index, "%ahead"), terms.b), to_write=False)
             loop.next = self.step(a, b, loop.index, loop.now, None)
         left = self.sub("%k", whole)
         sums = self.replaced(self.compare("sgt", left, 0), loop.after,
@@ -124,33 +131,37 @@ class _DotTileBuilder(Builder):
 
 def dots_function(module: Module, shape: Shape, blocking: Dots, finish: Finish | None) -> str:
     """The name of the function for parts of a product, see parts.PARAMS."""
-    even = [size is not None and size % unit == 0 and parts == 1 for size, unit, parts in (
-        (shape.m, blocking.rows, blocking.parts[0]), (shape.n, blocking.columns, blocking.parts[1]))]
     name = product_name("dots", shape, blocking, finish)
     if name not in module.functions:
         module.functions[name] = ""
-        module.functions[name] = _DotsBuilder(module, shape.terms, blocking, finish, even).text(name)
+        module.functions[name] = _DotsBuilder(module, shape, blocking, finish).text(name)
     return name
 
 
 class _DotsBuilder(PartsBuilder):
     """With a finish, the sums of some rows and columns are kept on the stack until all of k is added.
 
-    even  whether there are only whole tiles along the rows, and along the columns
+    even  whether there are only whole tiles along the rows
+    rest  the sum of all powers of two that columns beyond whole tiles may consist of
     """
 
-    def __init__(self, module: Module, terms: Terms, blocking: Dots, finish: Finish | None,
-                 even: list[bool]) -> None:
-        super().__init__(module, terms.sum, blocking.width, finish)
-        self.terms = terms
+    def __init__(self, module: Module, shape: Shape, blocking: Dots, finish: Finish | None) -> None:
+        super().__init__(module, shape.terms.sum, blocking.width, finish)
+        rows, columns, m = blocking.rows, blocking.columns, shape.m
+        self.m = m
+        self.terms = shape.terms
         self.blocking = blocking
-        self.even = even
+        self.even = m is not None and m % rows == 0 and blocking.parts[0] == 1
+        self.rest = (1 << (columns - 1).bit_length()) - 1 if shape.n is None else shape.n % columns
         self.b, self.ldb = "%b", "%ldb"
-        self.tile = DotTile(terms, blocking.rows, blocking.columns, blocking.width)
+        fetches = m is not None and m // rows >= columns and not blocking.pack_b
+        self.tile = DotTile(shape.terms, rows, columns, blocking.width, fetches)
 
     def text(self, name: str) -> str:
-        finish = self.finish
-        with self.each_part(self.blocking.parts, "%m", "%n") as part:
+        finish, unit = self.finish, self.tile.columns
+        with self.each_part(self.blocking.parts, "%m", self.ceil_div("%n", unit)) as units:
+            part = replace(units, column=self.mul(units.column, unit),
+                           columns=self.least(self.mul(units.columns, unit), "%n"))
             if self.blocking.pack_b:
                 self.transpose_b(self.at("%scratch", self.mul(part.number, self.blocking.room)))
             if finish is None:
@@ -169,7 +180,7 @@ class _DotsBuilder(PartsBuilder):
         self.b, self.ldb = target, "%k"
 
     def in_blocks(self, part: Part) -> None:
-        rows, columns = self.blocking.rows, FINISH_COLUMNS
+        rows, columns = self.at_once
         self.reserve("%sums", rows * columns)
         with self.loop(part.column, part.columns, columns) as j:
             past_j = self.least(self.add(j.index, columns), part.columns)
@@ -178,6 +189,12 @@ class _DotsBuilder(PartsBuilder):
                 self.all_of_k(i.index, past_i, j.index, past_j)
                 self.finish_rows("%sums", columns, i.index, self.sub(past_i, i.index), j.index,
                                  self.sub(past_j, j.index))
+
+    @property
+    def at_once(self) -> tuple[int, int]:
+        """Rows and columns whose sums are finished together: all rows, if known, so that B is read once."""
+        high = max(1, -(-self.m // self.tile.rows)) if self.m is not None else 1
+        return high * self.tile.rows, max(1, FINISH_TILES // high) * self.tile.columns
 
     def all_of_k(self, row: str, rows: str, column: str, columns: str) -> None:
         """Blocks of k outermost; groups of B's rows; in them groups of A's."""
@@ -189,18 +206,18 @@ class _DotsBuilder(PartsBuilder):
             at = _At(row, rows, column, along.index, depth, more)
             with self.loop(column, whole, most) as group:
                 self.rows(at, group.index, self.tile)
-            start, each = whole, 0 if self.even[1] else most // 2
-            while each:
-                past = self.add(start, self.em.raw(f"and i64 {self.sub(columns, whole)}, {each}"))
+            start, left = whole, self.sub(columns, whole)
+            for each in (e for e in (8, 4, 2, 1) if e & self.rest):
+                past = self.add(start, self.em.raw(f"and i64 {left}, {each}"))
                 with self.when(self.compare("ne", start, past)):
                     self.rows(at, start, replace(self.tile, columns=each))
-                start, each = past, each // 2
+                start = past
 
     def rows(self, at: _At, column: str, tile: DotTile) -> None:
         whole = self.sub(at.rows, self.remainder(self.sub(at.rows, at.row), tile.rows))
         with self.loop(at.row, whole, tile.rows) as group:
             self.one_tile(at, group.index, column, tile)
-        if tile.rows > 1 and not self.even[0]:
+        if tile.rows > 1 and not self.even:
             with self.loop(whole, at.rows) as one:
                 self.one_tile(at, one.index, column, replace(tile, rows=1))
 
@@ -209,12 +226,18 @@ class _DotsBuilder(PartsBuilder):
         b = self.at(self.b, self.add(self.mul(column, self.ldb), at.k), self.terms.b)
         c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
         if self.finish is not None:
-            stride, above = str(FINISH_COLUMNS), self.sub(row, at.row)
+            stride, above = str(self.at_once[1]), self.sub(row, at.row)
             c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
         self.call(dot_tile_function(self.module, tile), [
             f"ptr {a}", "i64 %lda", f"ptr {b}", f"i64 {self.ldb}", f"ptr {c}", f"i64 {stride}",
-            f"i64 {at.depth}",
-            f"i1 {at.more}"])
+            f"i64 {at.depth}", f"i1 {at.more}", f"i64 {self.to_next_rows(at, row, tile)}"])
+
+    def to_next_rows(self, at: _At, row: str, tile: DotTile) -> str:
+        """Elements from a group of B's rows to that row of the next one for which this tile of A's asks."""
+        if not tile.fetches:
+            return "0"
+        number = self.remainder(self.quotient(self.sub(row, at.row), tile.rows), tile.columns)
+        return self.mul(self.add(number, tile.columns), self.ldb)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
+from graphflow.compiler.codegen.memory import LINE
 from graphflow.compiler.codegen.values import Value
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, coefficient, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, dims_of
-from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store
+from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, is_computed, loads
 
 SUM = "sum"
 
@@ -57,6 +58,19 @@ class Finish:
         return found
 
 
+    def swept(self) -> list[tuple[str, DType, Dim]]:
+        """Buffers that the body reads or writes row after row, the dtype and the place of an element."""
+        row, column = single_atom(self.product.row), single_atom(self.product.column)
+        if row is None or column is None:
+            return []
+        past_cache = {p.name for p in self.nest.params if p.streamed}
+        places = [(*n.attr, n.dtype) for n in loads(self.product.body)]
+        places += [(s.buffer, s.offset, s.value.dtype) for s in self.product.body if isinstance(s, Store)]
+        return [(buffer, dtype, at) for buffer, at, dtype in dict.fromkeys(places)
+                if buffer not in past_cache and not is_computed(at) and row in atoms_of(at)
+                and coefficient(at, column) == 1]
+
+
 def with_finish(params: Sequence[str], finish: Finish | None) -> list[str]:
     """The parameters of a function that may hold a finish, which may reach C by another name."""
     if finish is None:
@@ -92,6 +106,16 @@ class FinishingBuilder(Builder):
                 self.place(self.finish.product.column, self.add(column, j.index))
                 self.values = dict(known)
                 self.finish_vector(self.fetch(self.at(here, j.index), self.width), rest)
+
+    def prefetch_row(self, row: str, column: str, columns: int) -> None:
+        """Ask for what the body reads and writes in a row, so many columns from the given one on."""
+        assert self.finish is not None
+        self.place(self.finish.product.row, row)
+        self.place(self.finish.product.column, column)
+        for buffer, dtype, at in self.finish.swept():
+            start = self.address(buffer, dtype, self.dim(at))
+            for line in range(0, columns, LINE // dtype.size):
+                self.prefetch(self.at(start, line, dtype))
 
     def place(self, index: Dim, ref: str) -> None:
         found = single_atom(index)

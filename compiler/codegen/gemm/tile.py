@@ -12,6 +12,7 @@ from graphflow.compiler.loops.view import View
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
+AHEAD_PARAMS = ("i64 %ahead",)
 RAGGED_PARAMS = ("i64 %rows",)
 FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
@@ -27,6 +28,7 @@ class Tile:
     view     the steps by which A lies: %a is where its first row is, %as the number of the first run along k
     finish   what becomes of the sums, if they are not to be stored to C
     ragged   only the first %rows rows exist: the others are the last one once more
+    fetches  with each row of B it asks for the vector that lies %ahead elements on, in the next panel
     """
 
     terms: Terms
@@ -41,10 +43,12 @@ class Tile:
     finish: Finish | None
     view: View | None = None
     ragged: bool = False
+    fetches: bool = False
 
     @property
     def name(self) -> str:
-        kind = ("r" if self.by_rows else "c") + "m" * self.masked + "s" * self.single + "g" * self.ragged
+        flags = {"m": self.masked, "s": self.single, "g": self.ragged, "f": self.fetches}
+        kind = "cr"[self.by_rows] + "".join(letter for letter, flag in flags.items() if flag)
         view = ".v" + "_".join(map(str, _steps_of(self.view))) if self.view else ""
         finish = f".{self.finish.key}" if self.finish else ""
         read = "".join(f".{x.code}" for x in (self.a, self.b) if x.dtype is not self.terms.sum)
@@ -79,7 +83,7 @@ class _TileBuilder(FinishingBuilder):
 
     def text(self) -> str:
         tile = self.tile
-        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged)
+        params = (*PARAMS, *RAGGED_PARAMS * tile.ragged, *AHEAD_PARAMS * tile.fetches)
         if tile.masked:
             self.masks = [self.first_lanes(self.sub("%columns", j * tile.width)) for j in range(tile.vecs)]
         if tile.finish is None:
@@ -88,6 +92,8 @@ class _TileBuilder(FinishingBuilder):
                 self.prefetch(address)
             self.store_all(self.on_top(self.accumulate(), places), places)
             return self.function(tile.name, params)
+        for k, index in enumerate(tile.finish.product.lines):
+            self.place(index, f"%line{k}")
         self.finished(self.accumulate(), tile.finish)
         lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
         return self.function(tile.name, with_finish((*params, *FINISH_PARAMS, *lines), tile.finish))
@@ -111,7 +117,9 @@ class _TileBuilder(FinishingBuilder):
         zeros = self.zeros(tile.rows * tile.vecs)
         if view is None:
             steps = ("%as", "1") if tile.by_rows else ("1", "%as")
-            sums = self.along("%a", "%b", "%k", steps, zeros)
+            swept = tile.finish is not None and tile.finish.swept()
+            sums = (self.along_rows(steps, zeros) if swept else
+                    self.along("%a", "%b", "%k", steps, zeros))
             return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
         length = view.along.length
         with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
@@ -119,6 +127,18 @@ class _TileBuilder(FinishingBuilder):
             b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"), tile.b.dtype)
             runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
         return runs.after
+
+    def along_rows(self, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
+        """The sums over k in a run for each row of the tile, during which what finishes the row arrives."""
+        tile = self.tile
+        with self.loop("0", str(tile.rows), starts=sums) as row:
+            with self.when("%last"):
+                self.prefetch_row(self.add("%row", row.index), "%column", tile.vecs * tile.width)
+            first, past = (self.quotient(self.mul("%k", self.add(row.index, i)), tile.rows) for i in (0, 1))
+            a = self.at("%a", self.mul(first, steps[1]), tile.a.dtype)
+            b = self.at("%b", self.mul(first, "%bs"), tile.b.dtype)
+            row.next = self.along(a, b, self.sub(past, first), steps, row.now)
+        return row.after
 
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
         """The sums with `count` more products each, A's rows and columns being so many steps apart."""
@@ -137,6 +157,8 @@ class _TileBuilder(FinishingBuilder):
         """Units k; after the last one, what moving A has added to the sums."""
         tile, dtype = self.tile, self.tile.b.dtype
         row = self.at(b, self.mul(k, "%bs"), dtype)
+        if tile.fetches:
+            self.prefetch(self.at(row, "%ahead", dtype), to_write=False)
         return [load_units(self, tile.b, self.at(row, j * tile.width, dtype), tile.width, self.masks[j])
                 for j in range(tile.vecs)]
 
@@ -164,8 +186,6 @@ class _TileBuilder(FinishingBuilder):
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
-            for k, index in enumerate(finish.product.lines):
-                self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
             spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
             self.store_all(sums, [(address, None) for address, _ in spilled])

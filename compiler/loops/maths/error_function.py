@@ -11,6 +11,7 @@ from graphflow.compiler.loops.maths.floats import (
     F64,
     Format,
     Pair,
+    at_least,
     at_most,
     fast_two_sum,
     horner,
@@ -68,8 +69,8 @@ def erf(f: Format, x: Expr) -> Expr:
         return select(a < 1.0, fma(x, f.polynomial("ERF", x * x), x), signed(1.0 - _short_erfc(a), x))
     a = at_most(a, 3.97)
     centre, base, *slopes = f.lookups("ERF", f.bits(a + 4.025) >> 19)
-    u = a - centre
-    return signed(fma(u, horner(slopes, u), select(E.eq(centre, 0.0), a, base)), x)
+    u = a - centre  # more than its base only about 0, where that is 0 and erf(a) is a + a p(a)
+    return signed(fma(u, horner(slopes, u), at_least(base, u)), x)
 
 
 def erfinv(f: Format, x: Expr) -> Expr:

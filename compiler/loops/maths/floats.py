@@ -150,7 +150,7 @@ def divide(a: Pair, b: Pair) -> Pair:
     return q, left * inverse
 
 
-def at_least(x: Expr, low: float) -> Expr:
+def at_least(x: Expr, low: Value) -> Expr:
     """max(x, low); NaN stays NaN, and it is one instruction."""
     return E.select(x < low, low, x)
 
