@@ -67,7 +67,7 @@ class Executable:
 
     A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes
     make a new plan (microseconds). A new program is compiled for another rank of a feed of unknown rank;
-    for a dim of 1 that must be broadcast where the program took it for equal to another; and for each value
+    for dims that the program took for equal and that are not; and for each value
     of a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
     """
 
@@ -225,8 +225,7 @@ class Executable:
             if not wrong:
                 return variant, values
             new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
-            may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
-            if new.keys() <= pins.keys() or not may_broadcast:
+            if new.keys() <= pins.keys():
                 rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
                 raise self._misfit(arrays, values, f"the feeds' shapes do not fit each other: {rules}")
             pins |= new

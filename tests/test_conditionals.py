@@ -214,6 +214,15 @@ def test_what_only_one_branch_fits_is_judged_by_the_branch_that_runs():
         sess.run(y, {x: np.ones(4), z: np.ones(2)})
 
 
+def test_branches_that_turn_out_to_differ_in_shape():
+    a, b = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.float32, [None])
+    y = tf.cond(tf.reduce_sum(a) > 0, lambda: a * 2.0, lambda: b + 1.0)
+    sess = tf.Session()
+    for v, n, m in ((1, 3, 3), (1, 3, 5), (-1, 3, 5), (-1, 2, 2), (1, 4, 1), (1, 3, 5)):
+        found = sess.run(y, {a: np.full(n, v), b: np.zeros(m)})
+        assert found.tolist() == ([2] * n if v > 0 else [1] * m)
+
+
 def test_random_predicates_keep_their_chances():
     p = tf.random_uniform([]) < 0.3
     y = tf.cond(p, lambda: tf.zeros([2]), lambda: tf.zeros([3]))
