@@ -49,7 +49,7 @@ class Subject:
 
     def _fingerprint(self) -> str:
         s = self.signature
-        lines = [repr(s.pins)]
+        lines = [repr((s.pins, s.asks))]
         lines += [f"feed {self._head(t.op)} {t.index} {_type(t.type)} {_type(given)}"
                   for t, given in zip(s.feeds, s.feed_types, strict=True)]
         lines += [self._operation(op, str(k)) for k, op in enumerate(self.needed)]

@@ -20,14 +20,17 @@ from graphflow.compiler.records import record
 class Symbol:
     """Where a run-time integer comes from: a dim of a feed (axis), or an element of an integer feed.
 
-    room  of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
-          when it was too low
+    room   of an integer that is no feed's but a guess, how many rows to make room for: the checks that fail
+           when it was too low
+    guess  of one that the run computes and the program takes for a constant: the check that fails when it
+           was another, by how much
     """
 
     feed: int
     axis: int | None = None
     element: int | None = None
     room: tuple[str, ...] = ()
+    guess: str = ""
 
 
 @record
@@ -136,6 +139,7 @@ class Program:
     guards     pairs taken for equal while compiling; broken, the program does not fit the feeds
     required   pairs that must be equal for the graph to make sense, and the operation that says so
     checks     what to report for each index check, by number
+    alone      of the programs that say so, one at a time runs on a store of variables
     arena      offsets of the arena's buffers, and its bytes; None where they wait for the feeds' shapes
     setup      a program without feeds, whose outputs are the held buffers of this one
     """
@@ -156,6 +160,7 @@ class Program:
     required: dict[tuple[Dim, Dim], str]
     checks: tuple[str, ...]
     uses_key: bool
+    alone: bool
     ops: int
     arena: tuple[tuple[int, ...], int] | None = None
     setup: Program | None = None

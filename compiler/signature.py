@@ -17,6 +17,8 @@ class Signature:
     fetches, targets, feeds  of the user's graph
     feed_types               per feed, with an int or a sym for each dim
     pins                     run-time integers taken as constants, by symbol name
+    asks                     the name of an integer that the run computes: the program gives this alone, and
+                             changes nothing
     """
 
     fetches: tuple[Tensor, ...]
@@ -24,10 +26,13 @@ class Signature:
     feeds: tuple[Tensor, ...]
     feed_types: tuple[TensorType, ...]
     pins: tuple[tuple[str, int], ...] = ()
+    asks: str = ""
 
 
 class Undecided(Exception):
-    """Two dims must be equal, but neither is a plain symbol: the symbols in them must become constants."""
+    """The symbols that must become constants: two dims must be equal, but neither is a plain symbol; or the
+    run takes one branch of a conditional whose branches differ in shape.
+    """
 
     def __init__(self, atoms: set[Atom], symbols: dict[Atom, Symbol]) -> None:
         super().__init__(", ".join(sorted(a.name for a in atoms)))

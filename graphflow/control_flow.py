@@ -26,7 +26,9 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: An
     """Repeat `body` while `cond` holds: while cond(*vars): vars = body(*vars).
 
     loop_vars   tensors, nested in lists, tuples, named tuples and dicts; what the body gives is nested alike
-    Shapes:     of each variable the same in all iterations; unknown dims are those of the initial value
+    Shapes:     of each variable the same in all iterations; unknown dims are those of the initial value.
+                They may change where `shape_invariants` leave them open, if the condition depends on fed
+                numbers and sizes alone; the iterations, 1,000 at most, are compiled one by one then
     Raises:     ShapeError, DTypeError when the body gives a variable of another shape or dtype
     The result is structured as `loop_vars`, but one variable alone is given without its list (unless
     return_same_structure). A gradient keeps the variables of each iteration; it needs a limit on these:
@@ -121,7 +123,9 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
     """true_fn() where `pred` holds, else false_fn(). Operations made in the one not chosen do not run.
 
     Both give tensors of the same dtypes, in structures of one kind; a list of one tensor is given without its
-    list (unless strict). Shapes may differ where `pred` is fed, or made of fed numbers and sizes.
+    list (unless strict). Shapes may differ where `pred` is fed, or made of fed numbers and sizes; by another
+    `pred` too, unless it changes from one iteration of a loop to the next, but when such a one is not what it
+    was in the run before, the run starts again: that takes twice as long.
     An operation among the results stands for its having run.
     Raises:  TypeError for a `pred` that is a Python bool; ValueError when the results differ in structure
     """

@@ -146,23 +146,26 @@ class Variable(TensorLike):
 
     def assign(self, value: Any, use_locking: bool = False, name: str | None = None,
                read_value: bool = True) -> Any:
-        """An operation that sets the variable; as a tensor, it is the new value."""
-        return self._write(core.assign, value, name, read_value)
+        """An operation that sets the variable; as a tensor, it is the new value.
+
+        use_locking  of all runs in which a change asks for it, one alone is under way at a time
+        """
+        return self._write(core.assign, value, name, read_value, use_locking)
 
     def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None,
                    read_value: bool = True) -> Any:
         """An operation that adds `delta`; as a tensor, it is the new value."""
-        return self._write(core.assign_add, delta, name, read_value)
+        return self._write(core.assign_add, delta, name, read_value, use_locking)
 
     def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None,
                    read_value: bool = True) -> Any:
         """An operation that subtracts `delta`; as a tensor, it is the new value."""
-        return self._write(core.assign_sub, delta, name, read_value)
+        return self._write(core.assign_sub, delta, name, read_value, use_locking)
 
-    def _write(self, record: Any, value: Any, name: str | None, read_value: bool) -> Any:
+    def _write(self, record: Any, value: Any, name: str | None, read_value: bool, use_locking: Any) -> Any:
         with self._graph.as_default():
             t: Tensor = record(as_tensor(value, self.dtype, for_op=record.name), variable=self.handle,
-                               name=name)
+                               use_locking=bool(use_locking), name=name)
         return t if read_value else t.op
 
     def count_up_to(self, limit: int) -> Tensor:
@@ -272,24 +275,24 @@ def local_variables_initializer() -> Operation:
 def assign(ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None,
            name: str | None = None) -> Tensor:
     """Set the variable `ref`; the result is the new value."""
-    return _change(core.assign, ref, value, name)
+    return _change(core.assign, ref, value, name, use_locking)
 
 
 def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Add to the variable `ref`; the result is the new value."""
-    return _change(core.assign_add, ref, value, name)
+    return _change(core.assign_add, ref, value, name, use_locking)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Subtract from the variable `ref`; the result is the new value."""
-    return _change(core.assign_sub, ref, value, name)
+    return _change(core.assign_sub, ref, value, name, use_locking)
 
 
-def _change(record: Any, ref: Any, value: Any, name: str | None) -> Tensor:
+def _change(record: Any, ref: Any, value: Any, name: str | None, use_locking: Any) -> Tensor:
     variable = _variable(ref, record.name)
     # a write's result as `ref` orders the writes: tf.assign_add(tf.assign(w, 0), 1)
     with variable.graph.control_dependencies([ref] if isinstance(ref, Tensor) else []):
-        result: Tensor = variable._write(record, value, name, True)
+        result: Tensor = variable._write(record, value, name, True, use_locking)
     return result
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from graphflow.runtime.locks import Locked
 
 Run = Callable[[Sequence[Any]], list[Any]]
 _PREFIXES = ("scipy_cblas_{}gemm64_", "cblas_{}gemm64_")
@@ -36,43 +37,47 @@ def limited(run: Run, threads: int) -> Run:
     get, put = setting
 
     def call(arrays: Sequence[Any]) -> list[Any]:
-        _LIMIT.enter(get, put, threads)
+        this = object()
         try:
+            _LIMIT.enter(this, get, put, threads)
             return run(arrays)
         finally:
-            _LIMIT.leave(put)
+            _LIMIT.leave(this, put)
 
     return call
 
 
-class _Limit:
-    """How many limited runs are under way in this process, and the setting from before them."""
+class _Limit(Locked):
+    """The limited runs that are under way in this process, and the setting from before them.
+
+    A signal's handler may come, run and raise between any two steps: it finds the setting limited or saved.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.runs = 0
-        self.saved = 0
+        super().__init__()
+        self.runs: set[object] = set()
+        self.saved: int | None = None
 
-    def enter(self, get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
+    def enter(self, run: object, get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
         with self.lock:
-            if not self.runs:
+            self.runs.add(run)
+            if self.saved is None:
                 self.saved = get()
                 put(min(self.saved, threads))
-            self.runs += 1
 
-    def leave(self, put: Callable[[int], None]) -> None:
+    def leave(self, run: object, put: Callable[[int], None]) -> None:
         with self.lock:
-            self.runs -= 1
-            if not self.runs:
+            if self.runs <= {run} and self.saved is not None:
                 put(self.saved)
+                self.saved = None
+            self.runs.discard(run)
 
     def forked(self) -> None:
-        """In a child process: the threads that were in limited runs, or held the lock, are not here."""
-        self.lock = threading.Lock()
-        setting = _thread_setting() if self.runs else None
-        self.runs = 0
-        if setting is not None:
+        """In a child process: the threads that were in limited runs are not here."""
+        setting = None if self.saved is None else _thread_setting()
+        if setting is not None and self.saved is not None:
             setting[1](self.saved)
+        self.runs, self.saved = set(), None
 
 
 _LIMIT = _Limit()

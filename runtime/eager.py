@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,16 @@ import numpy as np
 from graphflow.compiler import oracle
 from graphflow.compiler.errors import InvalidArgumentError
 from graphflow.compiler.ir.dims import Atom
-from graphflow.compiler.ir.graph import Operation
+from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import everywhere
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.expand import expand
-from graphflow.compiler.passes.prune import prune
+from graphflow.compiler.passes.prune import Pruned, prune
 from graphflow.compiler.program import Symbol
 from graphflow.compiler.records import record
-from graphflow.compiler.signature import Signature
+from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime.variables import VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -43,15 +44,16 @@ def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: 
                 key: Sequence[int] = (0, 0, 0, 0)) -> EagerResult:
     """Run a signature op by op. The store is read and not written."""
     types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
-    pins = _integer_pins(feeds, arrays)
-    pruned = prune(Signature(tuple(fetches), tuple(targets), tuple(feeds), types, pins))
+    signature = Signature(tuple(fetches), tuple(targets), tuple(feeds), types, _integer_pins(feeds, arrays))
+
+    def inputs(graph: Graph) -> dict[Tensor, Array]:
+        values = iter(arrays)
+        return {t: next(values) if t.op.kind == "feed" else np.array(key, np.uint32) if t.op.kind == "rng"
+                else store.read(t.op.variable) for t in graph.inputs}
+
+    pruned = _pruned(signature, inputs)
     graph = everywhere(expand, pruned.graph)
-    given: dict[Tensor, Array] = {}
-    feed_values = iter(arrays)
-    for t in graph.inputs:
-        kind = t.op.kind
-        given[t] = (next(feed_values) if kind == "feed" else np.array(key, np.uint32) if kind == "rng"
-                    else store.read(t.op.variable))
+    given = inputs(graph)
     peak = 0
 
     def measure(op: Operation, values: Mapping[Tensor, Array]) -> None:
@@ -66,6 +68,19 @@ def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: 
     count = len(graph.outputs)
     return EagerResult(results[:count], dict(zip(graph.updates, results[count:], strict=True)), seconds, peak,
                        len(graph.operations) - len(graph.inputs))
+
+
+def _pruned(signature: Signature, inputs: Callable[[Graph], dict[Tensor, Array]]) -> Pruned:
+    """The signature as a graph; what a run computes and a shape depends on is computed first."""
+    while True:
+        try:
+            return prune(signature)
+        except Undecided as e:
+            new = []
+            for a in e.atoms:
+                graph = everywhere(expand, prune(replace(signature, asks=a.name)).graph)
+                new.append((a.name, int(oracle.run(graph.outputs, inputs(graph))[0])))
+            signature = replace(signature, pins=(*signature.pins, *new))
 
 
 def _enough_room(symbols: Mapping[Atom, Symbol], run: Callable[[dict[Atom, int]], Any]) -> dict[Atom, int]:

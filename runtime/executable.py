@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class Executable:
 
     A value is a numpy array of the caller's own, or a numpy scalar for a tensor without axes. New feed shapes
     make a new plan (microseconds). A new program is compiled for another rank of a feed of unknown rank;
-    for a dim of 1 that must be broadcast where the program took it for equal to another; and for each value
+    for dims that the program took for equal and that are not; and for each value
     of a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
     """
 
@@ -77,7 +78,7 @@ class Executable:
         self._compile = compile
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
-        self._plans: dict[Any, Plan] = {}
+        self._plans: dict[Any, list[Plan]] = {}  # several where they guess what a run computes
         self._variants: dict[Any, Variant] = {}
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
@@ -128,19 +129,30 @@ class Executable:
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
         arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
         with self._engine.lock:
-            plan = self._plans.get(self._key(arrays))
-            if plan is None:
-                plan = self._new_plan(arrays)
+            plans = self._plans.get(self._key(arrays))
+            plan = plans[0] if plans else self._new_plan(arrays)
         return plan, arrays
 
-    def _more_room(self, room: Atom, rows: int, arrays: Sequence[Array]) -> list[Any]:
-        """Run again with room for more iterations of a loop; a run that fails has changed nothing."""
+    def _start_again(self, failed: Plan, a: Atom, value: int, arrays: Sequence[Array],
+                     key: Array) -> list[Any]:
+        """Run again where a guess was wrong, which changes nothing else; with the same random numbers."""
         with self._engine.lock:
-            self._rooms[room] = max(rows, self._rooms.get(room, 0))
-            self._plans.clear()
-            self._runs.clear()
-            plan = self._new_plan(list(arrays))
-        return plan.run(arrays)
+            if failed.program.symbols[a].room:
+                self._rooms[a] = max(value, self._rooms.get(a, 0))
+                self._plans.clear()
+                self._runs.clear()
+                plan = self._new_plan(list(arrays), key)
+            else:
+                plan = self._other_plan({**failed.guesses, a: value}, list(arrays), key)
+        return plan.run_with(arrays, key)
+
+    def _other_plan(self, guesses: Mapping[Atom, int], arrays: list[Array], key: Array) -> Plan:
+        """The plan for other guesses, from now on the first to be tried."""
+        for plan in self._plans.get(self._key(arrays), ()):
+            if all(guesses.get(a) == value for a, value in plan.guesses.items()):
+                self._put_first(plan, arrays)
+                return plan
+        return self._new_plan(arrays, key)
 
     def forget(self) -> None:
         """Drop all plans and programs."""
@@ -152,83 +164,107 @@ class Executable:
 
     # The first call with new shapes
 
-    def _new_plan(self, arrays: list[Array]) -> Plan:
+    def _new_plan(self, arrays: list[Array], key: Array | None = None) -> Plan:
+        """A plan for feeds of new shapes, or where a guess was wrong in a run with this random key."""
         for a, t in zip(arrays, self._feeds, strict=True):
             if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
                 raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
                                  f"(made at {t.op.source[0]}:{t.op.source[1]})")
-        variant, values = self._fitting(arrays)
+        plan = self._planned(arrays, {}, key)
+        plan.start_again = self._start_again
+        if flags.debug_level() >= 2:
+            report.planned(plan)
+        if flags.debug_level():
+            plan.run = report.timed(plan.run, plan.program)
+        self._put_first(plan, arrays)
+        return plan
+
+    def _planned(self, arrays: list[Array], pins: dict[str, int], key: Array | None, asks: str = "") -> Plan:
+        variant, values = self._fitting(arrays, pins, key, asks)
         program = variant.program
         wrong = broken(list(program.required), values)
         if wrong:
             raise self._misfit(arrays, values, "; ".join(
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
-            plan = Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
+            return Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
                         self._engine.threads, variant.setup)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
         except (MemoryError, OverflowError):  # numbers past 64 bits
             raise self._too_large(arrays, program, values) from None
-        plan.more_room = self._more_room
-        if len(self._plans) >= _MOST_PLANS:
+
+    def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
+        """Have calls with such feeds use a plan."""
+        place = self._key(arrays)
+        if place not in self._plans and len(self._plans) >= _MOST_PLANS:
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
             self._runs.pop(oldest, None)
-        if flags.debug_level() >= 2:
-            report.planned(plan)
-        if flags.debug_level():
-            plan.run = report.timed(plan.run, program)
-        key = self._key(arrays)
-        self._plans[key] = plan
+        others = [p for p in self._plans.get(place, ()) if p is not plan]
+        self._plans[place] = [plan, *others]
         if not self._elements:
-            self._runs[key] = plan.run
-        return plan
+            self._runs[place] = plan.run
 
-    def _fitting(self, arrays: list[Array]) -> tuple[Variant, dict[Atom, int]]:
+    def _fitting(self, arrays: list[Array], pins: dict[str, int], key: Array | None,
+                 asks: str) -> tuple[Variant, dict[Atom, int]]:
         """A program whose guards hold for these feeds; dims in a broken one become constants of the next."""
-        types, pins = feed_types(self._feeds, arrays), dict[str, int]()
+        types = feed_types(self._feeds, arrays)
         while True:
             try:
-                variant = self._decided(self._variant, types, arrays, pins)
+                variant = self._decided(lambda types, pins: self._variant(types, pins, asks), types, arrays,
+                                        pins, key)
             except ShapeError as e:
                 if all(t.type.is_static for t in self._feeds):
                     raise
                 raise self._misfit(arrays, {}, str(e)) from None
             program = variant.program
-            values = {a: self._rooms.get(a) or symbol_value(s, arrays) for a, s in program.symbols.items()}
+            values = {a: pins[a.name] if s.guess else self._rooms.get(a) or symbol_value(s, arrays)
+                      for a, s in program.symbols.items()}
             wrong = broken(program.guards, values)
             if not wrong:
                 return variant, values
             new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
-            may_broadcast = any(evaluate(d, values) == 1 for pair in wrong for d in pair)
-            if new.keys() <= pins.keys() or not may_broadcast:
+            if new.keys() <= pins.keys():
                 rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
                 raise self._misfit(arrays, values, f"the feeds' shapes do not fit each other: {rules}")
             pins |= new
 
     def _decided(self, compile: Callable[[tuple[TensorType, ...], Pins], Result],
-                 types: tuple[TensorType, ...], arrays: Sequence[Array], pins: dict[str, int]) -> Result:
+                 types: tuple[TensorType, ...], arrays: list[Array], pins: dict[str, int],
+                 key: Array | None = None) -> Result:
         """What `compile` gives, once `pins` (to which this adds) has all that must be constants."""
         while True:
             try:
                 return compile(types, tuple(sorted(pins.items())))
             except Undecided as e:
-                new = {a.name: symbol_value(e.symbols[a], arrays) for a in e.atoms}
+                new = {a.name: self._answer(a.name, arrays, pins, key) if e.symbols[a].guess
+                       else symbol_value(e.symbols[a], arrays) for a in e.atoms}
                 assert not new.keys() <= pins.keys(), f"dims stay undecided: {e}"
                 pins |= new
 
-    def _variant(self, types: tuple[TensorType, ...], pins: Pins) -> Variant:
-        key = (types, pins)
-        found = self._variants.get(key)
+    def _answer(self, asks: str, arrays: list[Array], pins: Mapping[str, int], key: Array | None) -> int:
+        """An integer that a run with this random key computes; None is the key of the next run."""
+        def again(failed: Plan, a: Atom, value: int, arrays: Sequence[Array], key: Array) -> list[Any]:
+            room = failed.program.symbols[a].room
+            self._rooms |= {a: value} if room else {}
+            return [self._answer(asks, list(arrays), pins if room else {**pins, a.name: value}, key)]
+
+        plan = self._planned(arrays, dict(pins), key, asks)
+        plan.start_again = again
+        return int(plan.run_with(arrays, self._engine.peek_key() if key is None else key)[0])
+
+    def _variant(self, types: tuple[TensorType, ...], pins: Pins, asks: str) -> Variant:
+        place = (types, pins, asks)
+        found = self._variants.get(place)
         if found is None:
             start = time.perf_counter()
-            found = self._variants[key] = self._compile(self._signature(types, pins))
+            found = self._variants[place] = self._compile(replace(self._signature(types, pins), asks=asks))
             self.compile_seconds += time.perf_counter() - start
             self._note_elements(found.program)
         return found
 
-    def _misfit(self, arrays: Sequence[Array], values: Mapping[Atom, int],
+    def _misfit(self, arrays: list[Array], values: Mapping[Atom, int],
                 rules: str) -> InvalidArgumentError:
         """The error of feeds that break a rule of an operation: what the rule says when it knows all dims.
 
@@ -285,7 +321,7 @@ class Executable:
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
         """Figures of the program that ran for feeds of these shapes."""
-        plan = self._plans[self._key(arrays)]
+        plan, *_ = self._plans[self._key(arrays)]
         outputs = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in plan.outputs)
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 

@@ -58,6 +58,9 @@ class Compiled(Protocol):
     def assembly(self) -> str: ...
 
 
+StartAgain = Callable[["Plan", Atom, int, Sequence[Array], Array], list[Any]]
+
+
 class Slot:
     """The memory of one call at a time.
 
@@ -96,7 +99,8 @@ class Plan:
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
-        self.more_room: Callable[[Atom, int, Sequence[Array]], list[Any]] | None = None
+        self.guesses = {a: values[a] for a, s in program.symbols.items() if s.guess}
+        self.start_again: StartAgain | None = None
         self.sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         if min(min(self.sizes, default=0), *(min(shape, default=0) for shape, _ in self.outputs), 0) < 0:
             raise ShapeError("a tensor would have a dim below 0")
@@ -114,12 +118,17 @@ class Plan:
         self.work = sum(_work(c, values) for c in program.calls)
         self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
-        self.run = self._run_simple() if simple else self._run_any
+        self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
+        if program.alone:
+            self.run = store.alone(self.run)
 
-    def _run_any(self, arrays: Sequence[Array]) -> list[Any]:
-        """Run on feeds of this plan's shapes; gives a new array, or a number, per output."""
+    def run_with(self, arrays: Sequence[Array], key: Sequence[int] | Array | None = None) -> list[Any]:
+        """Run on feeds of this plan's shapes; gives a new array, or a number, per output.
+
+        key  of the random numbers; None is the next one
+        """
         try:
             slot = self.free.pop()
         except IndexError:
@@ -127,7 +136,7 @@ class Plan:
         if slot.version is not self.watched.version:
             self.bind(slot)
         if self.program.uses_key:
-            slot.key[:] = self.next_key()
+            slot.key[:] = self.next_key() if key is None else key
         outputs = self.empty(self.outputs)
         if slot.outdates:  # already now: a signal's handler may raise on the way to the second time
             self._tell_of_writes(slot)
@@ -218,12 +227,13 @@ class Plan:
             s.outdate()
 
     def failed(self, slot: Slot, arrays: Sequence[Array]) -> list[Any]:
-        """Raise what the frame says went wrong; or run again with more room, where that is all."""
+        """Raise what the frame says went wrong; or run again where that was a guess."""
         check, index, extent = (int(slot.frame[k]) for k in (ERROR_CHECK, ERROR_INDEX, ERROR_EXTENT))
         where = self.program.checks[check - 1]
-        room = next((a for a, s in self.program.symbols.items() if where in s.room), None)
-        if room is not None and self.more_room is not None:
-            return self.more_room(room, 2 * extent, arrays)
+        for a, s in self.program.symbols.items():
+            if self.start_again is not None and (where in s.room or where == s.guess):
+                value = 2 * extent if s.room else self.values[a] + index
+                return self.start_again(self, a, value, arrays, slot.key)
         found = where if extent < 0 else f"{where}: index {index} is not in [0, {extent})"
         raise InvalidArgumentError(None, None, found)
 

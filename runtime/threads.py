@@ -13,7 +13,6 @@ import functools
 import os
 import platform
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import numpy as np
 
 from graphflow.compiler.codegen import pool
 from graphflow.compiler.errors import InvalidArgumentError
+from graphflow.runtime.locks import Locked
 from graphflow.runtime.pages import aligned_empty
 
 _LINGER = 50e-6  # seconds that an idle worker spins before it sleeps: jobs of one program are this close
@@ -78,17 +78,18 @@ def pool_addresses(threads: int) -> tuple[int, int]:
 def shared_pool() -> Pool:
     """The pool of this process, made when first needed."""
     with _SHARED.lock:
-        if _SHARED.pool is None:
-            _SHARED.pool = Pool(usable_cores() - 1)
-        return _SHARED.pool
+        return _SHARED.pools.get(0) or _SHARED.pools.setdefault(0, Pool(usable_cores() - 1))
 
 
-class _Shared:
-    """Programs keep addresses of the pool's memory: there is one, and it stays."""
+class _Shared(Locked):
+    """Programs keep addresses of the pool's memory: there is one, and it stays.
+
+    It is set in one step: a signal's handler that comes while it is made makes one, too, and that is it then.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pool: Pool | None = None
+        super().__init__()
+        self.pools: dict[int, Pool] = {}
 
 
 _SHARED = _Shared()
@@ -177,7 +178,6 @@ _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    _SHARED.lock = threading.Lock()  # a thread that is not here may hold the old one
     for p in _POOLS:
         p._memory[pool.WORKERS] = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,24 @@ import numpy as np
 
 from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.compiler.ir.variable import VariableHandle
+from graphflow.runtime.locks import Locked
 from graphflow.runtime.pages import Array, Form, aligned_arrays
 
 if TYPE_CHECKING:
     from graphflow.runtime.setup import Setup
 
+Run = Callable[[Sequence[Array]], list[Any]]
 
-class VariableStore:
-    """Variable -> array.
+
+class VariableStore(Locked):
+    """Variable -> array. The lock is for runs that change variables and are to do so one at a time.
 
     `version` is another object whenever an array is made or replaced, never when one is written into;
     programs keep addresses for as long as it stays. What is made of variables is told of writes.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.version = object()
         self._setups: list[Setup] = []
         self._arrays: dict[VariableHandle, Array] = {}
@@ -73,6 +77,14 @@ class VariableStore:
     def is_initialized(self, variable: VariableHandle) -> bool:
         return variable in self._ready
 
+    def alone(self, run: Run) -> Run:
+        """The run as one of those of which one is under way at a time."""
+        def call(arrays: Sequence[Array]) -> list[Any]:
+            with self.lock:
+                return run(arrays)
+
+        return call
+
     def read(self, variable: VariableHandle) -> Array:
         """A copy of the value."""
         self.require(variable)
@@ -87,7 +99,8 @@ class VariableStore:
                                                    f"but the value's shape is {array.shape}")
         self._outdate(variable)  # already now: a signal's handler may raise on the way to the second time
         try:
-            np.copyto(target, array)  # all of it, and only then what a signal's handler raises comes out
+            with self.lock:
+                np.copyto(target, array)  # all of it, and only then what a signal's handler raises comes out
         finally:
             self._outdate(variable)
             self.mark_initialized(variable)

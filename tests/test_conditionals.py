@@ -173,8 +173,92 @@ def test_different_shapes_in_a_loop_and_a_fault_in_the_branch_that_runs():
         sess.run(y, {pred: True, x: np.ones(4), k: 9})
 
 
-def test_different_shapes_by_a_computed_predicate_are_an_error():
+def test_different_shapes_by_a_computed_predicate():
+    x, n = tf.placeholder(tf.float64, [None]), tf.Variable(0)
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: tf.square(x), lambda: x[:1]) * 2.0
+    g, = tf.gradients(tf.reduce_sum(y), x)
+    with tf.control_dependencies([y]):
+        count = n.assign_add(1)
+    sess = tf.Session()
+    sess.run(n.initializer)
+    for k, v in enumerate(([1.0, 2.0], [-1.0, -2.0], [3.0, 4.0], [-5.0, 1.0], [1.0, 2.0, 3.0]), 1):
+        found = sess.run([y, g, count], {x: v})
+        positive = sum(v) > 0
+        assert found[0].tolist() == [2 * e * e if positive else 2 * e for e in (v if positive else v[:1])]
+        assert found[1].tolist() == [4 * e if positive else 2 * (not j) for j, e in enumerate(v)]
+        assert found[2] == k  # a guess that was wrong writes nothing
+
+
+def test_computed_predicates_one_after_another():
     x = tf.placeholder(tf.float32, [None])
-    y = tf.cond(tf.reduce_sum(x) > 0, lambda: x, lambda: x[:1])
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"f32\[2\] in one branch, f32\[1\]"):
-        tf.Session().run(y, {x: [1, 2]})
+    a = tf.cond(tf.reduce_sum(x) > 0, lambda: x, lambda: tf.concat([x, x], 0))
+    b = tf.cond(tf.reduce_max(a) > 3, lambda: a[:2], lambda: tf.stack([a, a]))
+    c = tf.cond(tf.reduce_min(b) > -3, lambda: tf.reduce_sum(b), lambda: b)
+    call = tf.Session().make_callable([a, b, c], [x])
+    for v in ([1, 2], [5, 1, 1], [-1, -1, -1], [-9, 4, 1], [2, 1], [-7, 1], [1, 2]) * 2:
+        v = np.array(v, np.float32)
+        p = v if v.sum() > 0 else np.concatenate([v, v])
+        q = p[:2] if p.max() > 3 else np.stack([p, p])
+        r = q.sum() if q.min() > -3 else q
+        for found, expected in zip(call(v), (p, q, r), strict=True):
+            assert np.array_equal(found, expected)
+
+
+def test_what_only_one_branch_fits_is_judged_by_the_branch_that_runs():
+    x, z = tf.placeholder(tf.float32, [4]), tf.placeholder(tf.float32, [None])
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: x[:3], lambda: x[:2]) + z
+    sess = tf.Session()
+    for v, n in ((1, 3), (-1, 2), (-1, 2), (1, 3), (1, 1), (-1, 1)):
+        assert sess.run(y, {x: np.full(4, v), z: np.ones(n)}).tolist() == [v + 1] * (3 if v > 0 else 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="3"):
+        sess.run(y, {x: np.ones(4), z: np.ones(2)})
+
+
+def test_branches_that_turn_out_to_differ_in_shape():
+    a, b = tf.placeholder(tf.float32, [None]), tf.placeholder(tf.float32, [None])
+    y = tf.cond(tf.reduce_sum(a) > 0, lambda: a * 2.0, lambda: b + 1.0)
+    sess = tf.Session()
+    for v, n, m in ((1, 3, 3), (1, 3, 5), (-1, 3, 5), (-1, 2, 2), (1, 4, 1), (1, 3, 5)):
+        found = sess.run(y, {a: np.full(n, v), b: np.zeros(m)})
+        assert found.tolist() == ([2] * n if v > 0 else [1] * m)
+
+
+def test_random_predicates_keep_their_chances():
+    p = tf.random_uniform([]) < 0.3
+    y = tf.cond(p, lambda: tf.zeros([2]), lambda: tf.zeros([3]))
+    call = tf.Session().make_callable([p, y])
+    runs = [call() for _ in range(2000)]
+    assert all(len(v) == (2 if q else 3) for q, v in runs)
+    assert 0.25 < np.mean([q for q, _ in runs]) < 0.35
+
+
+def test_a_predicate_that_writes_writes_once():
+    v = tf.Variable(0.0)
+    y = tf.cond(v.assign_add(1.0) < 3.0, lambda: tf.zeros([2]), lambda: tf.zeros([3]))
+    sess = tf.Session()
+    sess.run(v.initializer)
+    assert [len(sess.run(y)) for _ in range(4)] == [2, 2, 3, 3]
+    assert sess.run(v) == 4
+
+
+def test_a_computed_predicate_in_a_loop():
+    x = tf.placeholder(tf.float32, [4])
+    fixed = tf.reduce_sum(x) > 0
+
+    def body(i, s):
+        return i + 1, s + tf.reduce_sum(tf.cond(fixed, lambda: x[:2], lambda: x))
+
+    total = tf.while_loop(lambda i, s: i < 3, body, [0, 0.0])[1]
+    sess = tf.Session()
+    assert [sess.run(total, {x: np.full(4, v)}) for v in (1, -1, 1)] == [6, -12, 6]
+    changing = tf.while_loop(lambda i, s: i < 3, lambda i, s: (i + 1, s + tf.reduce_sum(
+        tf.cond(s > 1, lambda: x[:2], lambda: x))), [0, 0.0])[1]
+    with pytest.raises(ShapeError, match=r"(?s)f32\[2\] in one branch.*all iterations"):
+        sess.run(changing, {x: np.ones(4)})
+
+
+def test_eager_mode_takes_the_computed_branch():
+    x = tf.placeholder(tf.float32, [3])
+    y = tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2.0, lambda: x[:1])
+    session = tf.Session()
+    assert [tf.compare([y], {x: [k, -2, 3]}, session).max_absolute for k in (1, -9)] == [0, 0]

@@ -156,3 +156,15 @@ def test_clear_errors_for_what_cannot_be_built():
             make()
     with pytest.raises(AttributeError, match="graphflow has no 'while_scan' yet"):
         _ = tf.while_scan
+
+
+@pytest.mark.parametrize(("window", "chosen"), [
+    ([1, np.nan, 3, 2], 1), ([np.nan, 1, 3, np.nan], 0), ([2, 3, 3, 1], 1), ([-np.inf] * 4, 0)])
+def test_the_gradient_of_a_pooled_window_goes_to_its_first_maximum_or_nan(window, chosen):
+    x = tf.constant(np.reshape(np.array(window, np.float32), (1, 2, 2, 1)))
+    y = tf.nn.max_pool(x, [1, 2, 2, 1], [1, 2, 2, 1], "VALID")
+    top, place = tf.nn.max_pool_with_argmax(x, [1, 2, 2, 1], [1, 2, 2, 1], "VALID")
+    found = tf.Session().run([y, top, place, *tf.gradients(y, x), *tf.gradients(top, x)])
+    slope = np.arange(4) == chosen
+    for value, expected in zip(found, (window[chosen], window[chosen], chosen, slope, slope), strict=True):
+        np.testing.assert_array_equal(value.ravel(), expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphflow as tf
-from graphflow.runtime import plan, threads
+from graphflow.runtime import blas, plan, threads
 from graphflow.runtime.blas import _thread_setting
 from graphflow.runtime.jit import function_addresses
 from graphflow.runtime.threads import Pool, pool_addresses, session_threads
@@ -378,6 +379,39 @@ def test_threads_that_come_first_together_get_one_pool(monkeypatch):
         t.join()
     assert len(set(map(id, found))) == 1
     found[0].close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+def test_a_signals_handler_may_come_at_any_step(monkeypatch):
+    """What the handler does must neither wait for what it interrupts nor mislead it."""
+    setting, limit, seen = [7], blas._Limit(), []
+
+    def limited_run() -> None:
+        run = object()
+        try:
+            limit.enter(run, lambda: setting[0], lambda n: setting.__setitem__(0, n), 2)
+            assert setting[0] <= 7
+        finally:
+            limit.leave(run, lambda n: setting.__setitem__(0, n))
+
+    def handler(*_: object) -> None:
+        limited_run()
+        seen.append(threads.shared_pool())
+
+    monkeypatch.setattr(threads, "Pool", lambda workers: object())
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 2e-5, 2e-5)
+    try:
+        end = time.perf_counter() + 0.5
+        while time.perf_counter() < end:
+            limited_run()
+            assert setting == [7] and limit.saved is None and not limit.runs
+            threads._SHARED, seen[:] = threads._Shared(), []
+            pool = threads.shared_pool()
+            assert all(found is pool for found in seen)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.skipif(_thread_setting() is None, reason="numpy's BLAS has no threads that we know")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 
 import graphflow as tf
 from graphflow import errors
+from graphflow.compiler import flags
 
 
 @pytest.fixture(autouse=True)
@@ -317,3 +321,70 @@ def test_initializers_take_shapes_and_dtypes():
         tf.glorot_uniform_initializer()([2], tf.int32)
     with pytest.raises(ValueError, match="fan"):
         tf.variance_scaling_initializer(mode="fan")
+
+
+# Locking
+
+def in_threads(work, count=4):
+    workers = [threading.Thread(target=work) for _ in range(count)]
+    for t in workers:
+        t.start()
+    for t in workers:
+        t.join()
+
+
+@pytest.mark.parametrize("size", [3, 1_000_000])
+def test_with_locking_no_change_is_lost(size):
+    v, n = tf.Variable(np.zeros(size, np.float32)), tf.Variable(0)
+    one = tf.exp(tf.zeros([size]))
+    steps = [tf.group(v.assign_add(one, use_locking=True), n.assign_add(1)),
+             tf.group(tf.assign_sub(v, -one, use_locking=True), n.assign_add(1))]
+    sess = tf.Session()
+    sess.run(tf.global_variables_initializer())
+
+    def work():
+        for k in range(40):
+            sess.run(steps[k % 2])
+
+    in_threads(work)
+    found = sess.run(v)
+    assert sess.run(n) == found.min() == found.max() == 160
+
+
+@pytest.mark.parametrize("make", [
+    tf.train.GradientDescentOptimizer, tf.train.AdamOptimizer, tf.train.AdagradOptimizer,
+    tf.train.AdadeltaOptimizer, tf.train.RMSPropOptimizer, tf.train.FtrlOptimizer,
+    lambda rate, use_locking: tf.train.MomentumOptimizer(rate, 0.9, use_locking)])
+def test_steps_of_optimizers_with_locking_run_one_at_a_time(make, monkeypatch):
+    def of(use_locking):
+        with tf.Graph().as_default():
+            w = tf.Variable(1.0)
+            step = make(0.5, use_locking=use_locking).minimize(w * w)
+            with tf.Session() as sess:
+                sess.run(tf.global_variables_initializer())
+                return sess.engine.prepare([], [step], []).plan_for(())[0].program.alone
+
+    assert [of(False), of(True)] == [False, True]
+
+
+@pytest.mark.skipif(not flags.use_jit(), reason="a handler may come in the midst of an interpreted step")
+def test_a_signals_handler_may_run_what_uses_locking():
+    v = tf.Variable(np.zeros(1000, np.float32))
+    step = v.assign_add(tf.ones([1000]), use_locking=True)
+    sess = tf.Session()
+    sess.run(tf.global_variables_initializer())
+    runs = []
+
+    def handler(*_):
+        runs.append(sess.run(step.op))
+        signal.setitimer(signal.ITIMER_REAL, 1e-3)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 1e-3)
+    try:
+        for _ in range(2000):
+            sess.run(step)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert sess.run(v).min() == 2000 + len(runs) > 2000

@@ -36,10 +36,15 @@ def effects_of(op: Operation) -> set[str]:
     return {o.opdef.effect for o in (op, *inner)} - {"", "input"}
 
 
+def writes_within(ops: Iterable[Operation]) -> list[Operation]:
+    """The writes among these operations and those in their subgraphs."""
+    inner = [o for op in ops for o in (op, *(i for g in subgraphs(op) for i in all_operations(g)))]
+    return [o for o in inner if o.opdef.effect == "write"]
+
+
 def variables_written(ops: Iterable[Operation]) -> list[Any]:
     """The handles of the variables that these operations, or those in their subgraphs, write."""
-    inner = [o for op in ops for o in (op, *(i for g in subgraphs(op) for i in all_operations(g)))]
-    return list(dict.fromkeys(o.attrs["variable"] for o in inner if o.opdef.effect == "write"))
+    return list(dict.fromkeys(o.attrs["variable"] for o in writes_within(ops)))
 
 
 @record

@@ -56,7 +56,7 @@ def _store(s: Store, env: Env) -> None:
     buffer, at = env.buffers[s.buffer], np.asarray(evaluate_dim(s.offset, env))
     value = evaluate(s.value, env)
     if s.add:
-        np.add.at(buffer, at, value)
+        np.add.at(buffer, *np.broadcast_arrays(at, value))  # all lanes may add to one place
     else:
         buffer[at] = value
 

@@ -105,8 +105,8 @@ def _check_variable(k: int, before: Tensor, after: Tensor) -> None:
     if not TensorShape(before.type.dims).is_compatible_with(TensorShape(after.type.dims)):
         raise ShapeError(f"while_loop: variable {k} enters the body with shape {before.shape}, but has shape "
                          f"{after.shape} after one iteration: {after.name}, made at {location(after)}\n"
-                         f"hint: a variable's shape cannot change; write to a tensor (or tf.TensorArray) "
-                         f"that is large enough from the start")
+                         f"hint: shape_invariants= tells which dims may change; or write to a tensor (or "
+                         f"tf.TensorArray) that is large enough from the start")
 
 
 # cond
@@ -129,7 +129,7 @@ def _common_type(op: Operation, k: int, a: Tensor, b: Tensor) -> TensorType:
         return TensorType(a.dtype, op.graph.rules.common(x, y))
     except ValueError:
         raise shape_error(op, f"(C4): result {k} is {a.type} in one branch, {b.type} in the other",
-                          "shapes may differ where the predicate is fed, or made of fed numbers") from None
+                          "shapes may differ where all iterations of a loop choose alike") from None
 
 
 def _cond_numpy(pred: Any, *captured: Any, then: Subgraph, otherwise: Subgraph) -> list[Any]:

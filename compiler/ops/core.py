@@ -110,7 +110,8 @@ variable = OpDef("variable", "", infer=_variable_type, attrs={"variable": REQUIR
                  tf_name="VariableV2")
 read_variable = OpDef("read_variable", "", infer=_variable_type, attrs={"variable": REQUIRED}, effect="read",
                       tf_name="Identity")
-_WRITE: dict[str, Any] = {"infer": _assigned_type, "attrs": {"variable": REQUIRED}, "effect": "write"}
+_WRITE: dict[str, Any] = {"infer": _assigned_type, "effect": "write",
+                          "attrs": {"variable": REQUIRED, "use_locking": False}}
 # a write's `expand` is given the operation and the value before it, and returns the value after it
 assign = OpDef("assign", "value", **_WRITE, expand=lambda op, before: op.value)
 assign_add = OpDef("assign_add", "value", **_WRITE, expand=lambda op, before: before + op.value)

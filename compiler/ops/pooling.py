@@ -17,7 +17,7 @@ from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load
 from graphflow.compiler.ops.core import literal
-from graphflow.compiler.ops.logic import equal, where_v2, zero_unless
+from graphflow.compiler.ops.logic import equal, is_nan, logical_or, where_v2, zero_unless
 from graphflow.compiler.ops.reductions import reduce_max, reduce_min, reduce_sum
 from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
@@ -79,25 +79,29 @@ def _first(op: Operation) -> Tensor:
     rank, past = len(op.size), literal(int(np.prod(op.size)), int32)
     values = windows(op.x, fill=_lowest(op.x.dtype.numpy), **geometry(op))
     hit = equal(values, _with_kernel_axes(op.y, rank))
+    if op.x.dtype.is_floating:
+        hit = logical_or(hit, is_nan(values))
     result: Tensor = reduce_min(where_v2(hit, _numbers(op.size), past), axis=kernel_axes(rank))
     return result
 
 
 def _first_numpy(x: Any, y: Any, size: Any, **attrs: Any) -> Any:
     values, rank = windows_numpy(x, size, _lowest(x.dtype), **attrs), len(size)
-    hit = values == y.reshape((*y.shape[:-1], *(1,) * rank, y.shape[-1]))
+    hit = (values == y.reshape((*y.shape[:-1], *(1,) * rank, y.shape[-1]))) | (values != values)
     flat = np.moveaxis(hit, -1, 1 + rank).reshape((*y.shape, int(np.prod(size))))
     return np.where(flat.any(-1), flat.argmax(-1), int(np.prod(size))).astype(np.int32)
 
 
 _TIED = np.array([1, 2, 2, 2, 0, 2, 3, 3, 3], np.float32).reshape(1, 3, 3, 1)
+_NANS = np.array([1, 2, np.nan, np.nan, 0, 2, 3, np.nan, 3], np.float32).reshape(1, 3, 3, 1)
 _TOPS = np.array([2, 2, 3, 3], np.float32).reshape(1, 2, 2, 1)
 first_in_window = OpDef(
     "first_in_window", "x y", infer=_first_type, attrs=GEOMETRY, expand=_first, numpy=_first_numpy,
     grad=lambda op, g: (None, None),
-    doc="The number of the first element of each window of x that equals y, or the window's size.",
+    doc="The number of the first element of each window of x that equals y or is NaN, or the window's size.",
     samples=calls((_TIED, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)), (_TIED, _TOPS, (2, 2), (2, 2), "SAME",
                                                                     (1, 1)),
+                  (_NANS, _TOPS, (2, 2), (1, 1), "VALID", (1, 1)),
                   ((1, 4, 2), (1, 2, 2), (2,), (2,), "VALID", (1,)), ((0, 4, 2), (0, 2, 2), (2,), (2,),
                                                                       "SAME", (1,))))
 
@@ -180,7 +184,7 @@ def _max_pool_numpy(x: Any, size: Any, **attrs: Any) -> Any:
 
 
 def _max_pool_grad(op: Operation, g: Tensor) -> Tensor:
-    """To the first maximum of each window."""
+    """To the first maximum of each window, which is the first NaN if there is one."""
     chosen = first_in_window(op.x, op.out, **geometry(op))
     result: Tensor = place_in_windows(g, chosen, **back_attrs(op, op.x))
     return result

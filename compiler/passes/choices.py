@@ -1,8 +1,10 @@
-"""Which branch a conditional takes, as far as fed numbers and dims tell it.
+"""Which branch a conditional takes, where it must be known when a program is compiled.
 
 Branches whose results differ in shape cannot share a program: the dims of what follows would depend on values
 computed in the run. But most predicates are fed (`is_training`), or compare fed numbers and dims. These
 become constants of the program, as dims do that cannot stay open, and only the branch that runs is compiled.
+A predicate that the run computes is guessed to be what it was before: the program checks that, and when it is
+another the run starts again with the program for that.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ _MOST_ELEMENTS = 8  # of a fed tensor that takes part in a choice
 
 
 class Choice:
-    """A predicate, traced back to fed numbers and dims: `numbers`; None where there is anything else.
+    """A predicate, traced back to fed numbers and dims: `numbers`; where there is anything else, to a guess
+    of its own value, or None if it changes from one iteration of a loop to the next.
 
     Example:  logical_and(training, greater(size(x), 10)) with training: bool[] and x: f32[n0] fed
     -->       numbers {training: [training[0]], size(x): [n0]}
@@ -39,6 +42,9 @@ class Choice:
             pred = pruner.outer[pred]
         self.pred = pred
         self.numbers: dict[Tensor, list[Dim]] | None = self._traced()
+        self.may_guess = self.numbers is None and pred.graph is pruner.whole
+        if self.may_guess and pruner.is_guessed(pred):
+            self.numbers = {pred: [pruner.guess(pred)]}
 
     def _traced(self) -> dict[Tensor, list[Dim]] | None:
         found: dict[Tensor, list[Dim]] = {}
@@ -82,7 +88,12 @@ class Choice:
                  for t, numbers in (self.numbers or {}).items()}
         return bool(oracle.run([self.pred], given)[0])
 
-    def make(self) -> None:
-        """Have what decides it made constant, where that is possible: then this raises prune.Undecided."""
+    def make(self, guess: bool = False) -> None:
+        """Have what decides it made constant, where that is possible: then this raises prune.Undecided.
+
+        guess  also where that is a guess
+        """
+        if guess and self.may_guess:
+            self.numbers = {self.pred: [self.pruner.guess(self.pred)]}
         if self.numbers is not None:
             self.pruner.make_constant(self._all())

@@ -53,7 +53,8 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
         constants=tuple(t.op.value.array for t in plan.constants),
         reads=tuple(t.op.variable for t in inputs if t.op.kind == "state"), writes=tuple(graph.updates),
         symbols=pruned.symbols, guards=tuple(pruned.guards), required=pruned.required,
-        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), ops=ops,
+        checks=tuple(checks), uses_key=any(t.op.kind == "rng" for t in inputs), alone=pruned.alone,
+        ops=ops,
         arena=_arena(plan.buffers), setup=setup, dumps=tuple(dumps))
 
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from graphflow.compiler.errors import GraphError, InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
-from graphflow.compiler.ir.dtypes import uint32
+from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import variables_written
+from graphflow.compiler.ir.regions import variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import CompileRules
 from graphflow.compiler.ir.variable import VariableHandle
-from graphflow.compiler.ops.core import program_input, variable
-from graphflow.compiler.ops.rows import is_open, row_store, tensor_array
+from graphflow.compiler.ops.core import cast, program_input, variable
+from graphflow.compiler.ops.nn import check_index
+from graphflow.compiler.ops.rows import is_open, row_at, row_store, tensor_array
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.prune_regions import prune_region
 from graphflow.compiler.program import Symbol
@@ -31,6 +32,7 @@ class Pruned:
     symbols: dict[Atom, Symbol]
     guards: list[tuple[Dim, Dim]]
     required: dict[tuple[Dim, Dim], str]
+    alone: bool = False  # a write uses locking
 
     def take_late_assumptions(self, graph: Graph) -> None:
         """Note what infer rules assumed of ops that later passes made: each run checks that too."""
@@ -79,7 +81,8 @@ def prune(signature: Signature) -> Pruned:
         assumed = {a: substitute(d, rules.assumed) for a, d in assumed.items()} | rules.assumed
     known: list[tuple[Dim, Dim]] = [(Poly({(a,): 1}), d) for a, d in (pins | assumed).items()
                                     if a in builder.symbols]
-    return Pruned(builder.graph, builder.symbols, known, required)
+    alone = any(op.use_locking for op in writes_within(needed)) and not signature.asks
+    return Pruned(builder.graph, builder.symbols, known, required, alone)
 
 
 def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
@@ -107,15 +110,22 @@ class Pruner:
         self.limits: dict[Tensor, Dim] = {}    # a count of iterations -> what it cannot exceed
         self.wanted: set[Tensor] = set(signature.fetches)
         self.inlined: list[Pruner] = []        # the walks over branches that are part of this graph
+        self.whole = self.graph                # the outermost graph
+        self.guesses: dict[Tensor, Tensor] = {}  # a computed bool that is guessed -> the check of that
+        self.histories: dict[Tensor, list[Tensor]] = {}  # a variable's values in the iterations of a loop
 
     def run(self) -> CompileRules:
         with self.graph.as_default():
             for k, t in enumerate(self.signature.feeds):
                 self._add_feed(k, t)
-            self.convert_all()
+            try:
+                self.convert_all()
+            except _Answer as answer:
+                self.graph.outputs = [answer.tensor]
+                return self.rules
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
-        self.graph.kept = self.unused_checks()
+        self.graph.kept = [*self.guesses.values(), *self.unused_checks()]
         return self.rules
 
     def unused_checks(self) -> list[Tensor]:
@@ -148,6 +158,7 @@ class Pruner:
         new.rules, new.graph = self.rules, Graph(self.rules)
         new.symbols, new.feed_of, new.outer = self.symbols, self.feed_of, self.outer
         new.limits, new.wanted = self.limits, set(graph.outputs)
+        new.whole, new.guesses, new.histories = self.whole, self.guesses, self.histories
         return new
 
     def _input(self, kind: str, label: str, type: TensorType,
@@ -203,6 +214,8 @@ class Pruner:
         operands = tuple(self.mapping[t] for t in op.operands)
         if any(map(is_open, operands)):
             operands = self._given_shape(op, operands)
+        if any(t in self.histories for t in operands):
+            return [self._past(op, operands)]
         attrs = self._resolve_attrs(op)
         if op.opdef is tensor_array and attrs["element"] is None:
             return Graph(self.rules).append_copy(op, (), attrs).outputs  # until something is written to it
@@ -222,6 +235,22 @@ class Pruner:
                 None, op, f"{op.location} uses a TensorArray before anything is written to it\n"
                           f"hint: element_shape= tells the shape of its tensors")
         return (self.shaped_array(operands[0], operands[2].type.known_dims), *operands[1:])
+
+    def history(self, like: Tensor, values: list[Tensor]) -> Tensor:
+        """What stands for a tensor with a row for each iteration, where these differ in shape."""
+        with Graph(self.rules).as_default():
+            t: Tensor = program_input(kind="loop", label=like.op.name, type=TensorType(like.dtype, None))
+        self.histories[t] = values
+        return t
+
+    def _past(self, op: Operation, operands: tuple[Tensor, ...]) -> Tensor:
+        """One of the values in a history."""
+        index = symbolic_value(operands[1]) if op.opdef is row_at else None
+        if index is None or not isinstance(index.item(), int):
+            raise UnsupportedError(f"a loop that changes the shape of a variable has only a first gradient: "
+                                   f"{op.location} asks for more")
+        found: Tensor = self.histories[operands[0]][index.item()]
+        return found
 
     def shaped_array(self, t: Tensor, element: Sequence[Dim], size: Dim | None = None) -> Tensor:
         attrs = dict(t.op.attrs, element=tuple(element), size=t.op.size if size is None else size)
@@ -338,6 +367,23 @@ class Pruner:
         self.symbols[symbol] = Symbol(self.feed_of[t], element=k)
         return substitute(new, self.assumed)
 
+    def is_guessed(self, t: Tensor) -> bool:
+        """Whether the value of a computed bool is taken for known."""
+        return isinstance(substitute(integer(t.name), self.assumed), int)
+
+    def guess(self, t: Tensor) -> Dim:
+        """The value of a computed bool as a run-time integer; once that is known, the program checks it."""
+        if self.signature.asks == t.name:
+            raise _Answer(t)
+        (symbol,) = atoms_of(integer(t.name))
+        value = substitute(integer(t.name), self.assumed)
+        if isinstance(value, int) and t not in self.guesses:
+            with self.whole.as_default():
+                self.guesses[t] = check_index(cast(t, dtype=int32) - value, extent=1, what=t.name)
+        check = self.guesses.get(t)
+        self.symbols[symbol] = Symbol(-1, guess=t.name if check is None else f"{check.op.location}: {t.name}")
+        return value
+
     def make_constant(self, dims: Sequence[Dim]) -> None:
         """Have the compilation start again with these dims as constants; raises Undecided."""
         raise Undecided({a for d in dims for a in atoms_of(d)} & self.symbols.keys(), self.symbols)
@@ -348,6 +394,14 @@ class Pruner:
         if found is None:
             raise _computed_shape(op, t)
         return self.decided(op, found.ravel()[k])
+
+
+class _Answer(Exception):
+    """The walk has come to what it is asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(tensor.name)
+        self.tensor = tensor
 
 
 class _Later:

@@ -29,6 +29,7 @@ from graphflow.compiler.passes.choices import Choice
 if TYPE_CHECKING:
     from graphflow.compiler.passes.prune import Pruner
 
+_MOST_UNROLLED = 1000
 _SEED = (0x6C6F6F70, 0x73746570)  # of the key's step from one iteration to the next
 
 
@@ -83,6 +84,12 @@ def _input(graph: Graph, like: Tensor) -> Tensor:
     return t
 
 
+def _as_number(t: Tensor) -> Tensor:
+    """The literal that an integer scalar is, where that is known."""
+    value = symbolic_value(t) if t.type.dims == () else None
+    return literal(value.item(), t.dtype) if value is not None and isinstance(value.item(), int) else t
+
+
 class _Loop(_Region):
     def __init__(self, pruner: Pruner, op: Operation) -> None:
         super().__init__(pruner, op, op.count)
@@ -113,10 +120,13 @@ class _Loop(_Region):
     def outputs(self) -> list[Tensor | None]:
         """The loop's last values, then rows and the number of iterations where something asks for them."""
         op, n = self.op, self.op.count
+        if any(t in self.pruner.histories for t in self.captured):
+            return self._unrolled()
         test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
         rows = [*body.graph.outputs[n:], *body.graph.inputs[:n]]
         body.graph.outputs[n:] = [*self.new_states(body), *self._next_key(body)]
-        self._check_types(body.graph)
+        if not self._keeps_types(body.graph):
+            return self._unrolled()
         asked = [k for k in range(len(rows)) if op.outputs[n + k] in self.pruner.wanted]
         counts = bool(asked) or op.outputs[-1] in self.pruner.wanted
         most = self._most_trips(test.graph, body.graph) if counts else None
@@ -134,18 +144,43 @@ class _Loop(_Region):
         of_row = dict(zip(asked, (made[k] for k in kept), strict=True))
         return [*made[:n], *(of_row.get(k) for k in range(len(rows))), made[counter] if counts else None]
 
-    def _check_types(self, body: Graph) -> None:
-        for k, (before, after) in enumerate(zip(body.inputs, body.outputs, strict=False)):
-            try:
-                if len(before.type.known_dims) != len(after.type.known_dims):
-                    raise ValueError
+    def _keeps_types(self, body: Graph) -> bool:
+        try:
+            for before, after in zip(body.inputs, body.outputs, strict=False):
                 for a, b in zip(before.type.known_dims, after.type.known_dims, strict=True):
                     body.rules.equal(a, b)
-            except ValueError:
-                raise UnsupportedError(
-                    f"while_loop: variable {k} enters the body as {before.type}, but is {after.type} after "
-                    f"one iteration, in {self.op.location}\nhint: a variable's shape cannot change; "
-                    f"write to a tensor (or tf.TensorArray) that is large enough from the start") from None
+        except ValueError:
+            return False
+        return True
+
+    def _unrolled(self) -> list[Tensor | None]:
+        """The iterations one by one: of a loop in which a variable changes its shape, and of its gradient.
+
+        How many there are must be known when the program is compiled.
+        """
+        op, pruner, n = self.op, self.pruner, self.op.count
+        captured, values = self.captured, self.leading
+        rows: list[list[Tensor]] = [[] for _ in op.outputs[n:-1]]
+        for trips in range(_MOST_UNROLLED):
+            self.captured = [*values, *captured]
+            (test,), _ = _inlined(self, op.cond)
+            choice = Choice(pruner, op, test)
+            if not choice.is_made:
+                choice.make()
+                raise self._unsupported("must tell by fed numbers and by sizes when it ends")
+            if not choice.value():
+                self.note_writes(self.states)
+                return [*values, *map(pruner.history, op.outputs[n:-1], rows), literal(trips, int32)]
+            results, walk = _inlined(self, op.body)
+            for kept, t in zip(rows, (*results[n:], *values), strict=True):
+                kept.append(t)
+            values, self.key = [_as_number(t) for t in results[:n]], self._next_key(walk)
+        raise self._unsupported(f"has more than {_MOST_UNROLLED} iterations")
+
+    def _unsupported(self, why: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"a loop that changes the shape of a variable {why}: {self.op.location}\n"
+            f"hint: write to a tensor (or tf.TensorArray) that is large enough from the start")
 
     def _next_key(self, body: Pruner) -> list[Tensor]:
         """The key of the next iteration: the words of the run change, by random bits of themselves."""
@@ -258,7 +293,9 @@ def _conditional(pruner: Pruner, op: Operation) -> Sequence[Tensor | None]:
     pred = region.leading.pop()
     choice = Choice(pruner, op, pred)
     if choice.is_made:
-        return _inlined(region, op.then if choice.value() else op.otherwise)
+        results, _ = _inlined(region, op.then if choice.value() else op.otherwise)
+        region.note_writes(region.states)
+        return results
     try:
         branches = [_branch(region, graph) for graph in (op.then, op.otherwise)]
         if any(a.type != b.type for a, b in zip(*(g.outputs for g in branches), strict=True)):
@@ -267,7 +304,7 @@ def _conditional(pruner: Pruner, op: Operation) -> Sequence[Tensor | None]:
         attrs = {"then": branches[0], "otherwise": branches[1]}
         made: Any = pruner.graph.create(cond_op, operands, attrs, op.name)
     except ShapeError:
-        choice.make()
+        choice.make(guess=True)
         raise
     region.note_writes(made.outputs[len(op.outputs):])
     return made.outputs[:len(op.outputs)]  # type: ignore[no-any-return]
@@ -279,8 +316,8 @@ def _branch(region: _Region, graph: Graph) -> Graph:
     return child.graph
 
 
-def _inlined(region: _Region, graph: Graph) -> list[Tensor]:
-    """The branch that runs, as a part of the graph around it."""
+def _inlined(region: _Region, graph: Graph) -> tuple[list[Tensor], Pruner]:
+    """A subgraph as a part of the graph around it; the region's variables are those after it."""
     pruner = region.pruner
     child = pruner.child(graph)
     child.graph, child.outer = pruner.graph, pruner.outer
@@ -289,7 +326,5 @@ def _inlined(region: _Region, graph: Graph) -> list[Tensor]:
     child.random_key = next(iter(region.key), None)
     child.convert_all()
     pruner.inlined.append(child)
-    region.note_writes(region.new_states(child))
-    return [child.mapping[t] for t in graph.outputs]
-
-
+    region.states = region.new_states(child)
+    return [child.mapping[t] for t in graph.outputs], child

@@ -25,6 +25,8 @@ GradsAndVars = list[tuple[Any, Variable]]
 class Optimizer:
     """The base of optimizers. A subclass gives `_update`, and its numbers in `_settings`.
 
+    use_locking  of all runs in which a change asks for it, one alone is under way at a time
+
     Updates are written with plain operations, so that the compiler makes one kernel per variable.
     """
 
@@ -34,6 +36,7 @@ class Optimizer:
         if not name:
             raise ValueError("an optimizer needs a name")
         self._name = name
+        self._use_locking = use_locking
         self._settings = settings
         self._slots: dict[str, dict[Variable, Variable]] = {}
         self._extra: dict[tuple[str, Graph], Variable] = {}

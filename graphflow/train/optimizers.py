@@ -36,7 +36,7 @@ class GradientDescentOptimizer(Optimizer):
         super().__init__(use_locking, name, learning_rate=learning_rate)
 
     def _update(self, g: Tensor, variable: Variable, **s: Any) -> Any:
-        return variable.assign_sub(g * s["learning_rate"])
+        return variable.assign_sub(g * s["learning_rate"], self._use_locking)
 
 
 class MomentumOptimizer(Optimizer):
@@ -55,7 +55,7 @@ class MomentumOptimizer(Optimizer):
         slot = self._slot(variable, "momentum")
         m = slot.assign(slot * s["momentum"] + g)
         step = g + m * s["momentum"] if self._use_nesterov else m
-        return variable.assign_sub(step * s["learning_rate"])
+        return variable.assign_sub(step * s["learning_rate"], self._use_locking)
 
 
 class AdamOptimizer(Optimizer):
@@ -96,7 +96,7 @@ class AdamOptimizer(Optimizer):
         m_slot, v_slot = self._slot(variable, "m"), self._slot(variable, "v")
         m = m_slot.assign(m_slot * s["beta1"] + g * (1 - s["beta1"]))
         v = v_slot.assign(v_slot * s["beta2"] + _square(g) * (1 - s["beta2"]))
-        return variable.assign_sub(m * s["rate"] / (_sqrt(v) + s["epsilon"]))
+        return variable.assign_sub(m * s["rate"] / (_sqrt(v) + s["epsilon"]), self._use_locking)
 
     def _after(self, settings: dict[str, Any]) -> list[Any]:
         factors = [cast_like(settings[b], p) if isinstance(settings[b], Tensor) else settings[b]
@@ -122,7 +122,7 @@ class AdagradOptimizer(Optimizer):
     def _update(self, g: Tensor, variable: Variable, **s: Any) -> Any:
         slot = self._slot(variable, "accumulator")
         a = slot.assign_add(_square(g))
-        return variable.assign_sub(g * s["learning_rate"] / _sqrt(a))
+        return variable.assign_sub(g * s["learning_rate"] / _sqrt(a), self._use_locking)
 
 
 class AdadeltaOptimizer(Optimizer):
@@ -147,7 +147,7 @@ class AdadeltaOptimizer(Optimizer):
         d = g * _sqrt(before + s["epsilon"]) / _sqrt(a + s["epsilon"])
         u = update.assign(before * s["rho"] + _square(d) * (1 - s["rho"]), read_value=False)
         with variable.graph.control_dependencies([u]):
-            return variable.assign_sub(d * s["learning_rate"])
+            return variable.assign_sub(d * s["learning_rate"], self._use_locking)
 
 
 class RMSPropOptimizer(Optimizer):
@@ -176,7 +176,7 @@ class RMSPropOptimizer(Optimizer):
             mean = self._slot(variable, "mg")
             a = a - _square(mean.assign(mean * s["decay"] + g * (1 - s["decay"])))
         m = momentum.assign(momentum * s["momentum"] + g * s["learning_rate"] / _sqrt(a + s["epsilon"]))
-        return variable.assign_sub(m)
+        return variable.assign_sub(m, self._use_locking)
 
 
 class FtrlOptimizer(Optimizer):
@@ -210,4 +210,4 @@ class FtrlOptimizer(Optimizer):
         grown, was = n ** s["power"], before ** s["power"]
         z = linear.assign(linear + shrunk - (grown - was) / s["learning_rate"] * w)
         clipped = REGISTRY["maximum"](REGISTRY["minimum"](z, s["l1"]), -s["l1"])
-        return variable.assign((clipped - z) / (grown / s["learning_rate"] + 2 * s["l2"]))
+        return variable.assign((clipped - z) / (grown / s["learning_rate"] + 2 * s["l2"]), self._use_locking)
