@@ -40,8 +40,15 @@ def unroll(stmt: Stmt) -> list[Stmt]:
     if not isinstance(stmt, Loop):
         return [stmt]
     if _is_sum(stmt) and _is_short(stmt):
-        return [new for k, a in enumerate(stmt.accumulators) for new in _chain(a, _terms(stmt, k))]
+        terms = [_terms(stmt, k) for k in range(len(stmt.accumulators))]
+        if all(_is_product(t) for each in terms for t in each):
+            return [s for a, each in zip(stmt.accumulators, terms, strict=True) for s in _chain(a, each)]
     return [replace(stmt, body=tuple(new for s in stmt.body for new in unroll(s)))]
+
+
+def _is_product(term: Expr) -> bool:
+    """Whether a term is one of two numbers in memory: other sums are nearer to exact loop by loop."""
+    return term.op == "mul" and all(x.op == "load" for x in term.args)
 
 
 def _is_sum(loop: Loop) -> bool:

@@ -189,6 +189,14 @@ def convolve(x: Node, filters: Node, stride: int = 1) -> Node:
     return flat @ filters.reshape(size * size * channels, out)
 
 
+def convolve_each(x: Node, filters: Node, stride: int = 1) -> Node:
+    """The same for each channel by itself: [b, h, w, c], [k, k, 1, c]"""
+    size, _, _, channels = filters.shape
+    missing = max((-(-x.shape[1] // stride) - 1) * stride + size - x.shape[1], 0)
+    seen = windows(x, size, stride, missing // 2, missing - missing // 2)
+    return (seen * filters.reshape(size, size, channels)).sum((3, 4))
+
+
 def max_pool(x: Node, size: int, stride: int, low: int = 0, high: int = 0) -> Node:
     seen = windows(x, size, stride, low, high, -np.inf)
     b, oh, ow, _, _, channels = seen.shape
