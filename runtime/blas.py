@@ -61,16 +61,18 @@ class _Limit(Locked):
     def enter(self, run: object, get: Callable[[], int], put: Callable[[int], None], threads: int) -> None:
         with self.lock:
             self.runs.add(run)
+            setting = get()
             if self.saved is None:
-                self.saved = get()
-                put(min(self.saved, threads))
+                self.saved = setting
+                put(min(setting, threads))
 
     def leave(self, run: object, put: Callable[[int], None]) -> None:
         with self.lock:
-            if self.runs <= {run} and self.saved is not None:
-                put(self.saved)
-                self.saved = None
             self.runs.discard(run)
+            saved = self.saved
+            if not self.runs and saved is not None:
+                put(saved)
+                self.saved = None
 
     def forked(self) -> None:
         """In a child process: the threads that were in limited runs are not here."""

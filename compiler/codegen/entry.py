@@ -30,7 +30,8 @@ from graphflow.compiler.program import Action, Branch, Buffer, Call, Move, Progr
 
 MOST_IN_LINE = 64  # addresses that the entry stores one by one, not in a loop over a table
 
-# `contract`, `reassoc` and the nan flags are nowhere: results are those of the expressions as written
+# `reassoc` and the nan flags are nowhere: results are those of the expressions as written, but for sums of
+# products, which `contract` adds unrounded
 ATTRIBUTES = '''attributes #0 = { nounwind "prefer-vector-width"="512" }
 attributes #1 = { nounwind alwaysinline "prefer-vector-width"="512" }
 !0 = !{!"branch_weights", i32 1, i32 10000}
