@@ -402,10 +402,11 @@ def test_a_signals_handler_may_come_at_any_step(monkeypatch):
     before = signal.signal(signal.SIGALRM, handler)
     try:
         for k in range(4000):  # one signal at a time: handlers within handlers would have no end
+            monkeypatch.setattr(threads, "_SHARED", threads._Shared())
+            seen.clear()
             signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + k % 40))
             limited_run()
             assert setting == [7] and limit.saved is None and not limit.runs
-            threads._SHARED, seen[:] = threads._Shared(), []
             pool = threads.shared_pool()
             assert all(found is pool for found in seen)
     finally:

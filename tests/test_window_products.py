@@ -89,8 +89,8 @@ def test_any_number_of_threads_gives_the_same_bits():
 def test_windows_are_not_copied():
     """A network's step needs no memory for patches, and none of its kernels makes them."""
     with tf.Graph().as_default():
-        x = tf.placeholder(tf.float32, [8, 28, 28, 16])
-        w = tf.get_variable("w", [5, 5, 16, 32])
+        x = tf.placeholder(tf.float32, [8, 28, 28, 8])
+        w = tf.get_variable("w", [5, 5, 8, 32])
         y = tf.nn.relu(tf.nn.conv2d(x, w, [1, 1, 1, 1], "SAME"))
         step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(tf.square(y)))
         session = tf.Session()
