@@ -51,7 +51,7 @@ from graphflow.compiler.ops.winograd_bands import (
 from graphflow.compiler.ops.winograd_points import Key, apply, keys_of, points_of
 
 _LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products save
-_LEAST_PATCHES = 16   # with fewer, the filters' transform does
+_LEAST_PATCHES = 48   # with fewer, the filters' transform does
 
 
 def quick_convolution(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor | None:

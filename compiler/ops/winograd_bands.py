@@ -13,8 +13,10 @@ from graphflow.compiler.loops.nest import Let, Stmt, Store, nested
 from graphflow.compiler.ops.winograd_points import Key, Points, apply, keys_of, points_of
 from graphflow.compiler.records import record
 
-_SOME = 48   # patches of a band, where channels are not known
-_PANEL = 64  # channels: rows of so many lie close together, and make whole register tiles
+_SOME = 48    # patches of a band, where channels are not known
+_FEWEST = 24  # patches of a band that is there only for threads to have one each
+_SHARES = 4   # so many threads at least find a band, if there are patches enough
+_PANEL = 64   # channels: rows of so many lie close together, and make whole register tiles
 
 
 def panel_of(channels: Any) -> int:
@@ -86,7 +88,8 @@ def bands_of(op: Operation, memory: Workspace, each: Dim, others: Dim) -> Bands:
     most = max(memory.cache // 4, known[1]) // (2 * known[0]) if len(known) == 2 else _SOME
     total = n * per_image if isinstance(n, int) else per_image
     assert isinstance(total, int)
-    return Bands(points_of(op.size), halves, _cut(total, most // halves[-1]), n * per_image)
+    shared = max(-(-_FEWEST // halves[-1]), -(-total // _SHARES))
+    return Bands(points_of(op.size), halves, _cut(total, min(most // halves[-1], shared)), n * per_image)
 
 
 def _cut(total: int, most: int) -> int:
