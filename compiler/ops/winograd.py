@@ -52,6 +52,7 @@ from graphflow.compiler.ops.winograd_points import Key, apply, keys_of, points_o
 
 _LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products save
 _LEAST_PATCHES = 48   # with fewer, the filters' transform does
+_IMAGES = 3           # what an unknown batch is taken for
 
 
 def quick_convolution(x: Tensor, filters: Tensor, found: tuple[Slide, ...]) -> Tensor | None:
@@ -79,9 +80,9 @@ def pays(x: Tensor, channels: Sequence[Dim], found: tuple[Slide, ...], least: in
 
 
 def patches_in(x: Tensor, found: tuple[Slide, ...]) -> Dim:
-    """How many patches there are; in one image, where only the run tells how many those are."""
+    """How many patches there are; in a few images, where only the run tells how many those are."""
     n = x.type.known_dims[0]
-    return product((n if isinstance(n, int) else 1, *(halved(s.count) for s in found)))
+    return product((n if isinstance(n, int) else _IMAGES, *(halved(s.count) for s in found)))
 
 
 def around_patches(x: Tensor, found: tuple[Slide, ...]) -> Tensor:
