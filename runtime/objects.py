@@ -60,9 +60,10 @@ def kept_object(ir: str) -> bytes:
 
 @functools.lru_cache(maxsize=1)
 def version() -> bytes:
-    """What object code depends on besides IR and CPU: this file, and LLVM's version, read from its file."""
+    """What object code depends on besides IR and CPU: how it is made here, and LLVM's version."""
+    parts = package_file("graphflow.compiler.codegen", "split.py"), package_file("llvmlite", "_version.py")
     with open(__file__, "rb") as f:
-        return hashlib.sha256(f.read() + package_file("llvmlite", "_version.py")).digest()
+        return hashlib.sha256(f.read() + b"".join(parts)).digest()
 
 
 def package_file(package: str, name: str) -> bytes:

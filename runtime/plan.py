@@ -115,8 +115,10 @@ class Plan:
         self._blocks = _Blocks(program, values, threads)
         self._copied = [*program.copies, *((m.source, m.target) for m in moves(program.steps))]
         self._flags = [t.flag for t in tested(program.steps)]
-        self.work = sum(_work(c, values) for c in program.calls)
-        self.work *= _ASSUMED_TRIPS if any(isinstance(t, Repeat) for t in tested(program.steps)) else 1
+        work = sum(_work(c, values) for c in program.calls)
+        repeats = any(isinstance(t, Repeat) for t in tested(program.steps))
+        loops = repeats or any(c.kind == "while" for c in program.calls)  # nobody knows how long they take
+        self.lets_others_in = loops or work > _UNLOCK_ABOVE
         simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
@@ -184,7 +186,7 @@ class Plan:
         frame[GEMM_F32], frame[GEMM_F64] = gemm_addresses()
         if self._blocks.in_parts and flags.use_jit():
             frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
-        frame[RELEASE_LOCK] = self.work > _UNLOCK_ABOVE
+        frame[RELEASE_LOCK] = self.lets_others_in
         frame[self._blocks.integer_slots] = self._blocks.integers
         return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
 

@@ -29,13 +29,13 @@ def compiler_version(known: cache.Cache) -> bytes:
         raise UnsuitedError("the package's sources cannot be read")
     stats = [os.stat(path) for path in paths]
     others = f"numpy {np.__version__}".encode(), objects.package_file("ml_dtypes", "__init__.py")
-    stamps = [f"{path} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+    stamps = [f"{path} {s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
               for path, s in zip(paths, stats, strict=True)]
     key = cache.key_of("sources", *others, *stamps)
     version = known.read(key)
     if version is None:
         version = _hash(paths, *others)
-        if time.time() - max(s.st_ctime for s in stats) > _SETTLED:
+        if time.time() - max(max(s.st_ctime, s.st_mtime) for s in stats) > _SETTLED:
             known.write(key, version)
     return version
 

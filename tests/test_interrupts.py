@@ -155,3 +155,23 @@ def test_short_programs_do_not_look(x):
     run = session().engine.prepare([tf.nn.softmax(a)], [], [a])
     run(np.full((3, 8), x, np.float32))
     assert "@look(" not in run.programs[0].ir
+
+
+def test_other_threads_run_during_a_long_loop():
+    limit, ticks = tf.placeholder(tf.int64, []), []
+    y, done = tf.while_loop(lambda i: i < limit, lambda i: i + 1, [tf.constant(0, tf.int64)]), threading.Event()
+    sess = session()
+    sess.run(y, {limit: 1})
+
+    def tick():
+        while not done.wait(0.01):
+            ticks.append(time.perf_counter())
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    start = time.perf_counter()
+    sess.run(y, {limit: 1 << 29})
+    end = time.perf_counter()
+    done.set()
+    ticker.join()
+    assert sum(start < t < end for t in ticks) > 2

@@ -269,3 +269,12 @@ def test_only_what_loses_nothing_is_widened_by_a_product():
         a, b = np.ones((2, 3), wide.numpy), np.full((3, 4), 1, narrow.numpy)
         assert sess.run(y, {x: a, w: b}).tolist() == [[3.0] * 4] * 2
         assert len(tf.explain(y, {x: a, w: b}, session=sess).kernels) == 2
+
+
+@pytest.mark.parametrize("narrow", [int8, uint8], ids=lambda d: d.code)
+@pytest.mark.parametrize("half", [bfloat16, float16], ids=lambda d: d.code)
+def test_bytes_are_cast_to_halves_before_a_product(half, narrow):
+    x, w = tf.placeholder(half, [3, 20]), tf.placeholder(narrow, [20, 5])
+    a, b = np.ones((3, 20), half.numpy), np.full((20, 5), 2, narrow.numpy)
+    found = tf.Session().run(tf.matmul(x, tf.cast(w, half)), {x: a, w: b})
+    assert found.dtype == half.numpy and np.all(found == 40)

@@ -1,7 +1,7 @@
 """Convolutions that step by one with fewer multiplications: Winograd's F(2x2, 3x3), and its kin.
 
 2x2 neighbouring outputs come from one patch of inputs: patch and filters are transformed by additions (see
-ops/winograd_lines.py), multiplied element by element, and summed over the channels by matrix products, one
+ops/winograd_points.py), multiplied element by element, and summed over the channels by matrix products, one
 for each pair of points. 3x3 filters take 16 multiplications in place of 36, 5x5 filters 49 in place of 100.
 
     winograd_convolution   out = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
@@ -51,6 +51,7 @@ from graphflow.compiler.ops.winograd_bands import (
 from graphflow.compiler.ops.winograd_points import Key, apply, keys_of, points_of
 
 _LEAST_CHANNELS = 16  # with fewer, the transforms cost more than the products save
+_LARGEST = 7          # filters beyond it are too many points: the code grows with their square
 _LEAST_PATCHES = 48   # with fewer, the filters' transform does
 _IMAGES = 3           # what an unknown batch is taken for
 
@@ -73,7 +74,9 @@ def pays(x: Tensor, channels: Sequence[Dim], found: tuple[Slide, ...], least: in
     """Whether a convolution, of which there are at least so many patches, is faster this way."""
     if not flags.use_winograd() or x.dtype is not float32 or len(found) != 2:
         return False
-    if any(s.size == 1 or (s.stride, s.dilation) != (1, 1) for s in found):
+    if any(not 1 < s.size <= _LARGEST or (s.stride, s.dilation) != (1, 1) for s in found):
+        return False
+    if any(isinstance(d, int) and d % 16 == 1 for d in channels):  # LLVM takes long over a lane by itself
         return False
     return (D.is_nonnegative(patches_in(x, found) - least)
             and all(D.is_nonnegative(d - _LEAST_CHANNELS) for d in channels))

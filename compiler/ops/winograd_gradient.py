@@ -59,7 +59,10 @@ def quick_filter_gradient(x: Tensor, g: Tensor, found: tuple[Slide, ...]) -> Ten
     if not pays(x, (channels, out), found, _LEAST_PATCHES):
         return None
     counts = tuple(s.count for s in found)
-    blocks, chunks = _units(len(points_of(size).values), channels, out, _parts(x, found))
+    units = _units(len(points_of(size).values), channels, out, _parts(x, found))
+    if units is None:
+        return None
+    blocks, chunks = units
     even = pad(g, paddings=((0, 0), *((0, c % 2) for c in counts), (0, 0)))
     sums = filter_sums(around_patches(x, found), even, size=size, counts=counts, blocks=blocks, chunks=chunks)
     dims = sums.type.known_dims[1:]
@@ -75,11 +78,16 @@ def _parts(x: Tensor, found: tuple[Slide, ...]) -> int:
     return max(1, min(_UNITS, 2 * patches // _LEAST_PATCHES)) if isinstance(patches, int) else _UNITS
 
 
-def _units(values: int, channels: Any, out: Any, parts: int) -> tuple[tuple[int, int], int]:
-    """Blocks of channels in and out such that the sums of one are few, and how many parts of the patches."""
+def _units(values: int, channels: Any, out: Any, parts: int) -> tuple[tuple[int, int], int] | None:
+    """Blocks of channels in and out such that the sums of one are few, and how many parts of the patches.
+
+    None where no divisor makes such blocks: each transforms all gradients again.
+    """
     panel = panel_of(out)
     most = max(_MOST_SUMS // (values * panel), 16)
     block = next(d for d in range(min(most, channels), 0, -1) if channels % d == 0)
+    if block < 16 or 2 * block < min(most, channels):
+        return None
     blocks = channels // block, out // panel
     return blocks, max(1, parts // (blocks[0] * blocks[1]))
 

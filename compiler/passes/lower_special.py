@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose
+from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose, in_tiles
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import (
@@ -225,7 +225,8 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
     matrix = memory.settled(b) if ahead and isinstance(b, Tensor) else None
     extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     rooms = rooms_of(target) if inside else 1
-    blocking = choose(extents, replace(target, threads=1) if inside else target, matrix is not None)
+    shared = replace(target, threads=1) if inside else target
+    blocking = in_tiles(extents, shared) if p.add else choose(extents, shared, matrix is not None)
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
         panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)

@@ -8,7 +8,6 @@ from graphflow.compiler.ir.dims import Atom, Dim, atom, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
-from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store
@@ -83,9 +82,7 @@ class _Workspace:
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
                 transpose_a: bool = False, add: bool = False) -> Stmt:
         p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype, add=add)
-        p = blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
-        assert not add or isinstance(p.blocking, Blocking | None), "only register tiles add to what is there"
-        return p
+        return blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
         if not self.body:

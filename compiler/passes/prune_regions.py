@@ -161,7 +161,7 @@ class _Loop(_Region):
         op, pruner, n = self.op, self.pruner, self.op.count
         captured, values = self.captured, self.leading
         rows: list[list[Tensor]] = [[] for _ in op.outputs[n:-1]]
-        for trips in range(_MOST_UNROLLED):
+        for trips in range(_MOST_UNROLLED + 1):
             self.captured = [*values, *captured]
             (test,), _ = _inlined(self, op.cond)
             choice = Choice(pruner, op, test)

@@ -147,7 +147,7 @@ def _narrow_matrix(op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None
     A product reads its right operand in panels or vectors, and converts it on the way.
     """
     a, b = operands
-    if b.op.opdef.name != "cast" or a.dtype is not b.dtype or not a.dtype.is_floating:
+    if b.op.opdef.name != "cast" or not a.dtype is b.dtype is a.dtype.sums or not a.dtype.is_floating:
         return None
     narrow = b.op.operands[0]
     if narrow.dtype.size >= b.dtype.size or not narrow.dtype.fits_into(b.dtype):

@@ -89,6 +89,11 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
     return many
 
 
+def in_tiles(e: Extents, target: Target) -> Blocking:
+    """Register tiles whatever the sizes: the only form that adds to what is there."""
+    return _in_tiles(e, target, False)
+
+
 def _gains_by_panels(e: Extents, target: Target) -> bool:
     """Whether B is read faster from panels of sums: not if its rows lie close together in the cache."""
     if e.m == 1 or not e.n or not e.k:
