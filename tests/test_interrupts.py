@@ -159,8 +159,8 @@ def test_short_programs_do_not_look(x):
 
 def test_other_threads_run_during_a_long_loop():
     limit, ticks = tf.placeholder(tf.int64, []), []
-    y, done = tf.while_loop(lambda i: i < limit, lambda i: i + 1, [tf.constant(0, tf.int64)]), threading.Event()
-    sess = session()
+    y = tf.while_loop(lambda i: i < limit, lambda i: i + 1, [tf.constant(0, tf.int64)])
+    sess, done = session(), threading.Event()
     sess.run(y, {limit: 1})
 
     def tick():
