@@ -40,7 +40,7 @@ class MemoryOps:
         self.values: dict[Expr, Value] = {}
         self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
         self.streamed = {p.name for p in nest.params if p.streamed}
-        self._sums: dict[str, Value] = {}  # of index arithmetic in the present block, by their text
+        self._computed: dict[str, Value] = {}  # of index arithmetic in the present block, by their text
         self._labels = 0
 
     def label(self, prefix: str) -> str:
@@ -50,7 +50,7 @@ class MemoryOps:
     def open(self, label: str) -> None:
         self.em.lines.append(f"{label}:")
         self.block = label
-        self._sums = {}
+        self._computed = {}
 
     def expression(self, root: Expr) -> Value:
         return self.em.expression(root, self.values, self.leaf)
@@ -116,9 +116,9 @@ class MemoryOps:
         lanes = max(a.lanes, b.lanes)
         a, b = self.em.widen(a, lanes), self.em.widen(b, lanes)
         text = f"{op} {a.type} {a.ref}, {b.ref}"
-        if text not in self._sums:
-            self._sums[text] = self.em.instruction(text, int64, lanes)
-        return self._sums[text]
+        if text not in self._computed:
+            self._computed[text] = self.em.instruction(text, int64, lanes)
+        return self._computed[text]
 
     @staticmethod
     def lane_numbers(width: int) -> str:

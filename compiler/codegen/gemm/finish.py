@@ -56,7 +56,6 @@ class Finish:
                     found.append(stmt)
         return found
 
-
     def swept(self) -> list[tuple[str, DType, Dim]]:
         """Buffers that the body reads or writes row after row, the dtype and the place of an element."""
         row, column = single_atom(self.product.row), single_atom(self.product.column)
