@@ -70,7 +70,7 @@ def test_samples_compiled_with_unknown_dims(opdef):
 
 def test_only_ops_that_are_no_functions_have_no_samples():
     assert all(op.samples or op.effect or op.regions or op.name in ("constant", "placeholder_with_default")
-               for op in REGISTRY.values())
+               for op in REGISTRY.values() if not op.home)  # other tests make ops of their own
 
 
 def test_every_composite_has_a_reference():
