@@ -44,6 +44,7 @@ from graphflow.compiler.ops.winograd_bands import (
     bands_of,
     cut_of,
     halved,
+    of_points,
     panel_of,
     patches_numpy,
     transformed,
@@ -120,19 +121,17 @@ def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
 
 def _products(op: Operation, memory: Workspace, bands: Bands, panel: Dim, patches: Piece,
               sums: Piece) -> list[Stmt]:
-    """The products of all points of a class in one loop."""
+    """Sums over all channels, and over the values of a point."""
     (_, rows, out), channels = op.factors.type.known_dims, op.x.type.known_dims[-1]
-    number, start, body = 0, 0, list[Stmt]()
-    for count, values in bands.points.classes:
-        p: Dim = 0 if count == 1 else axis("p", count)
-        first = (start + p * values) * channels
-        one = memory.product((sums[0], sums[1] + (number + p) * bands.patches * out),
-                             (patches[0], patches[1] + first * bands.patches),
-                             (memory.operand(1), (panel * rows + first) * out),
-                             (bands.patches, out, values * channels))
-        body += nested([one], (p,))
-        number, start = number + count, start + count * values
-    return body
+
+    def product(point: Dim, value: Dim, values: int) -> Stmt:
+        first = value * channels
+        return memory.product((sums[0], sums[1] + point * bands.patches * out),
+                              (patches[0], patches[1] + first * bands.patches),
+                              (memory.operand(1), (panel * rows + first) * out),
+                              (bands.patches, out, values * channels))
+
+    return of_points(bands.points, product)
 
 
 def _outputs(op: Operation, memory: Workspace, bands: Bands, part: tuple[Dim, Dim],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow.compiler.ir.dims import Dim, axis, minimum, product
@@ -118,6 +118,19 @@ def transformed(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: P
     stores = [Store(to[0], to[1] + start + ((r * bands.wide + j) * values + k) * count + c, found[key])
               for key, start, values, k in value_places(bands, count)]
     return nested([*lets.body, *stores], (r, j, c))
+
+
+def of_points(points: Points, product: Callable[[Dim, Dim, int], Stmt]) -> list[Stmt]:
+    """The products of all points, in one loop for those with as many values.
+
+    product  makes one from a point's number, the number of its first value, and how many values it has
+    """
+    number, start, body = 0, 0, list[Stmt]()
+    for count, values in points.classes:
+        p: Dim = 0 if count == 1 else axis("p", count)
+        body += nested([product(number + p, start + p * values, values)], (p,))
+        number, start = number + count, start + count * values
+    return body
 
 
 def value_places(bands: Bands, channels: Dim) -> list[tuple[Key, Dim, int, int]]:

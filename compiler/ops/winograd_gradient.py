@@ -37,6 +37,7 @@ from graphflow.compiler.ops.winograd_bands import (
     bands_of,
     cut_of,
     halved,
+    of_points,
     panel_of,
     patches_numpy,
     transformed,
@@ -158,19 +159,16 @@ def _rest(op: Operation, memory: Workspace, bands: Bands, band: Dim, patches: Pi
 
 def _products(op: Operation, memory: Workspace, bands: Bands, unit: Dim, patches: Piece,
               ends: Piece) -> list[Stmt]:
-    """The products of all points of a class in one loop, added to the unit's sums."""
+    """Sums over the band's patches, added to the unit's."""
     _, all_values, channels, out = op.out.type.known_dims
-    number, start, body = 0, 0, list[Stmt]()
-    for count, values in bands.points.classes:
-        p: Dim = 0 if count == 1 else axis("p", count)
-        first = start + p * values
-        one = memory.product((memory.result_buffer(), (unit * all_values + first) * channels * out),
-                             (patches[0], patches[1] + first * bands.patches * channels),
-                             (ends[0], ends[1] + (number + p) * bands.patches * out),
-                             (values * channels, out, bands.patches), transpose_a=True, add=True)
-        body += nested([one], (p,))
-        number, start = number + count, start + count * values
-    return body
+
+    def product(point: Dim, value: Dim, values: int) -> Stmt:
+        return memory.product((memory.result_buffer(), (unit * all_values + value) * channels * out),
+                              (patches[0], patches[1] + value * bands.patches * channels),
+                              (ends[0], ends[1] + point * bands.patches * out),
+                              (values * channels, out, bands.patches), transpose_a=True, add=True)
+
+    return of_points(bands.points, product)
 
 
 def _sums_numpy(x: Any, g: Any, size: Any, counts: Any, blocks: Any, chunks: int) -> Any:
