@@ -7,7 +7,7 @@ per iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
@@ -16,7 +16,9 @@ from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.scalar import add_unrounded
+from graphflow.compiler.codegen.shared import alone, indices_around
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
+from graphflow.compiler.ir.dims import Atom
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.nest import (
@@ -54,6 +56,10 @@ def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
     return _KernelEmitter(nest, name, module).function()
 
 
+def _function(name: str, params: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"define internal void @{name}({params}) #0 {{", "entry:", *lines, "ret void", "}"])
+
+
 class _KernelEmitter(MemoryOps):
     def __init__(self, nest: LoopNest, name: str, module: Module) -> None:
         super().__init__(Emitter(module), nest)
@@ -73,8 +79,7 @@ class _KernelEmitter(MemoryOps):
         if self.streamed:  # before others are told that this part is done
             self.em.lines.append("fence seq_cst")
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if self.nest.parallel else "")
-        return "\n".join([f"define internal void @{self.name}({signature}) #0 {{", "entry:",
-                          *self.em.lines, "ret void", "}"])
+        return _function(self.name, signature, self.em.lines)
 
     def _number_of_part(self, range_slot: int) -> None:
         """Parts are cut at multiples of their length, which follows the count in the block."""
@@ -97,10 +102,34 @@ class _KernelEmitter(MemoryOps):
                 self.product(stmt)
             elif isinstance(stmt, While):
                 self.repeat(stmt)
-            elif stmt.vector and self.width > 1:
-                self.vector_loop(stmt)
             else:
-                self.scalar_loop(stmt)
+                shared = self.em.module.shared
+                name = shared.get((stmt, self.nest.width)) if shared else None
+                self.loop(stmt) if name is None else self.shared_loop(stmt, name)
+
+    def loop(self, loop: Loop) -> None:
+        if loop.vector and self.width > 1:
+            self.vector_loop(loop)
+        else:
+            self.scalar_loop(loop)
+
+    def shared_loop(self, loop: Loop, name: str) -> None:
+        """Call the function of a loop that other kernels have too; the first of them makes it."""
+        module, nest, outer = self.em.module, alone(loop, self.nest), indices_around(loop, self.axes)
+        if name not in module.functions:
+            module.functions[name] = _KernelEmitter(nest, name, module).loop_function(loop, outer)
+        numbers = [*(self.symbols[a] for a in nest.symbols), *(self.axes[a] for a in outer)]
+        arguments = [*(f"ptr %{p.name}" for p in nest.params),
+                     *(f"i64 {n}" for n in (*numbers, self.part_number))]
+        self.em.lines.append(f"call void @{name}({', '.join(arguments)})")
+
+    def loop_function(self, loop: Loop, outer: Sequence[Atom]) -> str:
+        """The function of a loop that is all of the nest but for the indices around it."""
+        self.part_number, self.axes = "%part", {a: f"%outer{k}" for k, a in enumerate(outer)}
+        numbers = [*self.symbols.values(), *self.axes.values(), self.part_number]
+        params = [*(f"ptr %{p.name}" for p in self.nest.params), *(f"i64 {n}" for n in numbers)]
+        self.loop(loop)
+        return _function(self.name, ", ".join(params), self.em.lines)
 
     def iteration(self, loop: Loop, position: str, vector: bool) -> list[Value]:
         """One pass through the body; gives the accumulators' operands."""

@@ -34,6 +34,7 @@ class MemoryOps:
         self.nest = nest
         self.block = "entry"
         self.axes: dict[Atom, str] = {}
+        self.part_number = "%part" if nest.parallel else "0"
         self.vector_axis: Atom | None = None
         self.width = nest.width  # lanes of the vector loop
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
@@ -95,7 +96,7 @@ class MemoryOps:
         if a.kind in RUN_TIME:
             return Value(self.symbols[a], int64)
         if a.kind == "part":
-            return Value("%part" if self.nest.parallel else "0", int64)
+            return Value(self.part_number, int64)
         if a.kind == "axis":
             here = Value(self.axes[a], int64)
             if base or a != self.vector_axis:

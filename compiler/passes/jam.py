@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
@@ -46,7 +45,7 @@ def jam(loop: Loop) -> list[Stmt]:
     loop = replace(loop, body=tuple(new for s in loop.body
                                     for new in (jam(s) if isinstance(s, Loop) else [s])))
     rows = _rows_that_share(loop)
-    return [*_in_rounds(loop, rows, True), *_at_once(loop, loop.extent % rows)] if rows > 1 else [loop]
+    return [*_in_rounds(loop, rows, True), *_one_by_one(loop, loop.extent % rows)] if rows > 1 else [loop]
 
 
 def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
@@ -58,16 +57,11 @@ def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
 
 
 def _one_by_one(loop: Loop, rows: Dim) -> list[Stmt]:
-    """The last rows in a loop."""
+    """The last rows in a loop: to take them at once too would be as much code again."""
+    if rows == 0:
+        return []
     last = axis(f"{loop.axis.name}r", rows)
-    rest = replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)
-    return [] if rows == 0 else [rest]
-
-
-def _at_once(loop: Loop, rows: Any) -> list[Stmt]:
-    """The last rows, which share loads."""
-    return _jam_bodies([list(copied(loop, loop.extent - rows + k, f"_r{k}").body) for k in range(rows)],
-                       True) if rows else []
+    return [replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)]
 
 
 def _rows_that_share(loop: Loop) -> int:
@@ -89,8 +83,10 @@ def _rows_that_share(loop: Loop) -> int:
 
 
 def _loads_of(loop: Loop, rows: int) -> int:
-    """Of so many rows."""
-    return len({substitute_expr(n, {loop.axis: k}) for n in set(loads(loop.body)) for k in range(rows)})
+    """Of so many rows: the different elements."""
+    rounds: list[dict[Atom, Dim]] = [{loop.axis: k} for k in range(rows)]
+    return len({(n.attr[0], substitute(n.attr[1], at), *(substitute_expr(mask, at) for mask in n.args))
+                for n in set(loads(loop.body)) for at in rounds})
 
 
 def _only_row(loop: Loop) -> Loop | None:
