@@ -10,7 +10,7 @@ the work is cut into parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
@@ -19,6 +19,7 @@ from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Sh
 from graphflow.compiler.codegen.gemm.terms import Operand
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import Blocking, heights
+from graphflow.compiler.records import record
 
 
 def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None,
@@ -222,7 +223,7 @@ class BlockedBuilder(PartsBuilder):
         self.call(tile_function(self.module, tile), arguments)
 
 
-@dataclass(frozen=True)
+@record
 class _Side:
     """An operand: its pointer, stride, and whether the lines of its panels lie together."""
 
@@ -232,7 +233,7 @@ class _Side:
     along_lines: bool
 
 
-@dataclass(frozen=True)
+@record
 class Block:
     """Panels and tiles from the first to the one past the last, k, its depth, that in units, and whether to
     add to C.
@@ -248,7 +249,7 @@ class Block:
     more: str
 
 
-@dataclass(frozen=True)
+@record
 class Panel:
     """Where a panel of B lies, its first column, the columns from there on, and how far to look ahead."""
 

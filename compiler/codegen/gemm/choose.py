@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
 F = TypeVar("F", Blocking, Dots)
@@ -38,7 +39,7 @@ CLOSE = 256               # bytes of a row of B that are read as fast where they
 LONG_ROW = 2048           # bytes of a row of the result, from which on rows are written one after another
 
 
-@dataclass(frozen=True)
+@record
 class Extents:
     """A product's sizes; None where a dim is a run-time integer."""
 

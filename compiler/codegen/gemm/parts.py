@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import Blocking, Dots, FewRows
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
           "i64 %m", "i64 %n", "i64 %k", "i64 %begin", "i64 %end", "ptr %scratch")  # then the finish's
 
 
-@dataclass(frozen=True)
+@record
 class Shape:
     """What is known of a product when it is compiled; sizes are None where they are run-time integers.
 
@@ -33,7 +34,7 @@ class Shape:
     add: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """Units of rows and columns, from the first to the one past the last; the number of its scratch."""
 
