@@ -348,11 +348,11 @@ def coefficient(dim: Dim, of: Atom) -> Dim | None:
         return 0
     terms: dict[Monomial, int] = {}
     for mono, coef in terms_of(dim):
-        count = mono.count(of)
-        if count > 1:
-            return None
-        if count == 1:
-            terms[_remove(mono, (of,)) or ()] = coef
+        if of in mono:
+            rest = _remove(mono, (of,)) or ()
+            if of in rest:
+                return None
+            terms[rest] = coef
         elif any(a.payload and a.kind != "axis" and _mentions(a, of) for a in mono):
             return None
     total = poly(terms)

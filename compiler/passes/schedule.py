@@ -85,16 +85,15 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     loops = [s for s in body if not isinstance(s, Let)]
     if len(loops) == 1 and isinstance(loops[0], Product):
         return loops[0].parts > 1
-    work = product(deepest_extents(body)) * max(work_each(body), 1)
-    if isinstance(work, int) and work < 2 * LEAST_PART:
-        return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
         return False
-    if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
+    outer, inside = loops[0], statements(loops)
+    if any(isinstance(s, Loop) and s.ordered for s in inside):
         return False
-    inside = statements((loops[0],))
-    return ((loops[0].apart or all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
-            and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
+    work = product(deepest_extents(body)) * max(work_each(body), 1)
+    return (not (isinstance(work, int) and work < 2 * LEAST_PART)
+            and (outer.apart or all(_is_own(s.offset, outer.axis) for s in inside if isinstance(s, Store)))
+            and all(_has_its_own(s, outer.axis) for s in inside if isinstance(s, Product)))
 
 
 def _has_its_own(p: Product, outer: Atom) -> bool:
