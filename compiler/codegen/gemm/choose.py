@@ -27,7 +27,7 @@ NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wid
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 LEAST_DOT = 8             # elements along k, from which on one row by columns is summed along k
 LEAST_BYTES = 16          # of a vector: so many every CPU has
-WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
+WIDEST = 24               # vectors of a tile with one row: the longer the runs of B, the faster it is read
 PACKING = 8               # multiply-adds in the time that it takes to pack an element
 READING = 4               # and to read one that each part reads
 NEAR = 1.02               # times that differ by less are the same
@@ -258,9 +258,9 @@ def _few_rows(e: Extents, target: Target) -> Blocking:
     assert e.m is not None
     width = _width(e, target)
     streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
-    room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
+    room = _accumulators(target)
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
-    vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
+    vecs = _vectors(e, width, min(4 if streaming else WIDEST, room // rows))
     depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
     return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels, e.terms.a is not e.terms.sum,
