@@ -16,9 +16,8 @@ from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.scalar import add_unrounded
-from graphflow.compiler.codegen.shared import alone, indices_around
+from graphflow.compiler.codegen.shared import SharedLoop, key_of
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
-from graphflow.compiler.ir.dims import Atom
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.nest import (
@@ -103,9 +102,9 @@ class _KernelEmitter(MemoryOps):
             elif isinstance(stmt, While):
                 self.repeat(stmt)
             else:
-                shared = self.em.module.shared
-                name = shared.get((stmt, self.nest.width)) if shared else None
-                self.loop(stmt) if name is None else self.shared_loop(stmt, name)
+                known = self.em.module.shared
+                shared = known.get(key_of(stmt, self.nest)) if known else None
+                self.loop(stmt) if shared is None else self.shared_loop(shared)
 
     def loop(self, loop: Loop) -> None:
         if loop.vector and self.width > 1:
@@ -113,22 +112,21 @@ class _KernelEmitter(MemoryOps):
         else:
             self.scalar_loop(loop)
 
-    def shared_loop(self, loop: Loop, name: str) -> None:
+    def shared_loop(self, shared: SharedLoop) -> None:
         """Call the function of a loop that other kernels have too; the first of them makes it."""
-        module, nest, outer = self.em.module, alone(loop, self.nest), indices_around(loop, self.axes)
-        if name not in module.functions:
-            module.functions[name] = _KernelEmitter(nest, name, module).loop_function(loop, outer)
-        numbers = [*(self.symbols[a] for a in nest.symbols), *(self.axes[a] for a in outer)]
+        module, nest = self.em.module, shared.nest
+        if shared.name not in module.functions:
+            module.functions[shared.name] = _KernelEmitter(nest, shared.name, module).loop_function(shared)
+        numbers = [*(self.symbols[a] for a in nest.symbols), *(self.axes[a] for a in shared.outer)]
         arguments = [*(f"ptr %{p.name}" for p in nest.params),
                      *(f"i64 {n}" for n in (*numbers, self.part_number))]
-        self.em.lines.append(f"call void @{name}({', '.join(arguments)})")
+        self.em.lines.append(f"call void @{shared.name}({', '.join(arguments)})")
 
-    def loop_function(self, loop: Loop, outer: Sequence[Atom]) -> str:
-        """The function of a loop that is all of the nest but for the indices around it."""
-        self.part_number, self.axes = "%part", {a: f"%outer{k}" for k, a in enumerate(outer)}
+    def loop_function(self, shared: SharedLoop) -> str:
+        self.part_number, self.axes = "%part", {a: f"%outer{k}" for k, a in enumerate(shared.outer)}
         numbers = [*self.symbols.values(), *self.axes.values(), self.part_number]
         params = [*(f"ptr %{p.name}" for p in self.nest.params), *(f"i64 {n}" for n in numbers)]
-        self.loop(loop)
+        self.loop(shared.loop)
         return _function(self.name, ", ".join(params), self.em.lines)
 
     def iteration(self, loop: Loop, position: str, vector: bool) -> list[Value]:
