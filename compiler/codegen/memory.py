@@ -24,7 +24,7 @@ from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import LoopNest, Store
 
-NOTHING: Mapping[str, Value] = MappingProxyType({})
+NOTHING: Mapping[object, str] = MappingProxyType({})
 LINE = 64  # bytes of a cache line, and of the widest vector
 _TRUNCATING = {"floordiv": "udiv", "mod": "urem"}       # where both sides are known not to be negative
 _FLOORING = {"floordiv": "floordiv", "mod": "floormod"}  # the host's meaning; 0 for a divisor of 0
@@ -44,14 +44,14 @@ class MemoryOps:
         self.values: dict[Expr, Value] = {}
         self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
         self.streamed = {p.name for p in nest.params if p.streamed}
-        self._computed: dict[str, Value] = {}  # index arithmetic that the present block can use, by text
+        self._computed: dict[object, str] = {}  # index arithmetic that the present block can use
         self._labels = 0
 
     def label(self, prefix: str) -> str:
         self._labels += 1
         return f"{prefix}{self._labels}"
 
-    def open(self, label: str, computed: Mapping[str, Value] = NOTHING) -> None:
+    def open(self, label: str, computed: Mapping[object, str] = NOTHING) -> None:
         """A new block, which follows those where all this was computed."""
         self.em.lines.append(f"{label}:")
         self.block = label
@@ -122,8 +122,8 @@ class MemoryOps:
         a, b = self.em.widen(a, lanes), self.em.widen(b, lanes)
         text = f"{op} {a.type} {a.ref}, {b.ref}"
         if text not in self._computed:
-            self._computed[text] = self.em.instruction(text, int64, lanes)
-        return self._computed[text]
+            self._computed[text] = self.em.raw(text)
+        return Value(self._computed[text], int64, lanes)
 
     @staticmethod
     def lane_numbers(width: int) -> str:
@@ -149,18 +149,18 @@ class MemoryOps:
         LLVM's loop passes take what is frozen as it is: rewriting each of many addresses in a loop would
         take longer than all else that LLVM does.
         """
-        start = dict(terms_of(offset)).get((), 0)
-        if start == offset:
-            return self.address(buffer, dtype, str(start))
-        base = self._base(buffer, dtype, self.dim(offset - start))
+        if not isinstance(offset, Poly):
+            return self.address(buffer, dtype, str(offset))
+        start, base = offset.terms.get((), 0), self._base(buffer, dtype, offset)
         return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr {base}, i64 {start}") if start else base
 
-    def _base(self, buffer: str, dtype: DType, offset: str) -> str:
-        key = f"{buffer} {offset}"
+    def _base(self, buffer: str, dtype: DType, offset: Poly) -> str:
+        varying = Poly({mono: coef for mono, coef in offset.terms.items() if mono})
+        computed = any(a.kind == "value" for a in atoms_of(varying))  # whose name may come to mean another
+        key = buffer, varying, *((self.dim(varying),) if computed else self.axes.values())
         if key not in self._computed:
-            ref = self.em.raw(f"freeze ptr {self.address(buffer, dtype, offset)}")
-            self._computed[key] = Value(ref, int64)
-        return self._computed[key].ref
+            self._computed[key] = self.em.raw(f"freeze ptr {self.address(buffer, dtype, self.dim(varying))}")
+        return self._computed[key]
 
     def addresses(self, buffer: str, dtype: DType, offset: Dim) -> str:
         """A pointer per lane."""
