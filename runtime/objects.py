@@ -140,23 +140,26 @@ def optimize(module: Any, machine: Any) -> None:
 
 
 def _pipeline(machine: Any) -> tuple[Any, Any]:
-    """Passes, and what runs them: the IR is vectorised already, so a few are enough."""
+    """Passes, and what runs them: the IR is vectorised already, and has no scalars on the stack."""
     from llvmlite import binding
 
     tuning = binding.create_pipeline_tuning_options(speed_level=2)
     tuning.loop_vectorization = tuning.slp_vectorization = False  # the SLP vectoriser has miscompiled
     passes = binding.create_new_module_pass_manager()
-    for add in ("always_inliner", "sroa", "instruction_combine", "simplify_cfg"):
+    for add in ("always_inliner", "instruction_combine", "simplify_cfg"):
         getattr(passes, f"add_{add}_pass")()
     return passes, binding.create_pass_builder(machine, tuning)
 
 
 def target_machine() -> Any:
-    """This CPU, for code that lies anywhere in memory. Made anew each time, as threads may not share one."""
+    """This CPU, for code that lies anywhere in memory. Made anew each time, as threads may not share one.
+
+    Level 1 of 3 leaves out what hardly helps here and takes long, such as scheduling once more in the end.
+    """
     from llvmlite import binding
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3,
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=1,
         reloc="pic", codemodel="small")

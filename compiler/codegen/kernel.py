@@ -229,14 +229,15 @@ class _KernelEmitter(MemoryOps):
                 body: Callable[[str, list[Value]], list[Value]]) -> list[Value]:
         """For i = first, first + step, ... < end: values = body(i, values); the last values."""
         em = self.em
-        head, done, before = self.label("loop"), self.label("done"), self.block
+        head, done = self.label("loop"), self.label("done")
+        before, computed = self.block, self._computed
         guarded = not (first == "0" and end.isdigit() and end != "0")
         if guarded:
             enough = em.raw(f"icmp sgt i64 {end}, {first}")
             em.lines.append(f"br i1 {enough}, label %{head}, label %{done}")
         else:
             em.lines.append(f"br label %{head}")
-        self.open(head)
+        self.open(head, computed)
         i, following = em.fresh(), em.fresh()
         phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
         at = len(em.lines)
@@ -248,7 +249,7 @@ class _KernelEmitter(MemoryOps):
         em.lines.append(f"{following} = add nuw nsw i64 {i}, {step}")
         more = em.raw(f"icmp slt i64 {following}, {end}")
         em.lines.append(f"br i1 {more}, label %{head}, label %{done}")
-        self.open(done)
+        self.open(done, computed)
         if not guarded:
             return [Value(em.raw(f"phi {n.type} [{n.ref}, %{latch}]"), n.dtype, n.lanes) for n in new]
         return [Value(em.raw(f"phi {n.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"), n.dtype, n.lanes)

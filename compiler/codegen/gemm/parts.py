@@ -62,6 +62,12 @@ def _plain(value: int | tuple[int, int]) -> str:
 class PartsBuilder(FinishingBuilder):
     """Builds a function for parts %begin to %end of a product."""
 
+    def sizes(self, shape: Shape) -> tuple[str, str, str]:
+        """m, n and k: numbers where they are known."""
+        m, n, k = (f"%{name}" if d is None else str(d)
+                   for name, d in (("m", shape.m), ("n", shape.n), ("k", shape.k)))
+        return m, n, k
+
     @contextmanager
     def each_part(self, parts: tuple[int, int], rows: str, columns: str) -> Iterator[Part]:
         """A loop over the parts, of so many units each way; all parts at once are one."""
@@ -78,6 +84,15 @@ class PartsBuilder(FinishingBuilder):
                        self.pick(all_at_once, "0", self.share(j, columns, across)),
                        self.pick(all_at_once, columns, self.share(self.add(j, 1), columns, across)),
                        part.index)
+
+    @contextmanager
+    def blocks(self, begin: str, end: str, step: int, most: str) -> Iterator[tuple[str, str]]:
+        """Where each block of `step` units begins and ends; there are `most` units, which one may hold."""
+        if most.isdigit() and int(most) <= step:
+            yield begin, end
+            return
+        with self.loop(begin, end, step) as outer:
+            yield outer.index, self.least(self.add(outer.index, step), end)
 
     def share(self, number: str, units: str, of: int) -> str:
         """Where part `number` of so many begins."""
