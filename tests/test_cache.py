@@ -379,6 +379,20 @@ def test_the_first_processor_of_cpuinfo():
     assert cpu.parse_cpuinfo("flags\t\t: fpu av") == cpu.parse_cpuinfo("") == frozenset()
 
 
+def test_caches_as_linux_tells_them(tmp_path):
+    for k, (level, kind, size) in enumerate([("1", "Data", "48K"), ("1", "Instruction", "32K"),
+                                             ("2", "Unified", "2M"), ("3", "Unified", "107520K")]):
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (tmp_path / f"index{k}").mkdir(exist_ok=True)
+            (tmp_path / f"index{k}" / name).write_text(text + "\n")
+    found = cpu.linux_caches(str(tmp_path))
+    assert found == {"l1": 48 << 10, "l2": 2 << 20, "l3": 105 << 20}
+    assert cpu.believed(found) == {"l1": 48 << 10, "l2": 2 << 20, "l3": 32 << 20}
+    assert cpu.believed({"l1": 0, "l2": 1 << 12, "l3": -1}) == cpu.linux_caches(str(tmp_path / "none")) == {}
+    (tmp_path / "index2" / "size").write_text("unknown")
+    assert cpu.linux_caches(str(tmp_path)) == {"l1": 48 << 10}
+
+
 def test_the_version_follows_the_text_of_the_sources_whatever_their_times_say(tmp_path, monkeypatch):
     known = Cache(str(tmp_path / "cache"))
     monkeypatch.setattr(sources, "_HOME", str(tmp_path))

@@ -111,7 +111,7 @@ def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
         if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
             return None
         return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), DOT_DEPTH))
-    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 4)
     most = 4 if streaming else WIDEST
     several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
     depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
@@ -257,7 +257,7 @@ def _few_rows(e: Extents, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
     width = _width(e, target)
-    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
+    streaming = not _at_most(e.bytes_of_b, target.l3 // 4)
     room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
     vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
