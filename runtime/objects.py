@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import importlib.util
 import os
 import threading
@@ -20,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow.compiler.codegen.split import split_module
+from graphflow.compiler.digests import digest
 from graphflow.runtime import cache, cpu, loader
 from graphflow.runtime.threads import usable_cores
 
@@ -66,7 +66,7 @@ def version() -> bytes:
     """What object code depends on besides IR and CPU: how it is made here, and LLVM's version."""
     parts = package_file("graphflow.compiler.codegen", "split.py"), package_file("llvmlite", "_version.py")
     with open(__file__, "rb") as f:
-        return hashlib.sha256(f.read() + b"".join(parts)).digest()
+        return digest([f.read(), *parts])
 
 
 def package_file(package: str, name: str) -> bytes:

@@ -46,26 +46,6 @@ def test_arrays_in_one_piece_do_not_overlap():
         assert all((a == k % 2).all() and a.ctypes.data % 64 == 0 for k, a in enumerate(arrays))
 
 
-@pytest.mark.parametrize("size", [1 << 20, (1 << 21) - 1, 1 << 21, (1 << 22) + 1, 5 << 20])
-@pytest.mark.parametrize("has_large_pages", [True, False])
-def test_large_arrays_begin_where_a_large_page_does(size, has_large_pages, monkeypatch):
-    if not has_large_pages:
-        monkeypatch.setattr(pages, "_LARGE_PAGES", None)
-    array = pages.aligned_empty((size,), np.dtype(np.uint8))
-    assert array.shape == (size,) and array.flags.writeable
-    assert array.ctypes.data % (1 << 21 if pages._LARGE_PAGES is not None else 64) == 0
-    array[:] = 3
-    view = array[-5:]
-    del array
-    assert view.tolist() == [3] * 5
-
-
-@pytest.mark.parametrize("size", [1 << 60, 1 << 62])
-def test_memory_that_there_is_not(size):
-    with pytest.raises(MemoryError):
-        pages.aligned_empty((size,), np.dtype(np.uint8))
-
-
 def test_runs_do_not_share_results():
     with tf.Graph().as_default(), tf.Session() as sess:
         x = tf.placeholder(tf.float32, SHAPE)
