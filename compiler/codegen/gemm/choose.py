@@ -221,7 +221,7 @@ def _width(e: Extents, target: Target) -> int:
 
 def _is_streamed(e: Extents, target: Target) -> bool:
     """Whether B comes from memory: the last cache has no room for it beside the rest."""
-    return not _at_most(e.bytes_of_b, target.l3 // 2)
+    return not _at_most(e.bytes_of_b, target.l3 // 4)
 
 
 def _at_most(size: int | None, limit: int) -> bool:
