@@ -158,10 +158,14 @@ def fits() -> list[Fit]:
         add("EXP_STEP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -step, step,
             lambda r: r * r)
         if bits == 32:
+            add("EXP_PRECISE", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -one / 32, one / 32,
+                lambda r: r * r, 32)
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
             add("LOG_REST", "(log1p(r) - r) / r^2", lambda r: (mp.log1p(r) - r) / r**2, -one / 32, one / 16,
                 lambda r: r * r / mp.log1p(r))
+            add("LOG_PRECISE", "(log1p(r) - r + r^2/2) / r^3", lambda r: (mp.log1p(r) - r + r * r / 2) / r**3,
+                -one / 32, one / 16, lambda r: r**3, 38)
             add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
                 lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
             add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
@@ -182,6 +186,8 @@ def fits() -> list[Fit]:
             lambda z: z)
         add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
             quarter, lambda z: z * z)
+        add("COT", "(r cot(r) - 1 + z/3) / z^2, z = r^2", root(lambda r: (r * mp.cot(r) - 1 + r * r / 3) / r**4),
+            0, quarter, lambda z: z * z / root(lambda r: r * mp.cot(r))(z))
         add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0,
             0.25, lambda z: z)
         add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1,
@@ -357,7 +363,8 @@ def logarithms(unit: mpf) -> list[float]:
     for k in range(16):
         low = mpf(1) + mpf(k) / 16 if k < 8 else (mpf(1) + mpf(k) / 16) / 2
         middle = low + (mpf(1) / 32 if k < 8 else mpf(1) / 64)
-        inverses.append(1.0 if k in (0, 15) else float(mp.ceil(32 / middle) / 32))
+        whole = mp.ceil if k < 8 else mp.nint  # below 1 nearest, or r = m c - 1 needs more bits than a float32's
+        inverses.append(1.0 if k in (0, 15) else float(whole(32 / middle) / 32))
         short, rest = parts(mp.log(2) / unit, 32, 2, 15) if k >= 8 else (0.0, 0.0)
         high, low = parts(-mp.log(inverses[-1]) / unit, 32, 2, 15)
         rows.append((high + short, float(np.float32(low + rest))))

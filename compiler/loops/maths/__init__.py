@@ -55,6 +55,8 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
+    (power.is_plain, (power.pow,), (F32,)),
+    (trigonometry.is_plain, (trigonometry.atan2,), _BOTH),
 )
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {

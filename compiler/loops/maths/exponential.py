@@ -78,6 +78,19 @@ def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
     return ldexp(h + (l + (curve(f, t) + fma(e, t, e))), n)
 
 
+def exp2_of_sum(f: Format, x: Expr, low: Expr) -> Expr:
+    """2^(x + low) by the table, for a normal result and |low| below 1/32."""
+    shifted = x + f.rounder / f.entries
+    n = shifted - f.rounder / f.entries
+    ln2, d = f.table("LN2")[0], x - n
+    h = d * ln2
+    l = fma(low, ln2, fma(d, ln2, -h))
+    r = h + l
+    power, rest = f.lookups("POWER", f.bits(shifted))
+    tail = fma(r * r, f.polynomial("EXP_PRECISE", r), l)
+    return ldexp(power + fma(power, h, fma(power, tail, rest)), n)
+
+
 def exp2(f: Format, x: Expr) -> Expr:
     x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
     n, _ = f.round(x)

@@ -85,7 +85,7 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
     return select(x > 0.0, select(x < math.inf, inside, x), outside)
 
 
-def _near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
+def near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
     """(k, r, base, its rest) with log(x) = k log 2 + base + log(1 + r), k infinite where log(x) is."""
     k, m = E.call("exponent", x), E.call("mantissa", x)
     inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - 4))
@@ -98,7 +98,7 @@ def log(f: Format, x: Expr, near: bool = False) -> Expr:
         m, k = split(f, x)[:2] if near else split_any(f, x)
         h, l = log_pair(f, k, m - 1.0)
         return h + l if near else positive_only(f, x, h + l)
-    k, r, base, rest = _near_table(f, x, "LOG_TABLE")
+    k, r, base, rest = near_table(f, x, "LOG_TABLE")
     high, low = f.table("LN2_SHORT")
     return fma(k, high, base) + (r + fma(r * r, f.polynomial("LOG_REST", r), fma(k, low, rest)))
 
@@ -110,7 +110,7 @@ def log2(f: Format, x: Expr, near: bool = False) -> Expr:
         p, e = multiply(near_pair(f, m - 1.0), (high, low))
         h, l = fast_two_sum(k, p)
         return h + (l + e) if near else positive_only(f, x, h + (l + e))
-    k, r, base, rest = _near_table(f, x, "LOG2_TABLE")
+    k, r, base, rest = near_table(f, x, "LOG2_TABLE")
     p, e = two_product(r, f.number(high))
     return (k + base) + (p + (e + fma(r * r, f.polynomial("LOG2_REST", r), fma(r, low, rest))))
 

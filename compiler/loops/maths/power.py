@@ -23,7 +23,7 @@ from graphflow.compiler.loops.maths.floats import (
     signed,
     two_product,
 )
-from graphflow.compiler.loops.maths.logarithm import split_any
+from graphflow.compiler.loops.maths.logarithm import near_table, split_any
 
 
 def log2_pair(f: Format, x: Expr) -> Pair:
@@ -70,8 +70,28 @@ def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
     return exponential.exp2_of_pair(f, n, fast_two_sum(p - n, e))
 
 
-def pow(f: Format, x: Expr, y: Expr) -> Expr:
+def is_plain(f: Format, x: Expr, y: Expr) -> Expr:
+    """Whether x is positive and x^y surely from 2^-120 to 2^120."""
+    return (x > 0.0) & (magnitude(y) * (magnitude(E.call("exponent", x)) + 1.0) <= 120.0)
+
+
+def plain_power(f: Format, x: Expr, y: Expr) -> Expr:
+    """2^(y log2(x)) in float32 alone: the logarithm, as a pair, to 2^-36."""
+    k, r, base, rest = near_table(f, x, "LOG2_TABLE")
+    square, e = two_product(r, r)
+    h = fma(square, -0.5, r)
+    l = fma(e, -0.5, fma(square, -0.5, r - h))
+    l = fma(r * square, f.polynomial("LOG_PRECISE", r), l)
+    p, e = multiply((h, l), f.pair("LOG2_E"))
+    h, l = fast_two_sum(k + base, p)
+    p, q = two_product(y, h)
+    return exponential.exp2_of_sum(f, p, fma(y, l + (e + rest), q))
+
+
+def pow(f: Format, x: Expr, y: Expr, near: bool = False) -> Expr:
     """x^y with the special values of C99."""
+    if near:
+        return plain_power(f, x, y)
     a = magnitude(x)
     half = y * 0.5
     whole = E.eq(E.call("floor", y), y)
