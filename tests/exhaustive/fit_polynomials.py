@@ -144,7 +144,6 @@ def fits() -> list[Fit]:
     """Every polynomial, f32 then f64."""
     ln2, pi, one = mp.log(2), mp.pi, mpf(1)
     quarter, half, third = (pi / 4 * mpf("1.01")) ** 2, ln2 / 2 * mpf("1.01"), one / 3
-    two_thirds = 2 * third
     s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
     out: list[Fit] = []
     for bits, t in (32, 28.0), (64, 58.0):
@@ -196,8 +195,7 @@ def fits() -> list[Fit]:
             lambda z: z)
         if bits == 64:
             add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
-        add("CBRT", "cbrt(m)", mp.cbrt, two_thirds if bits == 32 else mp.sqrt(2) / 2,
-            2 * two_thirds if bits == 32 else mp.sqrt(2), lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 17)
+        add("CBRT", "cbrt(m)", mp.cbrt, one, 2 * one, lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 28)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
     add_gamma(out)
@@ -346,6 +344,8 @@ def tables() -> dict[str, tuple[str, list[float]]]:
     """Name -> (what it is, its columns one after another): each fills a vector register."""
     return {"POWER_32": ("2^(k/16) in two parts", powers(32)),
             "POWER_64": ("2^(k/8) in two parts", powers(64)),
+            "THIRDS_32": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(32)),
+            "THIRDS_64": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(64)),
             "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
                              "parts, log 2 more below 1", logarithms(mp.mpf(1))),
             "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2))),
@@ -356,6 +356,12 @@ def powers(bits: int) -> list[float]:
     count = 512 // bits
     rows = [parts(mp.power(2, mpf(k) / count), bits, 2) for k in range(count)]
     return [row[column] for column in (0, 1) for row in rows]
+
+
+def thirds(bits: int) -> list[float]:
+    """The sign and two bits of the exponent tell -1 (101), 0 and 1 (001) apart; other rows are not used."""
+    powers = {1: mpf(1) / 3, 5: -mpf(1) / 3}
+    return [nearest(mp.power(2, powers.get(row, 0)), bits) for row in range(512 // bits)]
 
 
 def logarithms(unit: mpf) -> list[float]:

@@ -134,6 +134,18 @@ POWER_64 = _numbers("""
     0x0.0p+0 -0x1.19041b9d78a76p-55 0x1.6f46ad23182e4p-55 0x1.d4397afec42e2p-56
     -0x1.bdd3413b26456p-54 0x1.6e9f156864b27p-54 0x1.7a1cd345dcc81p-54 0x1.2ed02d75b3707p-55""")
 
+# 2^(k/3) by the first bits of k = -1, 0, 1
+THIRDS_32 = _numbers("""
+    0x1.000000p+0 0x1.428a30p+0 0x1.000000p+0 0x1.000000p+0
+    0x1.000000p+0 0x1.965feap-1 0x1.000000p+0 0x1.000000p+0
+    0x1.000000p+0 0x1.000000p+0 0x1.000000p+0 0x1.000000p+0
+    0x1.000000p+0 0x1.000000p+0 0x1.000000p+0 0x1.000000p+0""")
+
+# 2^(k/3) by the first bits of k = -1, 0, 1
+THIRDS_64 = _numbers("""
+    0x1.000000p+0 0x1.428a2f98d728bp+0 0x1.000000p+0 0x1.000000p+0
+    0x1.000000p+0 0x1.965fea53d6e3dp-1 0x1.000000p+0 0x1.000000p+0""")
+
 # mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two parts, log 2 more below 1
 LOG_TABLE_32 = _numbers("""
     0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
@@ -254,10 +266,10 @@ ATAN_32 = _numbers("""
 # (sinh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-31.5
 SINH_32 = _numbers("0x1.555556p-3 0x1.1110e2p-7 0x1.a02156p-13 0x1.75a6d0p-19")
 
-# cbrt(m) on [0.66667, 1.3333]; error 2^-22.4
+# cbrt(m) on [1, 2]; error 2^-22.4
 CBRT_32 = _numbers("""
-    0x1.8ffcf4p-2 0x1.3eb754p+0 -0x1.4f35c4p+0 0x1.22dcf2p+0
-    -0x1.4720e6p-1 0x1.a3dc3cp-3 -0x1.d2349cp-6""")
+    0x1.c9df40p-2 0x1.e673aep-1 -0x1.551592p-1 0x1.8a9d1ep-2
+    -0x1.27e07cp-3 0x1.fa5556p-6 -0x1.76d0e6p-9""")
 
 # exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
 ERFC_32 = _numbers("""
@@ -366,10 +378,11 @@ ERF_64 = _numbers("""
     0x1.ba824c2151ba5p-20 -0x1.64732188cebf5p-23 0x1.181d35b47cf56p-26 -0x1.e4ccddacf135ep-30
     0x1.687e149ae6ff8p-33""")
 
-# cbrt(m) on [0.70711, 1.4142]; error 2^-19.6
+# cbrt(m) on [1, 2]; error 2^-28.1
 CBRT_64 = _numbers("""
-    0x1.afcf7b632cfd6p-2 0x1.0e56f3947cfcbp+0 -0x1.ac111a8f1eafbp-1 0x1.059d107168fd3p-1
-    -0x1.6fbaf701c166bp-3 0x1.b9a03c5ea8fa0p-6""")
+    0x1.a209d53540551p-2 0x1.280a7c6f2353ep+0 -0x1.234a810ba6390p+0 0x1.fbf7558f869c9p-1
+    -0x1.3fb47dfaffa8fp-1 0x1.14311bea1b806p-2 -0x1.3651099dea450p-4 0x1.984e8d62e1ec4p-7
+    -0x1.dd7f38cdeb03dp-11""")
 
 # exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2) on [-0.33333, 0.5]; error 2^-54.5
 ERF_FAR_64 = _numbers("""

@@ -17,6 +17,7 @@ from graphflow.compiler.loops.maths.floats import (
     at_most,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     root,
@@ -115,22 +116,18 @@ def rsqrt(f: Format, x: Expr) -> Expr:
 
 
 def cbrt(f: Format, x: Expr) -> Expr:
-    """2^q cbrt(m), m from 1/3 to 3: a polynomial, Halley's step in float64, and one of Newton in pairs."""
+    """2^q cbrt(m 2^left), m from 1 to 2 and left -1, 0 or 1: a polynomial, and a step of Newton's in pairs."""
     a = magnitude(x)
-    m, k = split_any(f, a)
-    q, word = f.round(k, 1.0 / 3.0)
-    left = fma(q, -3.0, k)  # -1, 0 or 1
-    up, down = left > 0.0, left < 0.0
-    down_root = f.number(0.5**(1 / 3))
-    y = f.polynomial("CBRT", m) * select(up, 2.0**(1 / 3), select(down, down_root, 1.0))
-    m = m * select(up, 2.0, select(down, f.number(0.5), 1.0))
-    if f.wide:
-        cube = y * y * y
-        y = fma(y, (m - cube) / fma(2.0, cube, m), y)
+    k = E.call("exponent", a)
+    m = ldexp(a, -k)
+    q, _ = f.round(k, 1.0 / 3.0)
+    left = fma(q, -3.0, k)
+    factor, = f.lookups("THIRDS", f.bits(left) >> (f.width - 3))
+    y = f.polynomial("CBRT", m) * factor
     square, e = two_product(y, y)
     cube, e3 = two_product(square, y)
-    error = (m - cube) - fma(e, y, e3)
-    root3 = fma(error, (1.0 / 3.0) / square, y) * f.power_of_two(word)
+    error = (ldexp(m, left) - cube) - fma(e, y, e3)
+    root3 = ldexp(fma(error, (1.0 / 3.0) / square, y), q)
     return signed(select((a > 0.0) & (a < math.inf), root3, a), x)
 
 
