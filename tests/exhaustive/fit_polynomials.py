@@ -153,18 +153,18 @@ def fits() -> list[Fit]:
 
         add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
             lambda r: r * r / mp.expm1(r))
+        add("EXP_PRECISE", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2,
+            *((-one / 32, one / 32) if bits == 32 else (-5 * one / 64, 5 * one / 64)), lambda r: r * r, t + 3)
+        add("LOG_PRECISE", "(log1p(r) - r + r^2/2) / r^3", lambda r: (mp.log1p(r) - r + r * r / 2) / r**3,
+            *((-one / 32, one / 16) if bits == 32 else (-one / 16, one / 8)), lambda r: r**3, t + (10 if bits == 32 else 5))
         step = ln2 / (32 if bits == 32 else 16) * mpf("1.01")
         add("EXP_STEP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -step, step,
             lambda r: r * r)
         if bits == 32:
-            add("EXP_PRECISE", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -one / 32, one / 32,
-                lambda r: r * r, 32)
             add("LOG", "(log1p(f) - f + f^2/2) / f^3", lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, -third,
                 third, lambda f: f**3 / mp.log1p(f))
             add("LOG_REST", "(log1p(r) - r) / r^2", lambda r: (mp.log1p(r) - r) / r**2, -one / 32, one / 16,
                 lambda r: r * r / mp.log1p(r))
-            add("LOG_PRECISE", "(log1p(r) - r + r^2/2) / r^3", lambda r: (mp.log1p(r) - r + r * r / 2) / r**3,
-                -one / 32, one / 16, lambda r: r**3, 38)
             add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
                 lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
             add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
@@ -347,8 +347,9 @@ def tables() -> dict[str, tuple[str, list[float]]]:
             "THIRDS_32": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(32)),
             "THIRDS_64": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(64)),
             "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
-                             "parts, log 2 more below 1", logarithms(mp.mpf(1))),
-            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2))),
+                             "parts, log 2 more below 1", logarithms(mp.mpf(1), 32)),
+            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2), 32)),
+            "LOG2_TABLE_64": ("the same in eighths", logarithms(mp.log(2), 64)),
             "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors())}
 
 
@@ -364,16 +365,19 @@ def thirds(bits: int) -> list[float]:
     return [nearest(mp.power(2, powers.get(row, 0)), bits) for row in range(512 // bits)]
 
 
-def logarithms(unit: mpf) -> list[float]:
-    inverses, rows = [], []
-    for k in range(16):
-        low = mpf(1) + mpf(k) / 16 if k < 8 else (mpf(1) + mpf(k) / 16) / 2
-        middle = low + (mpf(1) / 32 if k < 8 else mpf(1) / 64)
-        whole = mp.ceil if k < 8 else mp.nint  # below 1 nearest, or r = m c - 1 needs more bits than a float32's
-        inverses.append(1.0 if k in (0, 15) else float(whole(32 / middle) / 32))
-        short, rest = parts(mp.log(2) / unit, 32, 2, 15) if k >= 8 else (0.0, 0.0)
-        high, low = parts(-mp.log(inverses[-1]) / unit, 32, 2, 15)
-        rows.append((high + short, float(np.float32(low + rest))))
+def logarithms(unit: mpf, bits: int) -> list[float]:
+    """c has so few bits that r = m c - 1 is a float."""
+    inverses, rows, count = [], [], 512 // bits
+    short = 15 if bits == 32 else 41
+    for k in range(count):
+        below = k >= count // 2
+        low = (1 + mpf(k) / count) / (2 if below else 1)
+        middle = low + mpf(1) / (4 * count if below else 2 * count)
+        steps, whole = (32, mp.nint if below else mp.ceil) if bits == 32 else (16 if below else 32, mp.nint)
+        inverses.append(1.0 if k in (0, count - 1) else float(whole(steps / middle) / steps))
+        one, rest = parts(mp.log(2) / unit, bits, 2, short) if below else (0.0, 0.0)
+        high, low = parts(-mp.log(inverses[-1]) / unit, bits, 2, short)
+        rows.append((high + one, nearest(mpf(low) + mpf(rest), bits)))
     return inverses + [row[column] for column in (0, 1) for row in rows]
 
 

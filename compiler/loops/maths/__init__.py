@@ -58,7 +58,7 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (logarithm.atanh_is_near, (logarithm.atanh,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
-    (power.is_plain, (power.pow,), (F32,)),
+    (power.is_plain, (power.pow,), _BOTH),
     (trigonometry.is_plain, (trigonometry.atan2,), _BOTH),
 )
 

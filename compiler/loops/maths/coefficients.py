@@ -176,6 +176,15 @@ LOG2_TABLE_32 = _numbers("""
     0x1.15db84p-16 0x1.ed0cbap-20 0x1.e153c8p-16 0x1.43a496p-16
     0x1.cb8c08p-16 0x1.4ee64cp-16 0x1.20a6dep-21 0x0.0p+0""")
 
+# the same in eighths
+LOG2_TABLE_64 = _numbers("""
+    0x1.000000p+0 0x1.b00000p-1 0x1.800000p-1 0x1.600000p-1
+    0x1.400000p+0 0x1.300000p+0 0x1.200000p+0 0x1.000000p+0
+    0x0.0p+0 0x1.f5fd8a9060000p-3 0x1.a8ff971810000p-2 0x1.14c560fe68000p-1
+    0x1.5b2c3da197000p-1 0x1.810fa51bf6000p-1 0x1.a8ff971810000p-1 0x1.000000p+0
+    0x0.0p+0 0x1.f1a4847f7b278p-42 0x1.4bc302ffa76fbp-43 0x1.5f101c141e670p-42
+    0x1.1d406db502403p-44 0x1.7f5dc57266758p-43 0x1.4bc302ffa76fbp-42 0x0.0p+0""")
+
 # x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0
 ERF_32 = _numbers("""
     0x0.0p+0 0x1.2b3bb8p-2 0x1.158644p-1 0x1.98c3f4p-1
@@ -300,6 +309,17 @@ EXP_64 = _numbers("""
     0x1.000000p-1 0x1.5555555555559p-3 0x1.555555555553cp-5 0x1.111111110f4c5p-7
     0x1.6c16c16c1fb0ep-10 0x1.a01a01b0c31a4p-13 0x1.a01a0179b5146p-16 0x1.71ddf5e60d789p-19
     0x1.27e53821fba28p-22 0x1.af635ca45cbe6p-26 0x1.1ee9246d132d6p-29""")
+
+# (exp(r) - 1 - r) / r^2 on [-0.078125, 0.078125]; error 2^-64.1
+EXP_PRECISE_64 = _numbers("""
+    0x1.000000p-1 0x1.5555555555555p-3 0x1.5555555555be6p-5 0x1.1111111113f21p-7
+    0x1.6c16c13c58cbbp-10 0x1.a01a00011ed05p-13 0x1.a027865af973cp-16 0x1.72146909fa7e5p-19""")
+
+# (log1p(r) - r + r^2/2) / r^3 on [-0.0625, 0.125]; error 2^-63.6
+LOG_PRECISE_64 = _numbers("""
+    0x1.55555555554d5p-2 -0x1.ffffffffff72dp-3 0x1.9999999a048b0p-3 -0x1.5555555a652a9p-3
+    0x1.249248437cd38p-3 -0x1.ffffe3016f40ep-4 0x1.c71da2cccc1fap-4 -0x1.99b97b30358e4p-4
+    0x1.7499423958d41p-4 -0x1.4a90486ee870fp-4 0x1.b592f2247e073p-5""")
 
 # (exp(r) - 1 - r) / r^2 on [-0.043755, 0.043755]; error 2^-58.2
 EXP_STEP_64 = _numbers("""

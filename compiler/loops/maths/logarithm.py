@@ -97,7 +97,7 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
 def near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
     """(k, r, base, its rest) with log(x) = k log 2 + base + log(1 + r), k infinite where log(x) is."""
     k, m = E.call("exponent", x), E.call("mantissa", x)
-    inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - 4))
+    inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - f.entries.bit_length() + 1))
     return k, fma(m, inverse, -1.0), base, rest
 
 

@@ -72,12 +72,13 @@ def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
 
 
 def is_plain(f: Format, x: Expr, y: Expr) -> Expr:
-    """Whether x is positive and x^y surely from 2^-120 to 2^120."""
-    return (x > 0.0) & (magnitude(y) * (magnitude(E.call("exponent", x)) + 1.0) <= 120.0)
+    """Whether x is positive, x^y surely far from overflow and denormals, and y from -32 to 32 in float64."""
+    k = magnitude(E.call("exponent", x))
+    return (x > 0.0) & (magnitude(y) * (k + f.pick(1.0, 31.0)) <= f.pick(120.0, 1000.0))
 
 
 def plain_power(f: Format, x: Expr, y: Expr) -> Expr:
-    """2^(y log2(x)) in float32 alone: the logarithm, as a pair, to 2^-36."""
+    """2^(y log2(x)): the logarithm as a pair, to 2^-36 or 2^-62."""
     k, r, base, rest = near_table(f, x, "LOG2_TABLE")
     square, e = two_product(r, r)
     h = fma(square, -0.5, r)
