@@ -165,8 +165,6 @@ def fits() -> list[Fit]:
                 third, lambda f: f**3 / mp.log1p(f))
             add("LOG_REST", "(log1p(r) - r) / r^2", lambda r: (mp.log1p(r) - r) / r**2, -one / 32, one / 16,
                 lambda r: r * r / mp.log1p(r))
-            add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
-                lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
             add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
                 -one / 32, one / 16, lambda r: r * r / mp.log1p(r) * ln2)
         else:
@@ -350,7 +348,8 @@ def tables() -> dict[str, tuple[str, list[float]]]:
                              "parts, log 2 more below 1", logarithms(mp.mpf(1), 32)),
             "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2), 32)),
             "LOG2_TABLE_64": ("the same in eighths", logarithms(mp.log(2), 64)),
-            "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors())}
+            "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors()),
+            "TANH_32": ("the same for tanh, x + 1 in fourths of octaves", tangents())}
 
 
 def powers(bits: int) -> list[float]:
@@ -386,29 +385,41 @@ def loss(value: mpf) -> mpf:
     return abs(value - nearest(value, 32))
 
 
-def erf_slope(x: float) -> mpf:
-    return 2 / mp.sqrt(mp.pi) * mp.exp(-mpf(x) ** 2)
-
-
 def errors() -> list[float]:
-    """About points where erf and its slope are nearly float32; errors weighed as units in the last place."""
-    rows: list[list[float]] = []
-    for k in range(16):
-        middle, step = k / 4 + 0.05, 1e-5 if k < 13 else 6e-5
-        choices = [nearest(mpf(middle + step * s), 32) for s in range(-1000, 1001)] if k else [0.0]
-        x = min(choices, key=lambda c: loss(mp.erf(c)) + loss(erf_slope(c)) / 8)
+    return centres(mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-x**2), 5, [
+        (mpf(k) / 4 - ERF_SHIFT, mpf(k) / 4 - ERF_SHIFT + 0.25, k / 4 + 0.05, 1e-5 if k < 13 else 6e-5)
+        for k in range(16)])
 
-        low = mpf(k) / 4 - ERF_SHIFT
 
-        def slope(u: mpf, x: mpf = mpf(x)) -> mpf:
-            return (mp.erf(x + u) - mp.erf(x)) / u - (0 if x else 1)
+def tangents() -> list[float]:
+    """Fourths of octaves of x + 1, by the exponent's last bits: from 2 to 16, then from 1 to 2."""
+    rows = []
+    for k in (*range(4, 16), *range(4)):
+        octave, fourth = divmod(k, 4)
+        low, width = 2.0**octave * (1 + fourth / 4) - 1, 2.0**octave / 4
+        rows.append((mpf(low), mpf(low + width), low + 0.52 * width, width / 1e5))
+    return centres(mp.tanh, lambda x: mp.sech(x)**2, 6, rows)
+
+
+def centres(f: Fn, slope: Fn, terms: int, rows: list[tuple[mpf, mpf, float, float]]) -> list[float]:
+    """Columns of a table by (from, to, about, step): x near the middle, but 0 in the first; f(x); polynomials.
+
+    f(x) and the slope are nearly float32; errors are weighed as units in the last place.
+    """
+    out: list[list[float]] = []
+    for low, high, middle, step in rows:
+        choices = [nearest(mpf(middle + step * s), 32) for s in range(-1000, 1001)] if low > 0 else [0.0]
+        x = min(choices, key=lambda c: loss(f(mpf(c))) + loss(slope(mpf(c))) / 8)
+
+        def rise(u: mpf, x: mpf = mpf(x)) -> mpf:
+            return (f(x + u) - f(x)) / u - (0 if x else 1)
 
         def weight(u: mpf, x: mpf = mpf(x)) -> mpf:
-            return u / 2 ** mp.floor(mp.log(mp.erf(x + u), 2))
+            return u / 2 ** mp.floor(mp.log(f(x + u), 2))
 
-        fit = Fit("", 32, "", slope, max(low, 0) - x, low + 0.25 - x, weight, 24.0)
-        rows.append([x, nearest(mp.erf(x), 32), *solve(fit, fewest=5)[0]])
-    return [value for column in zip(*rows, strict=True) for value in column]
+        fit = Fit("", 32, "", rise, max(low, mpf(0)) - x, high - x, weight, 24.0)
+        out.append([x, nearest(f(mpf(x)), 32), *solve(fit, fewest=terms)[0]])
+    return [value for column in zip(*out, strict=True) for value in column]
 
 
 def show(comment: str, name: str, values: list[float]) -> None:

@@ -98,30 +98,30 @@ def exp2(f: Format, x: Expr) -> Expr:
     return ldexp(fma(r, f.polynomial("EXP2", r), 1.0), n)
 
 
-def expm1(f: Format, x: Expr) -> Expr:
-    """2 (2^(n-1) - 1/2 + 2^(n-1) (exp(r) - 1)); halved, so that the power stays finite to the end."""
-    word, (r, low) = reduce_pair(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
-    scale = f.power_of_two(word - 1)
-    base, lost = two_sum(scale, f.number(-0.5))
-    h, l = fast_two_sum(base, scale * r)
+def expm1_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.pick(16.0, 36.0)
+
+
+def expm1(f: Format, x: Expr, near: bool = False) -> Expr:
+    """(2^n - 1) + 2^n (exp(r) - 1), where 2^n - 1 is exact; halved beyond, so that the power stays finite."""
+    x_in = x if near else at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0))
+    word, (r, low) = reduce_pair(f, x_in)
+    scale = f.power_of_two(word if near else word - 1)
+    base, lost = (scale - 1.0, None) if near else two_sum(scale, f.number(-0.5))
+    h = fma(scale, r, base)
+    l = fma(scale, r, base - h)
     square, e = two_product(r, r)
     rest = fma(square, f.polynomial("EXP", r), fma(e, 0.5, low))
-    whole = 2.0 * (h + fma(scale, rest, l + lost))
-    return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
+    whole = h + fma(scale, rest, l if lost is None else l + lost)
+    return signed(whole, x) if near else select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole + whole)
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond.
-
-    float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
-    """
+    """float32: tanh(c + u) = tanh(c) + u p(u), c the nearest of 16; float64: -t / (2 + t), t = expm1(-2|x|)."""
+    a = magnitude(x)
     if not f.wide:
-        a, z = magnitude(x), x * x
-        double = at_most(a + a, 20.0)
-        n, (h, l) = split_exp(f, double)
-        far = 1.0 - 2.0 / (ldexp(h + l, n) + 1.0)
-        return signed(select(a < 1.0, fma(a * z, f.polynomial("TANH", z), a), far), x)
-    word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
+        return signed(f.near_centre("TANH", at_most(a, 9.5), 1.0, 21), x)
+    word, r = reduce(f, at_least(-2.0 * a, -40.0))
     scale = f.power_of_two(word)
     base, lost = fast_two_sum(-1.0, scale)
     h, l = fast_two_sum(base, scale * r)

@@ -77,6 +77,15 @@ class Format:
         values, size = self.table(name), self.entries
         return [E.lookup(values[k:k + size], word, self.dtype) for k in range(0, len(values), size)]
 
+    def near_centre(self, name: str, x: Expr, shift: float, bits: int) -> Expr:
+        """g(c + u) = g(c) + u p(u) by a table of c, g(c) and p; x + shift without its last bits is its row.
+
+        g(0) is 0 and p one less there, so that it adds little: u is more than g(c) about 0 alone.
+        """
+        centre, base, *slopes = self.lookups(name, self.bits(x + shift) >> bits)
+        u = x - centre
+        return fma(u, horner(slopes, u), at_least(base, u))
+
     def number(self, value: float) -> Expr:
         return E.const(value, self.dtype)
 
