@@ -52,6 +52,7 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (scaling.is_normal, (scaling.exponent, scaling.mantissa), _BOTH),
     (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan), _BOTH),
     (scaling.is_normal, (logarithm.log, logarithm.log2), (F64,)),
+    (exponential.sinh_is_near, (exponential.sinh,), _BOTH),
     (exponential.expm1_is_near, (exponential.expm1,), _BOTH),
     (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
     (logarithm.asinh_is_near, (logarithm.asinh,), _BOTH),

@@ -117,7 +117,10 @@ def expm1(f: Format, x: Expr, near: bool = False) -> Expr:
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """float32: tanh(c + u) = tanh(c) + u p(u), c the nearest of 16; float64: -t / (2 + t), t = expm1(-2|x|)."""
+    """float32: tanh(c + u) = tanh(c) + u p(u), c the nearest of 16.
+
+    float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
+    """
     a = magnitude(x)
     if not f.wide:
         return signed(f.near_centre("TANH", at_most(a, 9.5), 1.0, 21), x)
@@ -148,14 +151,31 @@ def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Expr]:
     return p, ldexp(1.0 / p[0], at_least(-2.0 * whole, 4.0 - 2.0 * f.bias)), whole - 1.0
 
 
-def sinh(f: Format, x: Expr) -> Expr:
-    """(exp|x| - exp(-|x|))/2 from 1 on, an odd polynomial below."""
-    a = magnitude(x)
-    (h, l), w, n = _half_exp(f, a)
+def sinh_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.pick(80.0, 700.0)
+
+
+def sinh(f: Format, x: Expr, near: bool = False) -> Expr:
+    """sinh(n log 2) cosh(r) + cosh(n log 2) sinh(r); among large numbers (exp|x| - exp(-|x|))/2 from 1 on."""
+    if near:
+        return _near_sinh(f, x)
+    (h, l), w, n = _half_exp(f, magnitude(x))
     d, e = fast_two_sum(h, -w)
-    z = x * x
-    near = fma(x * z, f.polynomial("SINH", z), x)
-    return select(a < 1.0, near, signed(ldexp(d + (e + l), n), x))
+    far = signed(ldexp(d + (e + l), n), x)
+    return select(magnitude(x) < 1.0, _near_sinh(f, at_most(at_least(x, -1.0), 1.0)), far)
+
+
+def _near_sinh(f: Format, x: Expr) -> Expr:
+    word, (r, low) = reduce_pair(f, magnitude(x))
+    up = f.power_of_two(word - 1)
+    down = f.of_bits(2 * f.one - (2 << f.fraction) - f.bits(up))
+    (sine, lost), (cosine, rest) = fast_two_sum(up, -down), fast_two_sum(up, down)
+    z, e = two_product(r, r)
+    h = fma(cosine, r, sine)
+    l = fma(cosine, r, sine - h) + fma(rest, r, fma(sine, 0.5 * e, lost))
+    odd = fma(r * z, f.polynomial("SINH", z), low)
+    even = fma(z, 0.5, z * z * f.polynomial("COSH", z))
+    return signed(h + fma(sine, even, fma(cosine, odd, l)), x)
 
 
 def cosh(f: Format, x: Expr) -> Expr:

@@ -117,7 +117,7 @@ def rsqrt(f: Format, x: Expr) -> Expr:
 
 
 def cbrt(f: Format, x: Expr) -> Expr:
-    """2^q cbrt(m 2^left), m from 1 to 2 and left -1, 0 or 1: a polynomial, and a step of Newton's in pairs."""
+    """2^q cbrt(m 2^left), m from 1 to 2, left -1, 0 or 1: a polynomial, and a step of Newton's in pairs."""
     a = magnitude(x)
     k = E.call("exponent", a)
     m = ldexp(a, -k)

@@ -17,6 +17,7 @@ from graphflow.compiler.loops.maths.floats import (
     F64,
     Format,
     Pair,
+    at_most,
     fast_two_sum,
     magnitude,
     multiply,
@@ -43,7 +44,10 @@ def reduce(f: Format, x: Expr, near: bool) -> tuple[Expr, Pair]:
 
 
 def _subtract(f: Format, x: Expr) -> tuple[Expr, Pair]:
-    """Cody and Waite's in three parts: n times the first cancels exactly, to a multiple of the second's ulp."""
+    """Cody and Waite's subtraction in three parts; n times the first cancels exactly.
+
+    What it leaves is a multiple of the last place of n times the second: `fast_two_sum` holds.
+    """
     n, word = f.round(x, 2.0 / math.pi)
     p1, p2, p3 = f.table("HALF_PI")
     p, e = two_product(n, -p2)
@@ -159,6 +163,7 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
     """r / (r cot r), or minus its inverse in the odd quadrants."""
     n, r = reduce(f, x, near)
+    r = fast_two_sum(*r)  # near a multiple of pi/2 the lesser part shows in its square
     c = _cotangent(f, r)
     even = E.eq(n & 1, 0)
     over, under = ([select(even, a, b) for a, b in zip(p, q, strict=True)] for p, q in ((r, c), (c, r)))
@@ -212,13 +217,13 @@ def _arc_tangent(f: Format, q: Pair, base: Expr, low: Expr) -> Expr:
 
 def atan(f: Format, x: Expr) -> Expr:
     """An odd polynomial up to 1; pi/2 - atan(1/|x|) beyond."""
-    a = magnitude(x)
+    a = at_most(magnitude(x), f.pick(2.0**100, 2.0**1000))
     over = a > 1.0
-    inverse = -1.0 / a
-    error = select(a < f.pick(2.0**100, 2.0**1000), fma(inverse, a, 1.0) * inverse, 0.0)
+    above, below = select(over, f.number(-1.0), a), select(over, a, 1.0)
+    q = above / below
     high, low, _ = f.table("HALF_PI")
-    angle = _arc_tangent(f, (select(over, inverse, a), select(over, error, 0.0)),
-                         select(over, f.number(high), 0.0), select(over, f.number(low), 0.0))
+    angle = _arc_tangent(f, (q, fma(q, below, -above) * q), select(over, f.number(high), 0.0),
+                         select(over, f.number(low), 0.0))  # -q is 1/|x| beyond 1, and q exact up to there
     return signed(angle, x)
 
 
@@ -237,7 +242,7 @@ def is_plain(f: Format, y: Expr, x: Expr) -> Expr:
 
 
 def atan2(f: Format, y: Expr, x: Expr, near: bool = False) -> Expr:
-    """The angle of the point (x, y), in [-pi, pi]: 0, pi/2 or pi, and plus or minus an arc tangent up to 1."""
+    """The angle of the point (x, y), in [-pi, pi]: 0, pi/2 or pi, more or less an arc tangent up to pi/4."""
     over, small, large = sides(y, x)
     if not near:
         edge = E.eq(large, 0.0) | E.eq(large, math.inf)
