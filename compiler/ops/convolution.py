@@ -18,12 +18,13 @@ import numpy as np
 
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import DType, float16, int32
+from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ops.core import cast
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.phases import input_grad_by_windows
 from graphflow.compiler.ops.reductions import reduce_sum
@@ -273,8 +274,25 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
     return _split(filters, groups, rank - 1)
 
 
+def _widened(op: Operation) -> Tensor:
+    """The op on operands of the dtype that they are summed in, rounded once."""
+    wide = (cast(t, dtype=op.out.dtype.sums) for t in op.operands)
+    result: Tensor = cast(op.opdef(*wide, **op.attrs), dtype=op.out.dtype)
+    return result
+
+
+def _needs_width(op: Operation, filters: TensorType) -> bool:
+    """Whether halves are not multiplied as they are: sums of depthwise terms would be rounded term by term."""
+    if op.out.dtype is not bfloat16 or op.groups == 1:
+        return op.out.dtype is float16
+    narrow, out = filters.known_dims[-2:]
+    return 1 in (narrow, _part(out, op.groups))
+
+
 def _convolution(op: Operation) -> Tensor:
     rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
+    if _needs_width(op, op.filters.type):
+        return _widened(op)
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
     by_windows = _convolve(op.x, op.filters, slides(x[1:-1], filters[:rank], op.attrs), op.groups)
@@ -312,9 +330,13 @@ def _in_front(t: Tensor, groups: int) -> Tensor:
 def _input_grad(op: Operation) -> Tensor:
     rank, out = len(op.strides), op.out.type.known_dims
     size = op.filters.type.known_dims[:rank]
+    if _needs_width(op, op.filters.type):
+        return _widened(op)
     by_windows = input_grad_by_windows(op, _convolve)
     if by_windows is not None:
         return by_windows
+    if op.out.dtype is bfloat16 and not _is_pointwise(op, size):  # what is folded would be rounded before
+        return _widened(op)
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise_input_grad(op)
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
@@ -328,6 +350,8 @@ def _input_grad(op: Operation) -> Tensor:
 
 def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
+    if _needs_width(op, op.out.type):
+        return _widened(op)
     if _is_depthwise(op.groups, op.out.type):
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims

@@ -16,7 +16,8 @@ _HALF = (float16, bfloat16)
 
 
 def lower_dtypes(graph: Graph) -> Graph:
-    """Put casts around operations on half types that do arithmetic; moving elements needs none.
+    """Put casts around operations on half types that do arithmetic; moving elements needs none, and what is
+    expanded `late` sees to it there.
 
     Example:  %1 = add(x, y) : f16[4]
     -->       %1 = cast(x, f32) ; %2 = cast(y, f32) ; %3 = add(%1, %2) ; %4 = cast(%3, f16) : f16[4]
@@ -30,7 +31,7 @@ def lower_dtypes(graph: Graph) -> Graph:
 
 
 def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    if op.opdef in (program_input, constant, cast) or not _computes(op):
+    if op.opdef in (program_input, constant, cast) or op.opdef.late or not _computes(op):
         return None
     if "output_type" in op.attrs and isinstance(op.opdef.lower, Contraction):
         return _with_sums(graph, op, operands)

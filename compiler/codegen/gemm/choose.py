@@ -192,14 +192,27 @@ def _walks(e: Extents, depth: int, target: Target) -> bool:
 
 def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
-    run, unit, width = view.rows.length, view.along.length, _width(e, target)
+    run, unit, width, group = view.rows.length, view.along.length, _width(e, target), _group_of(e, view, target)
     rows, vecs = _tile(replace(e, m=run), target)
-    depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
+    most = DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group
+    depth = unit if unit >= most else _block(e.k, most // unit * unit, unit)
+    narrow = e.terms.a is not e.terms.sum
+    pack_a = narrow and not (group > 1 and view.along.step == 1 and unit % group == 0)
+    pack_b = narrow or not (ahead or _at_most(e.bytes_of_b, target.l2))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
-    pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
-    form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
-    return _in_parts(e, target, form)
+    form = Blocking(width, rows, vecs, depth, 1, panels, pack_a and 1 in _steps(view), pack_b, group=group,
+                    ahead=ahead, run=unit)
+    tiles = max(1, target.l2 // 4 // (form.units * rows * e.size))
+    return _in_parts(e, target, replace(form, tiles=tiles))
+
+
+def _steps(view: View) -> tuple[int, int]:
+    return view.rows.step, view.along.step
+
+
+def _group_of(e: Extents, view: View, target: Target) -> int:
+    """Elements of k in a unit: one where A's cannot be read or packed in groups."""
+    return e.terms.grouped(target).group if 1 in _steps(view) else 1
 
 
 def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
