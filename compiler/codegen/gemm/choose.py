@@ -14,6 +14,7 @@ from graphflow.compiler.target import Target
 F = TypeVar("F", Blocking, Dots)
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
 GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
+VIEW_DEPTH = 4800         # bytes along windows, which overlap in the first cache; B comes from the second
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
 UNKNOWN = 1024            # what a run-time extent is taken for
@@ -23,6 +24,7 @@ DOT_ROWS = 16             # and so few for packing a transposed B
 LONG_DOT_ROWS = 64        # the same for a k of at least so many elements
 LEAST_LONG_DOT = 512
 UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
+FEW_VIEWED = 64           # so few windows do not pay for packing B
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
 LEAST_DOT = 8             # elements along k, from which on one row by columns is summed along k
@@ -192,18 +194,26 @@ def _walks(e: Extents, depth: int, target: Target) -> bool:
 
 def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
-    run, unit, width, group = view.rows.length, view.along.length, _width(e, target), _group_of(e, view, target)
-    rows, vecs = _tile(replace(e, m=run), target)
-    most = DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group
+    unit, width, group = view.along.length, _width(e, target), _group_of(e, view, target)
+    rows, vecs = _tile(replace(e, m=view.rows.length), target)
+    most = _view_depth(e, view, group)
     depth = unit if unit >= most else _block(e.k, most // unit * unit, unit)
     narrow = e.terms.a is not e.terms.sum
     pack_a = narrow and not (group > 1 and view.along.step == 1 and unit % group == 0)
-    pack_b = narrow or not (ahead or _at_most(e.bytes_of_b, target.l2))
+    in_place = _at_most(e.n, 2 * CLOSE // e.size) or _at_most(e.m, FEW_VIEWED)
+    pack_b = narrow or not (ahead or in_place or _at_most(e.bytes_of_b, target.l2))
     panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
     form = Blocking(width, rows, vecs, depth, 1, panels, pack_a and 1 in _steps(view), pack_b, group=group,
                     ahead=ahead, run=unit)
     tiles = max(1, target.l2 // 4 // (form.units * rows * e.size))
     return _in_parts(e, target, replace(form, tiles=tiles))
+
+
+def _view_depth(e: Extents, view: View, group: int) -> int:
+    """Elements of k in a block, at most."""
+    if view.along.step == 1:
+        return VIEW_DEPTH // e.size * group
+    return DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group
 
 
 def _steps(view: View) -> tuple[int, int]:
