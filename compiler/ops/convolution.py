@@ -33,7 +33,7 @@ from graphflow.compiler.ops.phases import input_grad_by_windows
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.shapes import dim_of, reshape, reverse, transpose
 from graphflow.compiler.ops.window_products import (
     has_windows,
     lie_in_memory,
@@ -59,6 +59,7 @@ from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
 _FEW_CHANNELS = 16  # less than a vector
+_LEAST_OUT = 8      # with fewer columns, products with vectors of them are mostly empty
 
 
 # Types
@@ -243,7 +244,8 @@ def _convolution(op: Operation) -> Tensor:
         return _widened(op)
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
-    by_windows = _convolve(op.x, op.filters, slides(x[1:-1], filters[:rank], op.attrs), op.groups)
+    found = slides(x[1:-1], filters[:rank], op.attrs)
+    by_windows = _convolve(op.x, op.filters, found, op.groups)
     if by_windows is not None:
         return by_windows
     rows = _patches(op, op.x, filters[:rank])
@@ -280,7 +282,7 @@ def _input_grad(op: Operation) -> Tensor:
     size = op.filters.type.known_dims[:rank]
     if _needs_width(op, op.filters.type):
         return _widened(op)
-    by_windows = input_grad_by_windows(op, _convolve)
+    by_windows = input_grad_by_windows(op, _convolve) if _is_at_least(out[-1], _LEAST_OUT) else None
     if by_windows is not None:
         return by_windows
     if op.out.dtype is bfloat16 and not _is_pointwise(op, size):  # what is folded would be rounded before
@@ -304,6 +306,8 @@ def _filter_grad(op: Operation) -> Tensor:
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
+    if _is_better_turned(op, op.x, out[-1], found):
+        return _turned(convolution_filter_grad(op.g, op.x, shape=out[:-2], **_turned_steps(found)))
     if lie_in_memory(op.x, found, out[-1]):
         quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
         if quick is not None:
@@ -315,6 +319,35 @@ def _filter_grad(op: Operation) -> Tensor:
     rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)
     return _joined(product, op.groups, out)
+
+
+# Few outputs: a convolution that steps by one is the input gradient of another, with what were outputs as
+# channels and the filters turned around. Vectors then hold the inputs, or products with all of the filters.
+
+def _is_better_turned(op: Operation, x: Tensor, out: Dim, found: tuple[Slide, ...]) -> bool:
+    return (op.groups == 1 and _is_at_least(_LEAST_OUT - 1, out) and any(s.size > 1 for s in found)
+            and _is_at_least(x.type.known_dims[-1], _LEAST_OUT)
+            and all(s.stride == 1 and isinstance(s.before, int) and isinstance(s.behind, int)
+                    and max(s.before, s.behind) <= (s.size - 1) * s.dilation and s.behind >= 0
+                    for s in found))
+
+
+def _turned_steps(found: tuple[Slide, ...]) -> dict[str, Any]:
+    reach = [(s.size - 1) * s.dilation for s in found]
+    return {"strides": tuple(s.stride for s in found), "dilations": tuple(s.dilation for s in found),
+            "padding": tuple((r - number(s.before), r - number(s.behind))
+                             for s, r in zip(found, reach, strict=True))}
+
+
+def _turned(filters: Tensor) -> Tensor:
+    """[size.., in, out] -> [size.., out, in], turned around."""
+    *spatial, narrow, out = range(len(filters.type.known_dims))
+    result: Tensor = transpose(reverse(filters, axis=tuple(spatial)), perm=(*spatial, out, narrow))
+    return result
+
+
+def _is_at_least(d: Dim, least: Dim) -> bool:
+    return D.is_nonnegative(d - least)
 
 
 # Depthwise: each input channel has filters of its own, so that there is a sum over the window, and no product

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim, product
 from graphflow.compiler.ir.dtypes import DType, as_dtype, bfloat16, float32, float64, int8, uint8
 from graphflow.compiler.ir.graph import Operation
@@ -28,7 +27,6 @@ from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.windows import Slide, slides, window_counts, windows_numpy
 
-LEAST_OUT = 8  # channels: with fewer, products with vectors of them are mostly empty
 _MULTIPLIED = (float32, float64, bfloat16, int8, uint8)  # dtypes that register tiles read where they lie
 _STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1,
                           "output_type": None}  # as in matmul
@@ -168,8 +166,8 @@ def lie_in_memory(x: Tensor, found: Sequence[Slide], out: Dim) -> bool:
     extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
     dims = x.type.known_dims
     return (x.dtype in _MULTIPLIED and not flags.use_blas() and 0 not in dims
-            and all(isinstance(d, int) for d in (*extents, dims[-1], out))
-            and D.is_nonnegative(out - LEAST_OUT) and all(has_windows(s) and s.size > 0 for s in found))
+            and all(isinstance(d, int) for d in (*extents, dims[-1], out)) and out != 0
+            and all(has_windows(s) and s.size > 0 for s in found))
 
 
 def steps_of(op: Operation) -> dict[str, Any]:

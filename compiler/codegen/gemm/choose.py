@@ -24,6 +24,7 @@ DOT_ROWS = 16             # and so few for packing a transposed B
 LONG_DOT_ROWS = 64        # the same for a k of at least so many elements
 LEAST_LONG_DOT = 512
 UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
+MOST_DOT_COLUMNS = 7      # of windows: vectors of more are full enough
 FEW_VIEWED = 64           # so few windows do not pay for packing B
 NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
 LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
@@ -146,7 +147,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
     if e.view is not None:
-        return _in_tiles(e, target, False)
+        return _dots_of_windows(e, e.view, target) or _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
     dots = _dot_tile(e, width, target)
     if dots is not None:
@@ -244,6 +245,16 @@ def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
             and _at_most(e.bytes_of_b, target.l2 // 2) and not (e.transpose_a or e.transpose_b))
+
+
+def _dots_of_windows(e: Extents, view: View, target: Target) -> Dots | None:
+    """The same for windows that lie in long runs; all of k at once, and as many rows as registers hold."""
+    width, group = _lanes(e, target), e.terms.grouped(target).group
+    if (e.n is None or e.k is None or not e.n <= MOST_DOT_COLUMNS or view.along.step != 1
+            or view.along.length < 2 * width * group or not _at_most(e.bytes_of_b, target.l2 // 2)):
+        return None
+    rows = max(1, min(8, _accumulators(target) // e.n))
+    return _in_parts(e, target, Dots(width, rows, e.n, e.k, pack_b=True, room=e.n * e.k, group=group))
 
 
 def _lanes(e: Extents, target: Target) -> int:
