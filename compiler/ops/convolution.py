@@ -306,7 +306,7 @@ def _filter_grad(op: Operation) -> Tensor:
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
-    if _is_better_turned(op, op.x, out[-1], found):
+    if _is_better_turned(op, found):
         return _turned(convolution_filter_grad(op.g, op.x, shape=out[:-2], **_turned_steps(found)))
     if lie_in_memory(op.x, found, out[-1]):
         quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
@@ -321,12 +321,13 @@ def _filter_grad(op: Operation) -> Tensor:
     return _joined(product, op.groups, out)
 
 
-# Few outputs: a convolution that steps by one is the input gradient of another, with what were outputs as
-# channels and the filters turned around. Vectors then hold the inputs, or products with all of the filters.
+# Few outputs: where windows step by one, x and g may change places in the filters' gradient, which is then
+# turned around. Vectors of its columns hold the inputs.
 
-def _is_better_turned(op: Operation, x: Tensor, out: Dim, found: tuple[Slide, ...]) -> bool:
+def _is_better_turned(op: Operation, found: tuple[Slide, ...]) -> bool:
+    channels, out = op.x.type.known_dims[-1], op.g.type.known_dims[-1]
     return (op.groups == 1 and _is_at_least(_LEAST_OUT - 1, out) and any(s.size > 1 for s in found)
-            and _is_at_least(x.type.known_dims[-1], _LEAST_OUT)
+            and _is_at_least(channels, _LEAST_OUT)
             and all(s.stride == 1 and isinstance(s.before, int) and isinstance(s.behind, int)
                     and max(s.before, s.behind) <= (s.size - 1) * s.dilation and s.behind >= 0
                     for s in found))
