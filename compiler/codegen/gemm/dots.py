@@ -182,8 +182,8 @@ class _DotsBuilder(PartsBuilder):
         self.view = shape.view
         fetches = m is not None and m // rows >= columns and not blocking.pack_b
         self.tile = DotTile(shape.terms, rows, columns, blocking.width, fetches, shape.view)
-        width_of_sums = shape.n if finish is None else self.at_once[1]
-        self.tile = replace(self.tile, dense=width_of_sums == columns)
+        apart = shape.n if finish is None else self.at_once[1]
+        self.tile = replace(self.tile, dense=apart == columns)
 
     def text(self, name: str) -> str:
         finish, unit = self.finish, self.tile.columns
@@ -283,9 +283,10 @@ class _DotsBuilder(PartsBuilder):
             return
         assert self.finish is not None
         product, length = self.finish.product, self.view.rows.length
-        numbers = self.digits(self.quotient(row, length), self.view.rows), self.remainder(row, length)
-        for index, number in zip((*product.lines, product.row), (*numbers[0], numbers[1]), strict=True):
-            self.place(index, number)
+        run, within = self.quotient(row, length), self.remainder(row, length)
+        places = *self.digits(run, self.view.rows), within
+        for index, place in zip((*product.lines, product.row), places, strict=True):
+            self.place(index, place)
 
     def to_next_rows(self, at: _At, row: str, tile: DotTile) -> str:
         """Elements from a group of B's rows to that row of the next one for which this tile of A's asks."""

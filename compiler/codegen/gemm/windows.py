@@ -63,6 +63,7 @@ class ViewBuilder(BlockedBuilder):
                          lines, rows)
 
     def pack_tiles(self, tile: str, tiles: str, k: str, depth: str) -> None:
+        """Rows that lie together are copied along them, others are read along k, by whichever step is 1."""
         along, lines, units = self.view.along, self.blocking.rows, self.units_per_run
         across = self.view.rows.step == 1
         stride = along.step if across else self.view.rows.step
