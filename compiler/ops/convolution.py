@@ -245,7 +245,8 @@ def _convolution(op: Operation) -> Tensor:
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
     found = slides(x[1:-1], filters[:rank], op.attrs)
-    by_windows = _convolve(op.x, op.filters, found, op.groups)
+    is_matrix = _is_pointwise(op, filters[:rank]) and not _is_at_least(filters[-1], _LEAST_OUT)
+    by_windows = None if is_matrix else _convolve(op.x, op.filters, found, op.groups)
     if by_windows is not None:
         return by_windows
     rows = _patches(op, op.x, filters[:rank])
