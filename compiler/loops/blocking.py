@@ -23,6 +23,7 @@ class Blocking:
     parts          how many parts for threads along m and along n
     group          elements of k that a lane multiplies at once; panels then hold them together
     ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
+    run            of A's elements along k so many lie together: a group does not go beyond them; 0 for all
     """
 
     width: int
@@ -36,11 +37,18 @@ class Blocking:
     parts: tuple[int, int] = (1, 1)
     group: int = 1
     ahead: bool = False
+    run: int = 0
 
     @property
     def count(self) -> int:
         """Parts that may run at the same time."""
         return self.parts[0] * self.parts[1]
+
+    @property
+    def units(self) -> int:
+        """Groups of k in a block."""
+        run = self.run or self.depth
+        return self.depth // run * -(-run // self.group)
 
     def keeps_sums(self, k: Dim) -> bool:
         """Whether sums wait in the result's memory until all of k is added."""
@@ -66,7 +74,7 @@ class Blocking:
 
         more  rows of a panel besides those along k
         """
-        return _rounded((count * (self.depth // self.group + more) + self.width) * lines + self.width)
+        return _rounded((count * (self.units + more) + self.width) * lines + self.width)
 
     @property
     def scratch(self) -> int:

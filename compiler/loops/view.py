@@ -6,6 +6,7 @@ of them each begins some elements after the one before it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -45,8 +46,13 @@ class Steps:
         return [run, *found] if self.pitches else []
 
     def cut(self, most: int) -> Steps:
-        """The same positions in runs of at most so many, where their length has such a divisor."""
-        length = next((d for d in range(min(most, self.length), 0, -1) if self.length % d == 0), self.length)
+        """The same positions in runs of at most so many, where their length has such a divisor.
+
+        Of runs of even length, and of a multiple of 4, pieces are such too.
+        """
+        unit = math.gcd(self.length, 4)
+        lengths = range(min(most, self.length) // unit * unit, 0, -unit)
+        length = next((d for d in lengths if self.length % d == 0), self.length)
         if length == self.length or 4 * length < most:
             return self
         pieces = self.length // length

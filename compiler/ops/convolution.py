@@ -14,22 +14,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
-from graphflow.compiler.ir.dtypes import DType, float16, int32
+from graphflow.compiler.ir.dtypes import DType, bfloat16, float16, int32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
+from graphflow.compiler.ops.convolution_numpy import (
+    convolution_numpy,
+    filter_grad_numpy,
+    input_grad_numpy,
+)
+from graphflow.compiler.ops.core import cast
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.phases import input_grad_by_windows
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
-from graphflow.compiler.ops.shapes import dim_of, reshape, transpose
+from graphflow.compiler.ops.shapes import dim_of, reshape, reverse, transpose
 from graphflow.compiler.ops.window_products import (
     has_windows,
     lie_in_memory,
@@ -42,13 +46,9 @@ from graphflow.compiler.ops.windows import (
     Slide,
     check_geometry,
     covering,
-    cropped,
     fold_windows,
     kernel_axes,
     number,
-    pad_array,
-    padded_zeros,
-    parts,
     slides,
     window_counts,
     windows,
@@ -59,6 +59,7 @@ from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
 _FEW_CHANNELS = 16  # less than a vector
+_LEAST_OUT = 8      # with fewer columns, products with vectors of them are mostly empty
 
 
 # Types
@@ -161,57 +162,6 @@ def _shape_attr(op: Operation, rank: int) -> Any:
     return shape
 
 
-# numpy: one element of the filters at a time
-
-def _grouped(x: Any, groups: int) -> Any:
-    """[..., c] -> [groups, rows, c / groups]"""
-    return np.moveaxis(x.reshape(-1, groups, x.shape[-1] // groups), 1, 0)
-
-
-def _ungrouped(x: Any, dims: Any) -> Any:
-    return np.moveaxis(x, 0, 1).reshape(*dims, x.shape[0] * x.shape[2])
-
-
-def _computing(*arrays: Any) -> Any:
-    """Half types are summed as float32."""
-    half = arrays[0].dtype.itemsize == 2 and arrays[0].dtype.kind not in "iu"
-    return [a.astype(np.float32) if half else a for a in arrays]
-
-
-def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
-    x, filters = _computing(x, filters)
-    found = slides(x.shape[1:-1], filters.shape[:-2], attrs)
-    dims = (x.shape[0], *(number(s.count) for s in found))
-    padded, result = pad_array(x, found), np.zeros((*dims, filters.shape[-1]), x.dtype)
-    if result.size and x.size:
-        for u, cut in parts(found):
-            result += _ungrouped(_grouped(padded[cut], groups) @ _grouped(filters[u], groups), dims)
-    return result
-
-
-def _input_grad_numpy(g: Any, filters: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
-    g, filters = _computing(g, filters)
-    found = slides(shape, filters.shape[:-2], attrs)
-    result = padded_zeros(g.shape[0], found, filters.shape[-2] * groups, g.dtype)
-    if result.size and g.size:
-        for u, cut in parts(found):
-            back = np.swapaxes(_grouped(filters[u], groups), 1, 2)
-            result[cut] += _ungrouped(_grouped(g, groups) @ back, g.shape[:-1])
-    return cropped(result, found)
-
-
-def _filter_grad_numpy(x: Any, g: Any, shape: Any, groups: int, called: str, **attrs: Any) -> Any:
-    x, g = _computing(x, g)
-    found = slides(x.shape[1:-1], shape, attrs)
-    result = np.zeros((*shape, x.shape[-1] // groups, g.shape[-1]), x.dtype)
-    padded = pad_array(x, found)
-    if result.size and g.size:
-        for u, cut in parts(found):
-            rows = np.swapaxes(_grouped(padded[cut], groups), 1, 2)
-            result[u] = _ungrouped(rows @ _grouped(g, groups), result.shape[-2:-1])
-    return result
-
-
 # As products of matrices. With groups there is a matrix for each, in front.
 
 def _split(t: Tensor, groups: int, rows: int) -> Tensor:
@@ -273,11 +223,30 @@ def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
     return _split(filters, groups, rank - 1)
 
 
+def _widened(op: Operation) -> Tensor:
+    """The op on operands of the dtype that they are summed in, rounded once."""
+    wide = (cast(t, dtype=op.out.dtype.sums) for t in op.operands)
+    result: Tensor = cast(op.opdef(*wide, **op.attrs), dtype=op.out.dtype)
+    return result
+
+
+def _needs_width(op: Operation, filters: TensorType) -> bool:
+    """Whether halves are not multiplied as they are: terms of depthwise sums would each be rounded."""
+    if op.out.dtype is not bfloat16 or op.groups == 1:
+        return op.out.dtype is float16
+    narrow, out = filters.known_dims[-2:]
+    return 1 in (narrow, _part(out, op.groups))
+
+
 def _convolution(op: Operation) -> Tensor:
     rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
+    if _needs_width(op, op.filters.type):
+        return _widened(op)
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
-    by_windows = _convolve(op.x, op.filters, slides(x[1:-1], filters[:rank], op.attrs), op.groups)
+    found = slides(x[1:-1], filters[:rank], op.attrs)
+    is_matrix = _is_pointwise(op, filters[:rank]) and not _is_at_least(filters[-1], _LEAST_OUT)
+    by_windows = None if is_matrix else _convolve(op.x, op.filters, found, op.groups)
     if by_windows is not None:
         return by_windows
     rows = _patches(op, op.x, filters[:rank])
@@ -312,9 +281,13 @@ def _in_front(t: Tensor, groups: int) -> Tensor:
 def _input_grad(op: Operation) -> Tensor:
     rank, out = len(op.strides), op.out.type.known_dims
     size = op.filters.type.known_dims[:rank]
-    by_windows = input_grad_by_windows(op, _convolve)
+    if _needs_width(op, op.filters.type):
+        return _widened(op)
+    by_windows = input_grad_by_windows(op, _convolve) if _is_at_least(out[-1], _LEAST_OUT) else None
     if by_windows is not None:
         return by_windows
+    if op.out.dtype is bfloat16 and not _is_pointwise(op, size):  # what is folded would be rounded before
+        return _widened(op)
     if _is_depthwise(op.groups, op.filters.type):
         return _depthwise_input_grad(op)
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
@@ -328,10 +301,14 @@ def _input_grad(op: Operation) -> Tensor:
 
 def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
+    if _needs_width(op, op.out.type):
+        return _widened(op)
     if _is_depthwise(op.groups, op.out.type):
         return _depthwise_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
+    if _is_better_turned(op, found):
+        return _turned(convolution_filter_grad(op.g, op.x, shape=out[:-2], **_turned_steps(found)))
     if lie_in_memory(op.x, found, out[-1]):
         quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
         if quick is not None:
@@ -343,6 +320,36 @@ def _filter_grad(op: Operation) -> Tensor:
     rows = _patches(op, op.x, out[:-2], copy=1)
     product = matmul(rows, _split(op.g, op.groups, len(op.strides) + 1), transpose_a=True)
     return _joined(product, op.groups, out)
+
+
+# Few outputs: where windows step by one, x and g may change places in the filters' gradient, which is then
+# turned around. Vectors of its columns hold the inputs.
+
+def _is_better_turned(op: Operation, found: tuple[Slide, ...]) -> bool:
+    channels, out = op.x.type.known_dims[-1], op.g.type.known_dims[-1]
+    return (op.groups == 1 and _is_at_least(_LEAST_OUT - 1, out) and any(s.size > 1 for s in found)
+            and _is_at_least(channels, _LEAST_OUT)
+            and all(s.stride == 1 and isinstance(s.before, int) and isinstance(s.behind, int)
+                    and max(s.before, s.behind) <= (s.size - 1) * s.dilation and s.behind >= 0
+                    for s in found))
+
+
+def _turned_steps(found: tuple[Slide, ...]) -> dict[str, Any]:
+    reach = [(s.size - 1) * s.dilation for s in found]
+    return {"strides": tuple(s.stride for s in found), "dilations": tuple(s.dilation for s in found),
+            "padding": tuple((r - number(s.before), r - number(s.behind))
+                             for s, r in zip(found, reach, strict=True))}
+
+
+def _turned(filters: Tensor) -> Tensor:
+    """[size.., in, out] -> [size.., out, in], turned around."""
+    *spatial, narrow, out = range(len(filters.type.known_dims))
+    result: Tensor = transpose(reverse(filters, axis=tuple(spatial)), perm=(*spatial, out, narrow))
+    return result
+
+
+def _is_at_least(d: Dim, least: Dim) -> bool:
+    return D.is_nonnegative(d - least)
 
 
 # Depthwise: each input channel has filters of its own, so that there is a sum over the window, and no product
@@ -428,23 +435,21 @@ def _call(op: Operation, x: Tensor, filters: Tensor) -> Tensor:
 
 
 _CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, padding, dilations, groups
-    ((2, 5, 6, 3), (3, 3, 3, 4), (1, 1), "VALID", (1, 1), 1), ((1, 6, 5, 2), (3, 2, 2, 3), (2, 2), "SAME",
-                                                               (1, 1), 1),
-    ((2, 4, 3, 5), (1, 1, 5, 2), (1, 1), "SAME", (1, 1), 1), ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID",
-                                                              (1, 1), 1),
-    ((1, 7, 7, 2), (3, 3, 2, 2), (1, 1), "SAME", (2, 3), 1), ((1, 6, 6, 1), (2, 3, 1, 2), (2, 1), ((1, 0),
-                                                                                                   (2,
-                                                                                                    1)),
-                                                              (1, 2), 1),
-    ((2, 7, 2), (3, 2, 3), (2,), "SAME", (1,), 1), ((1, 3, 4, 3, 2), (2, 2, 2, 2, 2), (1, 2, 1), "SAME",
-                                                    (1, 1, 1), 1),
-    ((1, 4, 4, 6), (2, 2, 3, 4), (1, 1), "SAME", (1, 1), 2), ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME",
-                                                              (1, 1), 3),
-    ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2), ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1),
-                                                               "SAME", (1, 1), 18),
+    ((2, 5, 6, 3), (3, 3, 3, 4), (1, 1), "VALID", (1, 1), 1),
+    ((1, 6, 5, 2), (3, 2, 2, 3), (2, 2), "SAME", (1, 1), 1),
+    ((2, 4, 3, 5), (1, 1, 5, 2), (1, 1), "SAME", (1, 1), 1),
+    ((2, 5, 4, 3), (1, 1, 3, 2), (2, 2), "VALID", (1, 1), 1),
+    ((1, 7, 7, 2), (3, 3, 2, 2), (1, 1), "SAME", (2, 3), 1),
+    ((1, 6, 6, 1), (2, 3, 1, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 1),
+    ((2, 7, 2), (3, 2, 3), (2,), "SAME", (1,), 1),
+    ((1, 3, 4, 3, 2), (2, 2, 2, 2, 2), (1, 2, 1), "SAME", (1, 1, 1), 1),
+    ((1, 4, 4, 6), (2, 2, 3, 4), (1, 1), "SAME", (1, 1), 2),
+    ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME", (1, 1), 3),
+    ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2),
+    ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1), "SAME", (1, 1), 18),
     ((1, 0, 4, 1), (2, 2, 1, 2), (1, 1), "SAME", (1, 1), 1),
-    ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1), ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME",
-                                                              (1, 1), 1),
+    ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1),
+    ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME", (1, 1), 1),
     ((1, 3, 3, 2), (2, 2, 2, 0), (1, 1), "SAME", (1, 1), 1))
 
 
@@ -461,7 +466,7 @@ def _samples(make: Any) -> tuple[Sample, ...]:
 
 convolution: OpDef = OpDef(
     "convolution", "x filters", infer=_convolution_type, attrs=_GEOMETRY, expand=_convolution, late=True,
-    numpy=_convolution_numpy, tf_name="Conv2D",
+    numpy=convolution_numpy, tf_name="Conv2D",
     grad=lambda op, g: (_input_grad_of(op, g, op.filters, op.x), _filter_grad_of(op, op.x, g, op.filters)),
     doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation - before.., c] * filters[u.., c, o], "
         "channels in and out being cut into `groups`: filters are [spatial..., in / groups, out].",
@@ -473,14 +478,14 @@ convolution: OpDef = OpDef(
 
 convolution_input_grad: OpDef = OpDef(
     "convolution_input_grad", "g filters", infer=_input_grad_type, attrs=_BACK, dim_attrs=("shape",),
-    expand=_input_grad, late=True, numpy=_input_grad_numpy, tf_name="Conv2DBackpropInput",
+    expand=_input_grad, late=True, numpy=input_grad_numpy, tf_name="Conv2DBackpropInput",
     grad=lambda op, r: (_call(op, r, op.filters), _filter_grad_of(op, r, op.g, op.filters)),
     doc="The gradient of `convolution` to x, of the spatial dims `shape`; a transposed convolution.",
     samples=_samples(lambda x, filters, out: ((out, filters), x[1:-1])))
 
 convolution_filter_grad: OpDef = OpDef(
     "convolution_filter_grad", "x g", infer=_filter_grad_type, attrs=_BACK, dim_attrs=("shape",),
-    expand=_filter_grad, late=True, numpy=_filter_grad_numpy, tf_name="Conv2DBackpropFilter",
+    expand=_filter_grad, late=True, numpy=filter_grad_numpy, tf_name="Conv2DBackpropFilter",
     grad=lambda op, r: (_input_grad_of(op, op.g, r, op.x), _call(op, op.x, r)),
     doc="The gradient of `convolution` to its filters, of the spatial dims `shape`.",
     samples=_samples(lambda x, filters, out: ((x, out), filters[:-2])))

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim, product
-from graphflow.compiler.ir.dtypes import float32, float64
+from graphflow.compiler.ir.dtypes import DType, as_dtype, bfloat16, float32, float64, int8, uint8
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -28,8 +27,9 @@ from graphflow.compiler.ops.joining import pad
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.windows import Slide, slides, window_counts, windows_numpy
 
-LEAST_OUT = 8  # channels: with fewer, products with vectors of them are mostly empty
-_STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
+_MULTIPLIED = (float32, float64, bfloat16, int8, uint8)  # dtypes that register tiles read where they lie
+_STEPS: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1,
+                          "output_type": None}  # as in matmul
 
 
 def _sides(op: Operation, size: tuple[Dim, ...]) -> tuple[Side, Side]:
@@ -57,17 +57,28 @@ def _window_rows(x: Any, size: Any, groups: int, attrs: Any) -> Any:
     return apart.reshape(groups, -1, int(np.prod(size)) * each), counts
 
 
-def _convolution_numpy(x: Any, filters: Any, groups: int, **attrs: Any) -> Any:
+def _summed(x: Any, y: Any, output_type: DType | None) -> Any:
+    """The operands in the dtype in which their products are summed, and the result's."""
+    out = output_type or as_dtype(x.dtype)
+    sums = out.sums.numpy
+    return x.astype(sums, copy=False), y.astype(sums, copy=False), out.numpy
+
+
+def _convolution_numpy(x: Any, filters: Any, groups: int, output_type: DType | None, **attrs: Any) -> Any:
+    x, filters, out = _summed(x, filters, output_type)
     size, n = filters.shape[-2 - len(attrs["strides"]):-2], filters.shape[-1]
     rows, counts = _window_rows(x, size, groups, attrs)
     sums = rows @ filters.reshape(groups, -1, n)
-    return np.moveaxis(sums, 0, 1).reshape(*counts, groups * n)
+    return np.moveaxis(sums, 0, 1).reshape(*counts, groups * n).astype(out, copy=False)
 
 
-def _filter_grad_numpy(x: Any, g: Any, size: Any, groups: int, **attrs: Any) -> Any:
+def _filter_grad_numpy(x: Any, g: Any, size: Any, groups: int, output_type: DType | None,
+                       **attrs: Any) -> Any:
+    x, g, out = _summed(x, g, output_type)
     rows, _ = _window_rows(x, size, groups, attrs)
     sums = np.swapaxes(rows, 1, 2) @ g.reshape(groups, -1, g.shape[-1])
-    return np.moveaxis(sums, 0, 1).reshape(*size, x.shape[-1] // groups, groups * g.shape[-1])
+    found = np.moveaxis(sums, 0, 1).reshape(*size, x.shape[-1] // groups, groups * g.shape[-1])
+    return found.astype(out, copy=False)
 
 
 def decided_dims(t: Tensor, first: int) -> Any:
@@ -81,7 +92,7 @@ def decided_dims(t: Tensor, first: int) -> Any:
 def _convolution_type(op: Operation) -> TensorType:
     x, filters = decided_dims(op.x, 1), decided_dims(op.filters, 0)
     counts = window_counts(op, x[1:-1], filters[-2 - len(op.strides):-2])
-    return TensorType(op.x.dtype, (x[0], *counts, _columns(op, filters[-1])))
+    return TensorType(op.output_type or op.x.dtype, (x[0], *counts, _columns(op, filters[-1])))
 
 
 def _columns(op: Operation, each: Dim | None) -> Dim | None:
@@ -91,7 +102,8 @@ def _columns(op: Operation, each: Dim | None) -> Dim | None:
 
 def _filter_grad_type(op: Operation) -> TensorType:
     wide, out = decided_dims(op.x, 1)[-1], decided_dims(op.g, 2)[-1]
-    return TensorType(op.x.dtype, (*op.size, None if wide is None else wide // op.groups, _columns(op, out)))
+    dims = *op.size, None if wide is None else wide // op.groups, _columns(op, out)
+    return TensorType(op.output_type or op.x.dtype, dims)
 
 
 def _turned(sides: tuple[Side, Side]) -> tuple[Side, Side]:
@@ -153,9 +165,9 @@ def lie_in_memory(x: Tensor, found: Sequence[Slide], out: Dim) -> bool:
     """Whether a product may read the windows where they lie: all but the batch is known, and not nothing."""
     extents = [d for s in found for d in (s.extent, s.count, s.before, s.after + 1, s.size)]
     dims = x.type.known_dims
-    return (x.dtype in (float32, float64) and not flags.use_blas() and 0 not in dims
-            and all(isinstance(d, int) for d in (*extents, dims[-1], out))
-            and D.is_nonnegative(out - LEAST_OUT) and all(has_windows(s) and s.size > 0 for s in found))
+    return (x.dtype in _MULTIPLIED and not flags.use_blas() and 0 not in dims
+            and all(isinstance(d, int) for d in (*extents, dims[-1], out)) and out != 0
+            and all(has_windows(s) and s.size > 0 for s in found))
 
 
 def steps_of(op: Operation) -> dict[str, Any]:

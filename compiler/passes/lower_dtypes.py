@@ -5,18 +5,21 @@ Products read narrow operands as they are, and give wider sums: see `codegen.gem
 
 from __future__ import annotations
 
+from graphflow.compiler.ir.dims import axis
 from graphflow.compiler.ir.dtypes import bfloat16, float16, float32
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import rebuild
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops.forms import Contraction, Join
+from graphflow.compiler.loops.expr import Expr, Index, temp, walk
+from graphflow.compiler.loops.forms import Contraction, Indexed, Join, Row
 from graphflow.compiler.ops.core import cast, constant, program_input
 
 _HALF = (float16, bfloat16)
 
 
 def lower_dtypes(graph: Graph) -> Graph:
-    """Put casts around operations on half types that do arithmetic; moving elements needs none.
+    """Put casts around operations on half types that do arithmetic; moving elements needs none, and what is
+    expanded `late` sees to it there.
 
     Example:  %1 = add(x, y) : f16[4]
     -->       %1 = cast(x, f32) ; %2 = cast(y, f32) ; %3 = add(%1, %2) ; %4 = cast(%3, f16) : f16[4]
@@ -30,7 +33,7 @@ def lower_dtypes(graph: Graph) -> Graph:
 
 
 def _lower_one(graph: Graph, op: Operation, operands: tuple[Tensor, ...]) -> Tensor | None:
-    if op.opdef in (program_input, constant, cast) or not _computes(op):
+    if op.opdef in (program_input, constant, cast) or op.opdef.late or not _computes(op):
         return None
     if "output_type" in op.attrs and isinstance(op.opdef.lower, Contraction):
         return _with_sums(graph, op, operands)
@@ -61,4 +64,23 @@ def _computes(op: Operation) -> bool:
         return False
     if op.opdef.lower is None:
         return len(op.outputs) == 1
-    return not (op.opdef.lower.cheap or isinstance(op.opdef.lower, Join))
+    return not (op.opdef.lower.cheap or isinstance(op.opdef.lower, Join) or _moves(op))
+
+
+def _moves(op: Operation) -> bool:
+    """Whether each element of the result is an operand's, or a constant."""
+    form, values = op.opdef.lower, list[Expr]()
+    if not isinstance(form, (Indexed, Row)):
+        return False
+
+    def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
+        return temp(f"operand{k}", op.operands[k].dtype)
+
+    def let(value: Expr) -> Expr:
+        values.append(value)
+        return temp(f"let{len(values)}", value.dtype)
+
+    at = tuple(axis(f"i{k}", d) for k, d in enumerate(op.out.type.known_dims))
+    values.append(form.value(op, at, load, let))
+    nodes = (n for v in values for n in walk(v))
+    return all(n.dtype not in _HALF or n.op in ("temp", "const", "select") for n in nodes)

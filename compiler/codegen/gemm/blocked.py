@@ -52,11 +52,12 @@ class BlockedBuilder(PartsBuilder):
         self.blocking = blocking
         by_rows = not (blocking.pack_a or shape.transpose_a)
         a, b = shape.terms.left, shape.terms.right
-        self.left = _Side("%a", "%lda", a, shape.transpose_a)
-        self.right = _Side("%b", "%ldb", b, not shape.transpose_b)
+        self.left = Side("%a", "%lda", a, shape.transpose_a)
+        self.right = Side("%b", "%ldb", b, not shape.transpose_b)
         a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b else b
+        view = None if blocking.pack_a else shape.view
         self.tile = Tile(shape.terms, a, b, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
-                         _is_single(shape, blocking), finish, shape.view, fetches=_fetches(shape, blocking))
+                         _is_single(shape, blocking), finish, view, fetches=_fetches(shape, blocking))
         self.m, self.n, self.k = self.sizes(shape)
         self.low, self.extra = "0", "0"
         self.all_tiles, self.all_panels = self.tile_count(), self.ceil_div(self.n, blocking.columns)
@@ -100,7 +101,7 @@ class BlockedBuilder(PartsBuilder):
                 self.pack_tiles(tile, tiles, k, depth)
             self.cache_block(Block(panel, panels, tile, tiles, k, depth, units, more))
 
-    def pack(self, side: _Side, first: str, count: str, k: str, depth: str, target: str, lines: int,
+    def pack(self, side: Side, first: str, count: str, k: str, depth: str, target: str, lines: int,
              rows: str) -> None:
         """Panels of so many lines, and rows of units, from lines `first` to `first` + `count`."""
         name = pack_function(self.module, side.operand, lines, self.width, side.along_lines)
@@ -225,7 +226,7 @@ class BlockedBuilder(PartsBuilder):
 
 
 @record
-class _Side:
+class Side:
     """An operand: its pointer, stride, and whether the lines of its panels lie together."""
 
     base: str

@@ -119,6 +119,11 @@ class Builder(MemoryOps):
             total = self.add(total, self.mul(digit, pitch))
         return total
 
+    def step_offset(self, at: str, steps: Steps) -> str:
+        """The offset of a position."""
+        return self.add(self.run_offset(self.quotient(at, steps.length), steps),
+                        self.mul(self.remainder(at, steps.length), steps.step))
+
     # Control
 
     @contextmanager

@@ -124,7 +124,7 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     if isinstance(measured, Blocking):
         return _in_parts(e, target, measured)
     if e.view is not None:
-        return _in_tiles(e, target, False)
+        return _dots_of_windows(e, e.view, target) or _in_tiles(e, target, False)
     group = e.terms.grouped(target).group
     dots = _dot_tile(e, width, target)
     if dots is not None:
@@ -173,14 +173,35 @@ def _walks(e: Extents, depth: int, target: Target) -> bool:
 
 def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
-    run, unit, width = view.rows.length, view.along.length, _width(e, target)
-    rows, vecs = _tile(replace(e, m=run), target)
-    depth = unit if unit >= costs.DEPTH[e.size] else _block(e.k, costs.DEPTH[e.size] // unit * unit, unit)
-    tiles = max(1, target.l2 // costs.A_SHARE // (depth * rows * e.size))
+    unit, width, group = view.along.length, _width(e, target), _group_of(e, view, target)
+    rows, vecs = _tile(replace(e, m=view.rows.length), target)
+    most = _view_depth(e, view, group)
+    depth = unit if unit >= most else _block(e.k, most // unit * unit, unit)
+    narrow = e.terms.a is not e.terms.sum
+    pack_a = narrow and not (group > 1 and view.along.step == 1 and unit % group == 0)
+    in_place = _at_most(e.n, 2 * costs.CLOSE // e.size) or not costs.packing_pays(e.m, costs.WINDOWS)
+    pack_b = narrow or not (ahead or in_place or _at_most(e.bytes_of_b, target.l2))
     panels = -(-_block(e.n, costs.BLOCK_COLUMNS, 1) // (vecs * width))
-    pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
-    form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
-    return _in_parts(e, target, form)
+    form = Blocking(width, rows, vecs, depth, 1, panels, pack_a and 1 in _steps(view), pack_b, group=group,
+                    ahead=ahead, run=unit)
+    tiles = max(1, target.l2 // costs.A_SHARE // (form.units * rows * e.size))
+    return _in_parts(e, target, replace(form, tiles=tiles))
+
+
+def _view_depth(e: Extents, view: View, group: int) -> int:
+    """Elements of k in a block, at most."""
+    if view.along.step == 1:
+        return costs.VIEW_DEPTH // e.size * group
+    return costs.DEPTH[e.size] if group == 1 else costs.GROUPED_DEPTH * group
+
+
+def _steps(view: View) -> tuple[int, int]:
+    return view.rows.step, view.along.step
+
+
+def _group_of(e: Extents, view: View, target: Target) -> int:
+    """Elements of k in a unit: one where A's cannot be read or packed in groups."""
+    return e.terms.grouped(target).group if 1 in _steps(view) else 1
 
 
 def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
@@ -204,6 +225,17 @@ def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
             and _at_most(e.bytes_of_b, target.l2 // costs.B_SHARE) and not (e.transpose_a or e.transpose_b))
+
+
+def _dots_of_windows(e: Extents, view: View, target: Target) -> Dots | None:
+    """The same for windows that lie in long runs; all of k at once, and as many rows as registers hold."""
+    width, group = _lanes(e, target), e.terms.grouped(target).group
+    if e.n is None or e.k is None or e.n > costs.DOT_COLUMNS or view.along.step != 1:
+        return None
+    if view.along.length < 2 * width * group or not _at_most(e.bytes_of_b, target.l2 // costs.B_SHARE):
+        return None
+    rows = max(1, min(8, _accumulators(target) // e.n))
+    return _in_parts(e, target, Dots(width, rows, e.n, e.k, pack_b=True, room=e.n * e.k, group=group))
 
 
 def _lanes(e: Extents, target: Target) -> int:

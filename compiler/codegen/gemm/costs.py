@@ -28,6 +28,7 @@ def tile_time(rows: int, vecs: int) -> float:
 # What each multiply-add loses where B is not packed: `packing_pays` weighs it against PACK
 
 IN_PLACE = {1: 1 / 3, 2: 4 / 3, 4: 8.0}  # read by rows; by elements in a group, which are widened on the way
+WINDOWS = 1 / 8          # read by rows, by a product with windows
 FETCHED = 1 / 32         # read by rows, and the next panel fetched meanwhile
 NARROW = 1.0             # read by rows of fewer bytes than those of panels made ahead
 DOTS = 1 / 2             # transposed, few dot products at once
@@ -48,6 +49,7 @@ def rows_unpacked(loss: float) -> int:
 
 DEPTH = {4: 384, 8: 256}  # of k, by bytes of a sum: long enough to hide the adding to C
 GROUPED_DEPTH = 512       # groups of k: against so little work, adding to C costs more
+VIEW_DEPTH = 4800         # bytes along windows, which overlap in the L1; B then comes from the L2
 DOT_DEPTH = 4096          # of k: a float sum's rounding grows with the run of additions to one lane
 STREAMED_DEPTH = 8        # of k, of a B that comes from memory: the fewer, the longer the runs that are read
 BLOCK_COLUMNS = 1024
@@ -63,6 +65,7 @@ LEAST_BYTES = 16          # of a vector: so many every CPU has
 WIDEST = 24               # vectors of a tile with one row: the longer the runs of B, the faster it is read
 STREAMED_VECTORS = 4      # the same where B comes from memory, whose latency is what counts
 LEAST_DOT = 8             # of k, from which on one row by columns is summed along k
+DOT_COLUMNS = 7           # of a product with windows, up to which its sums are along k
 LEAST_LONG_DOT = 512      # of k, from which on many dot products at once pay
 
 # Chunks of k

@@ -22,6 +22,7 @@ from graphflow.compiler.codegen.gemm.terms import (
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import BY_CODE
 from graphflow.compiler.loops.blocking import Dots
+from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
@@ -35,6 +36,8 @@ class DotTile:
     """rows x columns dot products at once.
 
     fetches  along B's first row it asks for the one that lies %ahead elements on
+    view     the steps by which A lies: %a is where it begins, %as the number of the tile's first row
+    dense    the rows of sums follow one another
     """
 
     terms: Terms
@@ -42,11 +45,13 @@ class DotTile:
     columns: int
     width: int
     fetches: bool
+    view: View | None = None
+    dense: bool = False
 
     @property
     def name(self) -> str:
-        fetches = ".f" if self.fetches else ""
-        return f"gf.dot.{self.terms.code}.{self.rows}x{self.columns}.{self.width}{fetches}"
+        more = ".f" * self.fetches + ".d" * self.dense + (f".v{self.view.code}" if self.view else "")
+        return f"gf.dot.{self.terms.code}.{self.rows}x{self.columns}.{self.width}{more}"
 
 
 def dot_tile_function(module: Module, tile: DotTile) -> str:
@@ -64,24 +69,42 @@ class _DotTileBuilder(Builder):
 
     def text(self) -> str:
         tile, terms = self.tile, self.tile.terms
-        a = [self.at("%a", self.mul("%as", i), terms.a) for i in range(tile.rows)]
         b = [self.at("%b", self.mul("%bs", j), terms.b) for j in range(tile.columns)]
-        elements = tile.width * terms.group
-        whole = self.em.raw(f"and i64 %k, {-elements}")
-        with self.loop("0", whole, elements,
-                       self.zeros((tile.rows + terms.is_moved) * tile.columns)) as loop:
-            if tile.fetches:
-                self.prefetch(self.at("%b", self.add(loop.index, "%ahead"), terms.b), to_write=False)
-            loop.next = self.step(a, b, loop.index, loop.now, None)
-        left = self.sub("%k", whole)
-        sums = self.replaced(self.compare("sgt", left, 0), loop.after,
-                             lambda: self.step(a, b, whole, loop.after, self.first_lanes(left, elements)))
+        zeros = self.zeros((tile.rows + terms.is_moved) * tile.columns)
+        if tile.view is None:
+            a = [self.at("%a", self.mul("%as", i), terms.a) for i in range(tile.rows)]
+            sums = self.along(a, b, "%k", zeros)
+        else:
+            sums = self.along_runs(tile.view, b, zeros)
         count = tile.rows * tile.columns
         sums = corrected(self, sums[:count], sums[count:])
-        for i in range(tile.rows):
-            row = self.across_lanes(sums[i * tile.columns:(i + 1) * tile.columns])
-            self.store_row(row, self.at("%c", self.mul("%cs", i)))
+        each, stride = (tile.width, str(tile.width)) if tile.dense else (tile.columns, "%cs")
+        for i in range(0, count, each):
+            row = self.across_lanes(sums[i:i + each])
+            self.store_row(row, self.at("%c", self.mul(stride, i // each)))
         return self.function(tile.name, (*TILE_PARAMS, *[AHEAD] * tile.fetches))
+
+    def along_runs(self, view: View, b: list[str], zeros: list[Value]) -> list[Value]:
+        """The sums of a view's rows, run by run."""
+        terms, length = self.tile.terms, view.along.length
+        starts = [self.step_offset(self.add("%as", i), view.rows) for i in range(self.tile.rows)]
+        with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
+            offset, k = self.run_offset(runs.index, view.along), self.mul(runs.index, length)
+            a = [self.at("%a", self.add(start, offset), terms.a) for start in starts]
+            runs.next = self.along(a, [self.at(row, k, terms.b) for row in b], str(length), runs.now)
+        return runs.after
+
+    def along(self, a: list[str], b: list[str], count: str, sums: list[Value]) -> list[Value]:
+        """The sums with so many more products each."""
+        tile, elements = self.tile, self.tile.width * self.tile.terms.group
+        left = self.remainder(count, elements)
+        whole = self.sub(count, left)
+        with self.loop("0", whole, elements, sums) as loop:
+            if tile.fetches:
+                self.prefetch(self.at("%b", self.add(loop.index, "%ahead"), tile.terms.b), to_write=False)
+            loop.next = self.step(a, b, loop.index, loop.now, None)
+        return self.replaced(self.compare("sgt", left, 0), loop.after,
+                             lambda: self.step(a, b, whole, loop.after, self.first_lanes(left, elements)))
 
     def step(self, a: list[str], b: list[str], k: str, sums: list[Value], mask: Value | None) -> list[Value]:
         """If the left operand is moved, what that adds is one more row."""
@@ -157,8 +180,11 @@ class _DotsBuilder(PartsBuilder):
         self.even = m is not None and m % rows == 0 and blocking.parts[0] == 1
         self.rest = (1 << (columns - 1).bit_length()) - 1 if shape.n is None else shape.n % columns
         self.b, self.ldb = "%b", "%ldb"
+        self.view = shape.view
         fetches = m is not None and m // rows >= columns and not blocking.pack_b
-        self.tile = DotTile(shape.terms, rows, columns, blocking.width, fetches)
+        self.tile = DotTile(shape.terms, rows, columns, blocking.width, fetches, shape.view)
+        apart = shape.n if finish is None else self.at_once[1]
+        self.tile = replace(self.tile, dense=apart == columns)
 
     def text(self, name: str) -> str:
         finish, unit = self.finish, self.tile.columns
@@ -209,8 +235,8 @@ class _DotsBuilder(PartsBuilder):
 
     @property
     def at_once(self) -> tuple[int, int]:
-        """Rows and columns whose sums are finished together: all rows, if known, so that B is read once."""
-        high = max(1, -(-self.m // self.tile.rows)) if self.m is not None else 1
+        """Rows and columns whose sums are finished together: all rows, if few, so that B is read once."""
+        high = min(max(1, -(-self.m // self.tile.rows)), FINISH_TILES) if self.m is not None else 1
         return high * self.tile.rows, max(1, FINISH_TILES // high) * self.tile.columns
 
     def all_of_k(self, row: str, rows: str, column: str, columns: str) -> None:
@@ -239,7 +265,9 @@ class _DotsBuilder(PartsBuilder):
                 self.one_tile(at, one.index, column, replace(tile, rows=1))
 
     def one_tile(self, at: _At, row: str, column: str, tile: DotTile) -> None:
-        a = self.at("%a", self.add(self.mul(row, "%lda"), at.k), self.terms.a)
+        a, stride_a = self.at("%a", self.add(self.mul(row, "%lda"), at.k), self.terms.a), "%lda"
+        if self.view is not None:
+            a, stride_a = "%a", row
         b = self.at(self.b, self.add(self.mul(column, self.ldb), at.k), self.terms.b)
         c, stride = self.at("%c", self.add(self.mul(row, "%ldc"), column)), "%ldc"
         if self.finish is not None:
@@ -247,8 +275,19 @@ class _DotsBuilder(PartsBuilder):
             c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
         ahead = [f"i64 {self.to_next_rows(at, row, tile)}"] if tile.fetches else []
         self.call(dot_tile_function(self.module, tile), [
-            f"ptr {a}", "i64 %lda", f"ptr {b}", f"i64 {self.ldb}", f"ptr {c}", f"i64 {stride}",
+            f"ptr {a}", f"i64 {stride_a}", f"ptr {b}", f"i64 {self.ldb}", f"ptr {c}", f"i64 {stride}",
             f"i64 {at.depth}", f"i1 {at.more}", *ahead])
+
+    def place_row(self, row: str) -> None:
+        if self.view is None:
+            super().place_row(row)
+            return
+        assert self.finish is not None
+        product, length = self.finish.product, self.view.rows.length
+        run, within = self.quotient(row, length), self.remainder(row, length)
+        places = *self.digits(run, self.view.rows), within
+        for index, place in zip((*product.lines, product.row), places, strict=True):
+            self.place(index, place)
 
     def to_next_rows(self, at: _At, row: str, tile: DotTile) -> str:
         """Elements from a group of B's rows to that row of the next one for which this tile of A's asks."""

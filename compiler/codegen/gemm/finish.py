@@ -94,7 +94,7 @@ class FinishingBuilder(Builder):
         rest = [s for s in self.finish.product.body if s not in per_row]
         with self.loop("0", rows) as i:
             here = self.at(sums, self.mul(i.index, stride))
-            self.place(self.finish.product.row, self.add(row, i.index))
+            self.place_row(self.add(row, i.index))
             self.values = {}
             self.place(self.finish.product.column, "0")
             self.run(per_row)
@@ -113,6 +113,11 @@ class FinishingBuilder(Builder):
         self.place(self.finish.product.column, column)
         for buffer, dtype, at in self.finish.swept():
             self.prefetch(self.address(buffer, dtype, self.dim(at)))
+
+    def place_row(self, row: str) -> None:
+        """Tell the body which row it is in."""
+        assert self.finish is not None
+        self.place(self.finish.product.row, row)
 
     def place(self, index: Dim, ref: str) -> None:
         found = single_atom(index)

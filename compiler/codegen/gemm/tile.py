@@ -79,7 +79,8 @@ class _TileBuilder(FinishingBuilder):
         self.tile = tile
         self.masks: list[Value | None] = [None] * tile.vecs
         self.rows = self.existing()
-        once = tile.single and tile.view is None
+        self.lines = list(tile.finish.product.lines) if tile.finish else []
+        once = tile.single and tile.view is None and not self.lines
         self.sweeps = once and tile.finish is not None and bool(tile.finish.swept())
 
     def text(self) -> str:
@@ -94,7 +95,7 @@ class _TileBuilder(FinishingBuilder):
             self.store_all(self.on_top(self.accumulate(), places), places)
             return self.function(tile.name, params)
         self.finished(self.accumulate(), tile.finish)
-        lines = [f"i64 %line{k}" for k in range(len(tile.finish.product.lines))]
+        lines = [f"i64 %line{k}" for k in range(len(self.lines))]
         return self.function(tile.name, with_finish((*params, *FINISH_PARAMS, *lines), tile.finish))
 
     def existing(self) -> list[str]:
@@ -117,12 +118,17 @@ class _TileBuilder(FinishingBuilder):
         if view is None:
             steps = ("%as", "1") if tile.by_rows else ("1", "%as")
             sums = self.along("%a", "%b", "%k", steps, zeros)
-            return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
-        length = view.along.length
-        with self.loop("0", self.quotient("%k", length), starts=zeros) as runs:
+        else:
+            sums = self.along_runs(view, zeros)
+        return corrected(self, sums, self.row_of_b("%b", "%k") if tile.terms.is_moved else [])
+
+    def along_runs(self, view: View, zeros: list[Value]) -> list[Value]:
+        tile, group = self.tile, self.tile.a.group
+        units, steps = view.along.length // group, (str(view.rows.step), str(view.along.step * group))
+        with self.loop("0", self.quotient("%k", units), starts=zeros) as runs:
             a = self.at("%a", self.run_offset(self.add("%as", runs.index), view.along), tile.a.dtype)
-            b = self.at("%b", self.mul(self.mul(runs.index, length), "%bs"), tile.b.dtype)
-            runs.next = self.along(a, b, str(length), (str(view.rows.step), str(view.along.step)), runs.now)
+            b = self.at("%b", self.mul(self.mul(runs.index, units), "%bs"), tile.b.dtype)
+            runs.next = self.along(a, b, str(units), steps, runs.now)
         return runs.after
 
     def along(self, a: str, b: str, count: str, steps: tuple[str, str], sums: list[Value]) -> list[Value]:
@@ -180,7 +186,7 @@ class _TileBuilder(FinishingBuilder):
             with self.when(self.em.raw("xor i1 %last, true")):
                 self.store_all(sums, places)
         with self.when("%last"):
-            for k, index in enumerate(finish.product.lines):
+            for k, index in enumerate(self.lines):
                 self.place(index, f"%line{k}")
             width = tile.vecs * tile.width
             spilled = self.places("%sums", str(width), [str(i) for i in range(tile.rows)])
