@@ -59,8 +59,8 @@ def paddings(function: str, padding: Any, rank: int, first: bool = False) -> Any
         return padding.upper()
     pairs = tuple(tuple(map(_whole, _items(pair))) for pair in _items(padding))
     if any(len(pair) != 2 or None in pair or min(pair) < 0 for pair in pairs):
-        raise misfit(f"{function} (C4)", f"padding must be 'SAME', 'VALID' or a list of pairs of numbers of 0 "
-                                         f"or more, not {padding!r}")
+        raise misfit(f"{function} (C4)", f"padding must be 'SAME', 'VALID' or a list of pairs of numbers of "
+                                         f"0 or more, not {padding!r}")
     if len(pairs) == rank + 2:
         spatial = pairs[2:] if first else pairs[1:-1]
         if pairs != ((0, 0), (0, 0), *spatial) and pairs != ((0, 0), *spatial, (0, 0)):

@@ -168,8 +168,7 @@ class Executable:
         """A plan for feeds of new shapes, or where a guess was wrong in a run with this random key."""
         for a, t in zip(arrays, self._feeds, strict=True):
             if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
-                raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
-                                 f"(made at {t.op.source[0]}:{t.op.source[1]})")
+                raise ShapeError(f"cannot feed an array of shape {a.shape} for {_place(t)}")
         plan = self._planned(arrays, {}, key)
         plan.start_again = self._start_again
         if flags.debug_level() >= 2:
@@ -293,15 +292,18 @@ class Executable:
                    values: Mapping[Atom, int]) -> ResourceExhaustedError:
         sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         size, largest = max(zip(sizes, program.buffers, strict=True), key=lambda pair: pair[0])
+        op = self._user_op(largest.name)
+        name = op.name if op else largest.name
         return ResourceExhaustedError(
-            None, self._user_op(largest.name),
-            f"the tensors of this run are too large for memory: {largest.name!r} (made at {largest.source}) "
-            f"alone takes {report.bytes_text(size)}{self._fed(arrays)}")
+            None, op, f"the tensors of this run are too large for memory: {name!r} (made at "
+                      f"{largest.source}) alone takes {report.bytes_text(size)}{self._fed(arrays)}")
 
     def _user_op(self, name: str) -> Operation | None:
-        """The operation of this name; None where a pass made it, which is not in the user's graph."""
-        with contextlib.suppress(GraphError):
-            return self._engine.graph.get_operation_by_name(name)
+        """The operation of this name, or the one that a pass made it from, which names it `name/...`."""
+        while name:
+            with contextlib.suppress(GraphError):
+                return self._engine.graph.get_operation_by_name(name)
+            name = name.rpartition("/")[0]
         return None
 
     def _fed(self, arrays: Sequence[Array]) -> str:
@@ -366,12 +368,17 @@ def convert_feed(value: Any, t: Tensor) -> Array:
 def _cast(array: Array, t: Tensor) -> Array:
     dtype: DType = t.dtype
     if array.dtype.kind not in "biufV" or (array.dtype.kind == "V" and dtype.kind != "float"):
-        raise DTypeError(f"cannot feed a value of dtype {array.dtype} for {t.name!r}, which is {t.type} "
-                         f"(made at {t.op.source[0]}:{t.op.source[1]})")
+        raise DTypeError(f"cannot feed an array of dtype {array.dtype} for {_place(t)}")
     with np.errstate(all="ignore"):
         converted = array.astype(dtype.numpy)
     if dtype.kind in ("int", "uint", "bool") and not np.array_equal(converted, array):
-        raise DTypeError(f"cannot feed {array.dtype} values for {t.name!r}, which is {t.type} "
-                         f"(made at {t.op.source[0]}:{t.op.source[1]}): they would change")
+        first = np.flatnonzero(converted != array)[0]
+        was, now = (a.flat[first].item() for a in (array, converted))
+        raise DTypeError(f"cannot feed {was} for {_place(t)}: it would become {now}")
     return converted
+
+
+def _place(t: Tensor) -> str:
+    """A placeholder, for errors."""
+    return f"{t.name!r}, which is {t.type}, made at {location(t)}"
 

@@ -1,4 +1,4 @@
-"""Arguments of convolutions and pooling that make no sense: our own error, with the call and the user's line."""
+"""Arguments of convolutions and pooling that make no sense: our own error names the call and the line."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ CALLS = {
     "avg_pool3d": lambda ksize=2, **k: tf.nn.avg_pool3d(_x(3), ksize, **k),
     "max_pool_v2": lambda ksize=2, **k: tf.nn.max_pool_v2(_x(), ksize, **k),
     "max_pool_with_argmax": lambda ksize=2, **k: tf.nn.max_pool_with_argmax(_x(), ksize, **k)}
-NUMBERS = ["x", "2", 0, -1, 1.5, float("nan"), [1, "x", 1, 1], [2, 2, 2, 2, 2, 2], [[1, 1]], [None, 1], {}, [],
-           object(), b"1"]
+NUMBERS = ["x", "2", 0, -1, 1.5, float("nan"), [1, "x", 1, 1], [2, 2, 2, 2, 2, 2], [[1, 1]], [None, 1], {},
+           [], object(), b"1"]
 SHAPES = ["x", None, 5, [1, 2], [2, 8, "a", 4], [2, -1, 8, 4], [[2, 8, 8, 4]], [2, 8.5, 8, 4]]
 WRONG = {
     "strides": NUMBERS, "ksize": NUMBERS, "dilations": NUMBERS, "output_shape": SHAPES,

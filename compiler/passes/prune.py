@@ -142,7 +142,7 @@ class Pruner:
         self._find_writes_before()
         self.wanted.update(t for op in self.needed for t in (*op.operands, *op.dim_deps))
         for op in self.needed:
-            self.graph.origin = op.source
+            self.graph.origin = op
             self.rules.where = op.location
             outputs = self._convert(op)
             for old, new in zip(op.outputs, outputs, strict=True):
@@ -173,7 +173,7 @@ class Pruner:
             for a in atoms_of(d):
                 self.symbols[a] = Symbol(k, axis=axis)
         dims = tuple(substitute(d, self.assumed) for d in declared.known_dims)
-        self.graph.origin = t.op.source
+        self.graph.origin = t.op
         new = self._input("feed", t.op.name, TensorType(declared.dtype, dims))
         self.mapping[t] = new
         self.feed_of[new] = k
