@@ -27,10 +27,11 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
-from graphflow.compiler.signature import Signature, Undecided
+from graphflow.compiler.signature import Growing, Signature, Undecided
 from graphflow.runtime import report
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
+from graphflow.runtime.stages import Stages
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
@@ -83,7 +84,9 @@ class Executable:
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
-        self.compile_seconds = 0.0
+        self._stages: Stages | None = None  # in which it runs, if a loop needs it
+        self.most_bytes: int | None = None  # of memory that plans keep for the next run
+        self._compile_seconds = 0.0
         self.call = self._fast_call()
 
     def __call__(self, *values: Any) -> list[Any]:
@@ -115,7 +118,13 @@ class Executable:
 
     def _slow_call(self, values: Sequence[Any]) -> list[Any]:
         """Convert the feeds; plan for new shapes."""
-        plan, arrays = self.plan_for(values)
+        if self._stages is not None:
+            return self._stages(values)
+        try:
+            plan, arrays = self.plan_for(values)
+        except Growing as e:
+            self._stages = Stages(self._engine, e.signature, e.loop)
+            return self._stages(values)
         try:
             return plan.run(arrays)
         except MemoryError:
@@ -196,7 +205,7 @@ class Executable:
     def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
         """Have calls with such feeds use a plan."""
         place = self._key(arrays)
-        if place not in self._plans and len(self._plans) >= _MOST_PLANS:
+        if place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
             oldest = next(iter(self._plans))
             self._plans.pop(oldest)
             self._runs.pop(oldest, None)
@@ -204,6 +213,11 @@ class Executable:
         self._plans[place] = [plan, *others]
         if not self._elements:
             self._runs[place] = plan.run
+
+    def _hold_too_much(self) -> bool:
+        """Whether the plans' arenas are beyond the limit, if there is one."""
+        return self.most_bytes is not None and len(self._plans) > 1 and self.most_bytes < sum(
+            p.arena_bytes for plans in self._plans.values() for p in plans)
 
     def _fitting(self, arrays: list[Array], pins: dict[str, int], key: Array | None,
                  asks: str) -> tuple[Variant, dict[Atom, int]]:
@@ -259,7 +273,7 @@ class Executable:
         if found is None:
             start = time.perf_counter()
             found = self._variants[place] = self._compile(replace(self._signature(types, pins), asks=asks))
-            self.compile_seconds += time.perf_counter() - start
+            self._compile_seconds += time.perf_counter() - start
             self._note_elements(found.program)
         return found
 
@@ -322,15 +336,37 @@ class Executable:
             self._runs.clear()
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
-        """Figures of the program that ran for feeds of these shapes."""
-        plan, *_ = self._plans[self._key(arrays)]
+        """Figures of the program that ran for feeds of these shapes; of a run in stages, of all of them."""
+        if self._stages is not None:
+            return self._staged_figures(self._stages)
+        return self._figures_of(self._plans[self._key(arrays)][0])
+
+    def _staged_figures(self, stages: Stages) -> Figures:
+        found = [f for part in stages.parts for f in part.latest_figures()]
+        return Figures(max(f.peak_bytes for f in found), sum(f.kernels for f in found),
+                       sum(f.ops for f in found))
+
+    def latest_figures(self) -> list[Figures]:
+        """Figures of the program for which the last plan was made, if there is one."""
+        if self._stages is not None:
+            return [self._staged_figures(self._stages)]
+        return [self._figures_of(plans[0]) for plans in list(self._plans.values())[-1:]]
+
+    def _figures_of(self, plan: Plan) -> Figures:
         outputs = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in plan.outputs)
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 
     @property
+    def compile_seconds(self) -> float:
+        """What compiling has taken so far."""
+        parts = self._stages.parts if self._stages is not None else []
+        return self._compile_seconds + sum(p.compile_seconds for p in parts)
+
+    @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        return [variant.program for variant in self._variants.values()]
+        parts = self._stages.parts if self._stages is not None else []
+        return [*(v.program for v in self._variants.values()), *(p for part in parts for p in part.programs)]
 
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:

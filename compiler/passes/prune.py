@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, subst
 from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import variables_written, writes_within
+from graphflow.compiler.ir.regions import effects_of, variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -309,6 +309,17 @@ class Pruner:
         if self.random_key is None:
             self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
         return self.random_key
+
+    def may_leave(self, loop: Operation) -> bool:
+        """Whether stages can run a loop: all that they compute apart must be the same as in one run."""
+        fixed = self.signature.stages and not self.signature.asks and self.graph is self.whole
+        if not fixed or self.before.get(loop) or any("random" in effects_of(op) for op in self.needed):
+            return False
+        results, rows = loop.outputs[:loop.count], loop.outputs[loop.count:]
+        if not self.wanted.isdisjoint(rows) or any(is_open(self.mapping[t]) for t in loop.operands):
+            return False
+        given = [*self.signature.feeds, *results]
+        return loop not in ancestors(self.signature.fetches, given, self.signature.targets)
 
     # Dims in attributes
 

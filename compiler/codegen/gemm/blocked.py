@@ -36,7 +36,7 @@ def _is_single(shape: Shape, blocking: Blocking) -> bool:
 
 
 def _fetches(shape: Shape, blocking: Blocking) -> bool:
-    """Whether the tiles of a panel ask for the next one, each for a vector a row; for all, if they are known."""
+    """Whether the tiles of a panel ask for the next one, each for a vector of every row of it."""
     in_place = not (blocking.pack_b or blocking.ahead or shape.view)
     several = shape.n is None or shape.n > blocking.columns
     all_of_it = shape.m is None or -(-shape.m // blocking.rows) >= blocking.vecs
