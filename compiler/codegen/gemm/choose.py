@@ -254,9 +254,9 @@ def _few_rows(e: Extents, target: Target) -> Blocking:
     assert e.m is not None
     width = _width(e, target)
     streaming = _is_streamed(e, target)
-    room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
+    room = _accumulators(target)
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
-    vecs = max(1, min(vectors, costs.STREAMED_VECTORS if streaming else costs.WIDEST, room // rows))
+    vecs = _vectors(e, width, min(costs.STREAMED_VECTORS if streaming else costs.WIDEST, room // rows))
     depth = costs.STREAMED_DEPTH if streaming else _block(e.k, costs.DEPTH[e.size], 8)
     panels = 1 << 20 if streaming else -(-costs.BLOCK_COLUMNS // (vecs * width))
     return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels, e.terms.a is not e.terms.sum,

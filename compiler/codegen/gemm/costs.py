@@ -1,7 +1,7 @@
 """What arithmetic and moving data cost: what the choice of a product's form knows of machines.
 
 Units:   times in multiply-adds of one element at full rate; extents in elements, or as a comment says
-Source:  measured with float32 on a core with vectors of 512 bits and 2 MiB of L2 (Sapphire Rapids), one
+Source:  measured with float32 on a core with vectors of 512 bits and 1 MiB of L2 (Zen 4), one
          form against the other on either side of where they are equally fast; other CPUs use the same figures
 """
 
@@ -60,7 +60,7 @@ SHORT = 512               # n or k, up to which packing A does not pay where m i
 # Registers
 
 LEAST_BYTES = 16          # of a vector: so many every CPU has
-WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
+WIDEST = 24               # vectors of a tile with one row: the longer the runs of B, the faster it is read
 STREAMED_VECTORS = 4      # the same where B comes from memory, whose latency is what counts
 LEAST_DOT = 8             # of k, from which on one row by columns is summed along k
 LEAST_LONG_DOT = 512      # of k, from which on many dot products at once pay
