@@ -205,9 +205,10 @@ class Executable:
     def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
         """Have calls with such feeds use a plan."""
         place = self._key(arrays)
-        if place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
+        while place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
             oldest = next(iter(self._plans))
-            self._plans.pop(oldest)
+            for old in self._plans.pop(oldest):
+                old.free.clear()  # arenas: a plan itself waits for the collector
             self._runs.pop(oldest, None)
         others = [p for p in self._plans.get(place, ()) if p is not plan]
         self._plans[place] = [plan, *others]
