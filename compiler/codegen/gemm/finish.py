@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
@@ -13,11 +13,12 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, dims_of
 from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, is_computed, loads
+from graphflow.compiler.records import record
 
 SUM = "sum"
 
 
-@dataclass(frozen=True)
+@record
 class Finish:
     """A product's body, and what it refers to.
 
