@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """The end of an error about a name that is not there: those that look like it."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f"; close to it: {', '.join(close)}" if close else ""
 
 
 class GraphflowError(Exception):

@@ -17,6 +17,7 @@ class Signature:
     fetches, targets, feeds  of the user's graph
     feed_types               per feed, with an int or a sym for each dim
     pins                     run-time integers taken as constants, by symbol name
+    stages                   loops whose variables change their shape may be left to stages: see `Growing`
     asks                     the name of an integer that the run computes: the program gives this alone, and
                              changes nothing
     """
@@ -27,6 +28,7 @@ class Signature:
     feed_types: tuple[TensorType, ...]
     pins: tuple[tuple[str, int], ...] = ()
     asks: str = ""
+    stages: bool = False
 
 
 class Undecided(Exception):
@@ -38,3 +40,16 @@ class Undecided(Exception):
         super().__init__(", ".join(sorted(a.name for a in atoms)))
         self.atoms = atoms
         self.symbols = symbols
+
+
+class Growing(Exception):
+    """A loop of the user's graph whose variables change their shape: the run is to be made in stages.
+
+    What comes before the loop, one iteration, and what comes after it are then programs of their own; nothing
+    that the loop needs is written by the run, or random.
+    """
+
+    def __init__(self, signature: Signature, loop: Operation) -> None:
+        super().__init__(loop.location)
+        self.signature = signature
+        self.loop = loop

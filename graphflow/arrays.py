@@ -23,7 +23,7 @@ from graphflow.compiler.ops import (
     sequences,
     shapes,
 )
-from graphflow.renamed import either, is_int
+from graphflow.renamed import as_shape, either, is_int
 
 # Shape of a tensor
 
@@ -68,12 +68,8 @@ def broadcast_static_shape(shape_x: Any, shape_y: Any) -> Any:
 
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     """The same elements in row-major order, in another shape; one dim may be -1."""
-    result: Tensor = shapes.reshape(tensor, shape=_scalar_as_list(shape), name=name)
+    result: Tensor = shapes.reshape(tensor, shape=as_shape(shape), name=name)
     return result
-
-
-def _scalar_as_list(shape: Any) -> Any:
-    return [shape] if is_int(shape) else shape
 
 
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
@@ -366,17 +362,17 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
 
 def zeros(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
     """Zeros of a shape (False for bool)."""
-    return shapes.zeros(_scalar_as_list(shape), dtype, name)
+    return shapes.zeros(as_shape(shape), dtype, name)
 
 
 def ones(shape: Any, dtype: Any = float32, name: str | None = None) -> Tensor:
     """Ones of a shape (True for bool)."""
-    return shapes.ones(_scalar_as_list(shape), dtype, name)
+    return shapes.ones(as_shape(shape), dtype, name)
 
 
 def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
     """One value in a shape."""
-    result: Tensor = shapes.fill(value, dims=_scalar_as_list(dims), name=name)
+    result: Tensor = shapes.fill(value, dims=as_shape(dims), name=name)
     return result
 
 
@@ -396,5 +392,5 @@ def ones_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize:
 
 def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """`input` repeated to a shape, by numpy's rule."""
-    result: Tensor = shapes.broadcast_to(input, shape=_scalar_as_list(shape), name=name)
+    result: Tensor = shapes.broadcast_to(input, shape=as_shape(shape), name=name)
     return result

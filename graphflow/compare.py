@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,11 @@ _RUNS = 5
 
 @record
 class Difference:
-    """How far a fetch's compiled value is from its eager one."""
+    """How far a fetch's compiled value is from its eager one.
+
+    Units:  the relative error is in parts of the fetch's largest number, the ulp are those of that number:
+            where one value is 0 and the other nearly so, numbers of their own would say nothing
+    """
 
     name: str
     type: str
@@ -35,7 +40,7 @@ class Comparison:
     """What `compare` found. `str` of it is a table.
 
     Units:  seconds (median of a few runs, compilation apart), bytes (the most alive at once, feeds and
-            variables not counted), ulp (units in the last place of the eager value)
+            variables not counted)
     """
 
     differences: tuple[Difference, ...]
@@ -117,18 +122,19 @@ def _difference(t: Tensor, value: Any, expected: Any) -> Difference:
     a, b = np.asarray(value).astype(np.float64), np.asarray(expected).astype(np.float64)
     with np.errstate(all="ignore"):
         error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        relative = np.where(error == 0, 0.0, error / np.abs(b))
-        ulp = error / _unit(b, t)
-    most = [float(np.max(e, initial=0.0)) for e in (error, relative, ulp)]
-    return Difference(t.name, str(t.type), *most)
+    most = float(np.max(error, initial=0.0))
+    sizes = np.abs(np.concatenate([a.ravel(), b.ravel()]))
+    scale = float(np.max(sizes, where=np.isfinite(sizes), initial=0.0))
+    return Difference(t.name, str(t.type), most, most / scale if scale else most,
+                      most / _unit(scale, t))
 
 
-def _unit(expected: Any, t: Tensor) -> Any:
+def _unit(number: float, t: Tensor) -> float:
     """The distance to the next number of the tensor's dtype."""
     if not t.dtype.is_floating:
         return 1.0
     import ml_dtypes
 
     kind = ml_dtypes.finfo(t.dtype.numpy)
-    _, exponent = np.frexp(np.maximum(np.abs(expected), float(kind.tiny)))
-    return np.ldexp(float(kind.eps), exponent - 1)
+    _, exponent = math.frexp(max(number, float(kind.tiny)))
+    return math.ldexp(float(kind.eps), exponent - 1)

@@ -10,7 +10,7 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32, int64
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import elementwise, random, reductions
-from graphflow.renamed import is_int
+from graphflow.renamed import as_shape
 
 __all__ = ["get_seed", "multinomial", "categorical", "normal", "random_normal", "random_uniform",
            "set_random_seed", "truncated_normal", "uniform"]
@@ -28,10 +28,11 @@ def uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = float3
         if wanted.is_integer:
             raise UnsupportedError("random_uniform: the limits of random integers must be plain numbers")
         low, top = as_tensor(minval, wanted), as_tensor(high, wanted)
-        return _scaled(random.draw(random.random_uniform, _dims(shape), wanted, seed, None, minval=0,
+        return _scaled(random.draw(random.random_uniform, as_shape(shape), wanted, seed, None, minval=0,
                                    maxval=1),
                        top - low, low, label)
-    return random.draw(random.random_uniform, _dims(shape), wanted, seed, label, minval=minval, maxval=high)
+    return random.draw(random.random_uniform, as_shape(shape), wanted, seed, label, minval=minval,
+                       maxval=high)
 
 
 def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = float32, seed: int | None = None,
@@ -50,8 +51,8 @@ def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any 
 def _bell(record: Any, shape: Any, mean: Any, stddev: Any, dtype: DType, seed: int | None,
           name: str) -> Tensor:
     if not is_tensor(mean, stddev):
-        return random.draw(record, _dims(shape), dtype, seed, name, mean=float(mean), stddev=float(stddev))
-    standard = random.draw(record, _dims(shape), dtype, seed, None, mean=0.0, stddev=1.0)
+        return random.draw(record, as_shape(shape), dtype, seed, name, mean=float(mean), stddev=float(stddev))
+    standard = random.draw(record, as_shape(shape), dtype, seed, None, mean=0.0, stddev=1.0)
     return _scaled(standard, as_tensor(stddev, dtype), as_tensor(mean, dtype), name)
 
 
@@ -62,10 +63,6 @@ def is_tensor(*values: Any) -> bool:
 def _scaled(t: Tensor, span: Tensor, low: Tensor, name: str) -> Tensor:
     result: Tensor = elementwise.add(t * span, low, name=name)
     return result
-
-
-def _dims(shape: Any) -> Any:
-    return [shape] if is_int(shape) else shape
 
 
 def categorical(logits: Any, num_samples: Any, dtype: Any = int64, seed: int | None = None,

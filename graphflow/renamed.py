@@ -25,3 +25,8 @@ def plain_axis(axis: Any) -> Any:
     if isinstance(axis, np.ndarray):
         return axis.tolist()
     return list(axis) if isinstance(axis, range) else axis
+
+
+def as_shape(shape: Any) -> Any:
+    """One number for a shape stands for one axis of so many elements."""
+    return [shape] if is_int(shape) else shape

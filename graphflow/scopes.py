@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from graphflow.basics import name_scope
-from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
+from graphflow.compiler.errors import DTypeError, GraphError, ShapeError, close_to
 from graphflow.compiler.ir.convert import as_array
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32
 from graphflow.compiler.ir.graph import get_default_graph
@@ -254,7 +254,7 @@ def _get(name: str, shape: Any = None, dtype: Any = float32, initializer: Any = 
         return _reused(found, name, shape, as_dtype(dtype), reuse)
     if reuse is True:
         raise GraphError(f"variable {name!r} does not exist, or was not made by tf.get_variable()"
-                         f"{_similar(name, store.variables)}\nhint: reuse=tf.AUTO_REUSE makes it then")
+                         f"{close_to(name, store.variables)}\nhint: reuse=tf.AUTO_REUSE makes it then")
     initial, dtype = _initial_value(name, shape, as_dtype(dtype), initializer)
     # names of shared variables come from variable scopes alone
     with get_default_graph().name_scope(None):
@@ -278,13 +278,6 @@ def _reused(found: Variable, name: str, shape: Any, dtype: DType, reuse: Any) ->
     if dtype is not found.dtype:
         raise DTypeError(f"variable {name!r} is {found.dtype.name} ({where}), but {dtype.name} is asked for")
     return found
-
-
-def _similar(name: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(names), n=3, cutoff=0.5)
-    return f"; close to it: {', '.join(close)}" if close else ""
 
 
 def _initial_value(name: str, shape: Any, dtype: DType, initializer: Any) -> tuple[Any, DType]:

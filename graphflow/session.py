@@ -9,7 +9,7 @@ from typing import Any
 
 from graphflow.basics import flatten
 from graphflow.compiler.errors import DTypeError, GraphError, ShapeError
-from graphflow.compiler.ir.convert import as_array
+from graphflow.compiler.ir.convert import as_array, short
 from graphflow.compiler.ir.graph import Graph, get_default_graph, session_stack
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -76,7 +76,7 @@ class Session:
 
     def _prepare(self, fetches: Any, feed_dict: Any) -> tuple[Call, Rebuild | None]:
         if feed_dict is not None and not isinstance(feed_dict, Mapping):
-            raise TypeError(f"Session.run: feed_dict is a dict of tensor: value, not {_short(feed_dict)}")
+            raise TypeError(f"Session.run: feed_dict is a dict of tensor: value, not {short(feed_dict)}")
         feeds = tuple(feed_dict or ())
         deep = structure_key(fetches), feeds
         try:  # nested fetches, which `run` finds no key for
@@ -221,8 +221,3 @@ def _remove_last(stack: list[Any], item: Any) -> None:
         if stack[k] is item:
             del stack[k]
             return
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

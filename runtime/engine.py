@@ -58,7 +58,7 @@ class Engine(Locked):
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
                         feeds: tuple[Tensor, ...], whole: bool) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
-            return Signature(fetches, targets, feeds, types, pins)
+            return Signature(fetches, targets, feeds, types, pins, stages=not whole)
 
         return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
 

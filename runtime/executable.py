@@ -27,10 +27,11 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
-from graphflow.compiler.signature import Signature, Undecided
+from graphflow.compiler.signature import Growing, Signature, Undecided
 from graphflow.runtime import report
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
+from graphflow.runtime.stages import Stages
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
@@ -83,7 +84,9 @@ class Executable:
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
-        self.compile_seconds = 0.0
+        self._stages: Stages | None = None  # in which it runs, if a loop needs it
+        self.most_bytes: int | None = None  # of memory that plans keep for the next run
+        self._compile_seconds = 0.0
         self.call = self._fast_call()
 
     def __call__(self, *values: Any) -> list[Any]:
@@ -115,7 +118,13 @@ class Executable:
 
     def _slow_call(self, values: Sequence[Any]) -> list[Any]:
         """Convert the feeds; plan for new shapes."""
-        plan, arrays = self.plan_for(values)
+        if self._stages is not None:
+            return self._stages(values)
+        try:
+            plan, arrays = self.plan_for(values)
+        except Growing as e:
+            self._stages = Stages(self._engine, e.signature, e.loop)
+            return self._stages(values)
         try:
             return plan.run(arrays)
         except MemoryError:
@@ -168,8 +177,7 @@ class Executable:
         """A plan for feeds of new shapes, or where a guess was wrong in a run with this random key."""
         for a, t in zip(arrays, self._feeds, strict=True):
             if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
-                raise ShapeError(f"cannot feed a value of shape {a.shape} for {t.name!r}, which is {t.type} "
-                                 f"(made at {t.op.source[0]}:{t.op.source[1]})")
+                raise ShapeError(f"cannot feed an array of shape {a.shape} for {_place(t)}")
         plan = self._planned(arrays, {}, key)
         plan.start_again = self._start_again
         if flags.debug_level() >= 2:
@@ -197,14 +205,20 @@ class Executable:
     def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
         """Have calls with such feeds use a plan."""
         place = self._key(arrays)
-        if place not in self._plans and len(self._plans) >= _MOST_PLANS:
+        while place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
             oldest = next(iter(self._plans))
-            self._plans.pop(oldest)
+            for old in self._plans.pop(oldest):
+                old.free.clear()  # arenas: a plan itself waits for the collector
             self._runs.pop(oldest, None)
         others = [p for p in self._plans.get(place, ()) if p is not plan]
         self._plans[place] = [plan, *others]
         if not self._elements:
             self._runs[place] = plan.run
+
+    def _hold_too_much(self) -> bool:
+        """Whether the plans' arenas are beyond the limit, if there is one."""
+        return self.most_bytes is not None and len(self._plans) > 1 and self.most_bytes < sum(
+            p.arena_bytes for plans in self._plans.values() for p in plans)
 
     def _fitting(self, arrays: list[Array], pins: dict[str, int], key: Array | None,
                  asks: str) -> tuple[Variant, dict[Atom, int]]:
@@ -260,7 +274,7 @@ class Executable:
         if found is None:
             start = time.perf_counter()
             found = self._variants[place] = self._compile(replace(self._signature(types, pins), asks=asks))
-            self.compile_seconds += time.perf_counter() - start
+            self._compile_seconds += time.perf_counter() - start
             self._note_elements(found.program)
         return found
 
@@ -293,15 +307,18 @@ class Executable:
                    values: Mapping[Atom, int]) -> ResourceExhaustedError:
         sizes = [evaluate(b.size, values) * b.dtype.size for b in program.buffers]
         size, largest = max(zip(sizes, program.buffers, strict=True), key=lambda pair: pair[0])
+        op = self._user_op(largest.name)
+        name = op.name if op else largest.name
         return ResourceExhaustedError(
-            None, self._user_op(largest.name),
-            f"the tensors of this run are too large for memory: {largest.name!r} (made at {largest.source}) "
-            f"alone takes {report.bytes_text(size)}{self._fed(arrays)}")
+            None, op, f"the tensors of this run are too large for memory: {name!r} (made at "
+                      f"{largest.source}) alone takes {report.bytes_text(size)}{self._fed(arrays)}")
 
     def _user_op(self, name: str) -> Operation | None:
-        """The operation of this name; None where a pass made it, which is not in the user's graph."""
-        with contextlib.suppress(GraphError):
-            return self._engine.graph.get_operation_by_name(name)
+        """The operation of this name, or the one that a pass made it from, which names it `name/...`."""
+        while name:
+            with contextlib.suppress(GraphError):
+                return self._engine.graph.get_operation_by_name(name)
+            name = name.rpartition("/")[0]
         return None
 
     def _fed(self, arrays: Sequence[Array]) -> str:
@@ -320,15 +337,37 @@ class Executable:
             self._runs.clear()
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
-        """Figures of the program that ran for feeds of these shapes."""
-        plan, *_ = self._plans[self._key(arrays)]
+        """Figures of the program that ran for feeds of these shapes; of a run in stages, of all of them."""
+        if self._stages is not None:
+            return self._staged_figures(self._stages)
+        return self._figures_of(self._plans[self._key(arrays)][0])
+
+    def _staged_figures(self, stages: Stages) -> Figures:
+        found = [f for part in stages.parts for f in part.latest_figures()]
+        return Figures(max(f.peak_bytes for f in found), sum(f.kernels for f in found),
+                       sum(f.ops for f in found))
+
+    def latest_figures(self) -> list[Figures]:
+        """Figures of the program for which the last plan was made, if there is one."""
+        if self._stages is not None:
+            return [self._staged_figures(self._stages)]
+        return [self._figures_of(plans[0]) for plans in list(self._plans.values())[-1:]]
+
+    def _figures_of(self, plan: Plan) -> Figures:
         outputs = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in plan.outputs)
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 
     @property
+    def compile_seconds(self) -> float:
+        """What compiling has taken so far."""
+        parts = self._stages.parts if self._stages is not None else []
+        return self._compile_seconds + sum(p.compile_seconds for p in parts)
+
+    @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        return [variant.program for variant in self._variants.values()]
+        parts = self._stages.parts if self._stages is not None else []
+        return [*(v.program for v in self._variants.values()), *(p for part in parts for p in part.programs)]
 
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:
@@ -366,12 +405,17 @@ def convert_feed(value: Any, t: Tensor) -> Array:
 def _cast(array: Array, t: Tensor) -> Array:
     dtype: DType = t.dtype
     if array.dtype.kind not in "biufV" or (array.dtype.kind == "V" and dtype.kind != "float"):
-        raise DTypeError(f"cannot feed a value of dtype {array.dtype} for {t.name!r}, which is {t.type} "
-                         f"(made at {t.op.source[0]}:{t.op.source[1]})")
+        raise DTypeError(f"cannot feed an array of dtype {array.dtype} for {_place(t)}")
     with np.errstate(all="ignore"):
         converted = array.astype(dtype.numpy)
     if dtype.kind in ("int", "uint", "bool") and not np.array_equal(converted, array):
-        raise DTypeError(f"cannot feed {array.dtype} values for {t.name!r}, which is {t.type} "
-                         f"(made at {t.op.source[0]}:{t.op.source[1]}): they would change")
+        first = np.flatnonzero(converted != array)[0]
+        was, now = (a.flat[first].item() for a in (array, converted))
+        raise DTypeError(f"cannot feed {was} for {_place(t)}: it would become {now}")
     return converted
+
+
+def _place(t: Tensor) -> str:
+    """A placeholder, for errors."""
+    return f"{t.name!r}, which is {t.type}, made at {location(t)}"
 

@@ -22,7 +22,7 @@ def run(fetches, feeds=None):
     sess.run(tf.global_variables_initializer())
     found = tf.compare(fetches, feeds, sess)
     for d in found.differences:
-        assert d.max_relative < 1e-4 or d.max_absolute < 1e-5, str(found)
+        assert d.max_relative < 1e-5 or d.max_absolute < 1e-5, str(found)
     return sess.run(fetches, feeds)
 
 

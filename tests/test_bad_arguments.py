@@ -1,4 +1,4 @@
-"""Senseless arguments of convolutions and pooling: our own error, with the call and the user's line."""
+"""Arguments of convolutions and pooling that make no sense: our own error names the call and the line."""
 
 from __future__ import annotations
 

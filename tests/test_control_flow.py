@@ -340,8 +340,9 @@ def test_a_shape_that_changes():
     x = tf.placeholder(tf.float32, [None])
     y = tf.while_loop(lambda y: tf.reduce_sum(y) < 10.0, lambda y: tf.concat([y, y], 0), [x],
                       shape_invariants=[tf.TensorShape([None])])
+    assert tf.Session().run(y, {x: [1, 2]}).tolist() == [1, 2] * 4
     with pytest.raises(UnsupportedError, match=r"(?s)fed numbers and by sizes when it ends.*py:"):
-        tf.Session().run(y, {x: [1, 2]})
+        tf.Session().run(tf.gradients(y, x), {x: [1, 2]})
 
 
 def test_other_errors():

@@ -255,6 +255,10 @@ def test_transposed_convolution_of_an_unknown_batch():
     (lambda: tf.nn.max_pool(draw(1, 5, 5, 3), [1, 2, 2, 2], 1, "SAME"), "1 for the batch and the channels"),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 9, 9, 2], 2),
      r"conv2d_transpose \(C7\)"),
+    (lambda: tf.nn.depthwise_conv2d_native_backprop_input(
+        [1, 9, 9, 3], draw(3, 3, 3, 2), draw(1, 4, 4, 6), 2, "SAME"), r"depthwise_conv2d_backprop_input \("),
+    (lambda: tf.nn.depthwise_conv2d_native_backprop_filter(
+        draw(1, 9, 9, 3), [3, 3, 3, 2], draw(1, 4, 4, 6), 2, "SAME"), r"depthwise_conv2d_backprop_filter \("),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [-1, 8, 8, 2], 2),
      r"conv2d_transpose: output_shape \[-1, 8, 8, 2\]"),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 8, 8, 5], 2), "axis -1"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
+from graphflow.compare import _difference
+from graphflow.lacking import LACKING
 
 
 def test_a_write_happens_once_however_wide_its_reader_is():
@@ -154,8 +158,23 @@ def test_clear_errors_for_what_cannot_be_built():
     for make in (lambda: tf.concat([], 0), lambda: tf.stack([]), lambda: x[[0, 1]]):
         with pytest.raises(ValueError, match=r"at least one|gather"):
             make()
-    with pytest.raises(AttributeError, match="graphflow has no 'while_scan' yet"):
-        _ = tf.while_scan
+
+
+@pytest.mark.parametrize(("module", "name", "text"), [
+    (tf, "reduce_men", "graphflow has no 'reduce_men', nor has TensorFlow 1; close to it: .*reduce_mean"),
+    (tf, "py_func", "graphflow has no 'py_func' yet: README.md lists"),
+    (tf.nn, "sofmax", "graphflow.nn has no 'sofmax', nor has TensorFlow 1; close to it: softmax"),
+    (tf.nn, "dynamic_rnn", "graphflow.nn has no 'dynamic_rnn' yet"),
+    (tf.nn, "dinamic_rnn", "'dinamic_rnn', nor has TensorFlow 1; close to it: dynamic_rnn"),
+    (tf.train, "AdamOptimiser", "close to it: AdamOptimizer"), (tf.math, "xyz123", "nor has TensorFlow 1$")])
+def test_a_name_that_is_not_there(module, name, text):
+    with pytest.raises(AttributeError, match=text):
+        getattr(module, name)
+
+
+def test_what_is_said_to_be_lacking_is():
+    for module, names in LACKING.items():
+        assert not set(names.split()) & vars(sys.modules[module]).keys(), module
 
 
 @pytest.mark.parametrize(("window", "chosen"), [
@@ -168,3 +187,13 @@ def test_the_gradient_of_a_pooled_window_goes_to_its_first_maximum_or_nan(window
     slope = np.arange(4) == chosen
     for value, expected in zip(found, (window[chosen], window[chosen], chosen, slope, slope), strict=True):
         np.testing.assert_array_equal(value.ravel(), expected)
+
+
+@pytest.mark.parametrize(("value", "expected", "relative", "ulp"), [
+    ([4, 0, 2], [4, 1e-10, 2], 2.5e-11, 1e-10 / 2**-21), ([4, 0, 2], [4, 0, 2], 0, 0), ([0], [0], 0, 0),
+    ([], [], 0, 0), ([1e-10], [0], 1, 1e-10 / 2**-57), ([np.inf, np.nan, 8], [np.inf, np.nan, 4], 0.5, 2**22),
+    ([np.inf], [3], np.inf, np.inf), ([np.nan], [np.inf], np.nan, np.nan)])
+def test_errors_are_told_against_the_scale_of_the_whole(value, expected, relative, ulp):
+    t = tf.placeholder(tf.float32, [None])
+    found = _difference(t, np.array(value), np.array(expected))
+    np.testing.assert_allclose([found.max_relative, found.max_ulp], [relative, ulp], 1e-6)

@@ -103,6 +103,18 @@ def test_tensors_too_large_for_memory(n):
     assert sess.run(outer, {x: [1, 2]}).tolist() == [[1, 2], [2, 4]]
 
 
+@pytest.mark.parametrize("make", [
+    tf.random_normal, tf.truncated_normal, tf.random_uniform,
+    lambda dims, name: tf.nn.softmax(tf.ones(dims, name="other"), name=name)])
+def test_what_is_too_large_has_the_name_that_the_user_gave_it(make):
+    n = tf.placeholder(tf.int64, [])
+    out = make([n, n], name="wide")
+    text = r"'wide' \(made at .*test_failures.py"
+    with pytest.raises(tf.errors.ResourceExhaustedError, match=text) as found:
+        session().run(out, {n: 2**30})
+    assert found.value.op is out.op
+
+
 @MODES
 def test_a_label_that_is_no_class(jit, monkeypatch):
     monkeypatch.setenv("GRAPHFLOW_JIT", jit)

@@ -85,3 +85,11 @@ def test_each_half_refuses_a_second_name() -> None:
                               capture_output=True, text=True)
         assert done.returncode == 1
         assert f"import graphflow.{name}" in done.stderr
+
+
+def test_a_late_module_is_the_module_itself() -> None:
+    code = ("import sys; from graphflow.compiler.ops import control; name = control.__name__; "
+            "assert name not in sys.modules; control.added = 1; import importlib; "
+            "real = importlib.import_module(name); assert real.added == 1; real.added = 2; "
+            "assert control.added == 2 and control.while_loop is real.while_loop")
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -126,18 +126,27 @@ def test_functions_of_one_name_are_one_function():
 
 
 @pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.code)
-@pytest.mark.parametrize("n, k", [(384, 300), (250, 390), (1600, 130)])
+@pytest.mark.parametrize("n, k", [(384, 300), (250, 390), (1600, 130), (160, 520)])
 @pytest.mark.parametrize("ta, tb", TRANSPOSES)
 def test_few_and_many_rows_that_only_the_run_tells(dtype, n, k, ta, tb):
     target = Target(512, l1=1 << 12, l2=1 << 16, l3=1 << 20, threads=2)
     runner, rng = Case(dtype, None, n, k, ta, tb, target).compile(), np.random.default_rng(0)
     assert isinstance(runner.product.blocking, ByRows) == (not (ta and tb))
-    for m in (0, 1, 2, 3, 4, 5, 7, 8, 11, 16, 17, 23, 40, 77):
+    for m in (0, 1, 2, 3, 4, 5, 7, 8, 11, 16, 17, 23, 40, 64, 65, 77, 256, 257, 300):
         a = rng.integers(-8, 9, (k, m) if ta else (m, k)).astype(dtype.numpy)
         b = rng.integers(-8, 9, (n, k) if tb else (k, n)).astype(dtype.numpy)
         expected = (a.T if ta else a) @ (b.T if tb else b)
         for ends in ((2,), (1, 2)):
             assert np.array_equal(runner(a, b, ends), expected), m
+
+
+@pytest.mark.parametrize("tb, k, tiers", [(False, 1024, [24, 256]), (True, 1024, [64]), (True, 200, [16])])
+def test_b_is_packed_for_more_rows_than_read_it_faster_where_it_lies(tb, k, tiers):
+    form, limits = Case(float32, None, 1024, k, transpose_b=tb).product()[0].blocking, []
+    while isinstance(form, ByRows):
+        limits.append(form.most)
+        form = form.many
+    assert limits == tiers and form.pack_b
 
 
 def test_a_sample_of_small_sizes_known_beforehand():

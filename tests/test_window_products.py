@@ -69,7 +69,7 @@ def test_as_eager(seed):
             session.run(w.initializer)
             found = tf.compare([z, gx, w.assign_sub(0.1 * gw), y], {x: d.x}, session)
             for difference in found.differences:
-                assert difference.max_relative < 1e-3 or difference.max_absolute < 2e-3, found
+                assert difference.max_relative < 1e-5 or difference.max_absolute < 2e-3, found
 
 
 def test_any_number_of_threads_gives_the_same_bits():

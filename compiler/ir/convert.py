@@ -111,14 +111,14 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
     except (ValueError, TypeError) as e:
         raise DTypeError(f"{type(value).__name__} does not convert to a tensor: {e}") from None
     if array.dtype == object or array.dtype.kind in "SUMmc":
-        raise DTypeError(f"{for_op + ': ' if for_op else ''}{_short(value)} (a {type(value).__name__}) "
+        raise DTypeError(f"{for_op + ': ' if for_op else ''}{short(value)} (a {type(value).__name__}) "
                          f"does not convert to a tensor")
     natural = _natural_dtype(value, array)
     if dtype is None:
         dtype = natural
     elif not _fits(natural, dtype, value):
         where = f"{for_op}: " if for_op else ""
-        raise DTypeError(f"{where}expected {dtype.name}, got {_short(value)} of type {natural.name}\n"
+        raise DTypeError(f"{where}expected {dtype.name}, got {short(value)} of type {natural.name}\n"
                          f"hint: tf.cast converts tensors; write a {dtype.name} value for a constant")
     elif dtype.is_integer and natural.is_integer and array.size:
         low, high = array.min(), array.max()
@@ -156,6 +156,7 @@ def _fits(natural: DType, wanted: DType, value: Any) -> bool:
     return wanted.is_floating or (natural.is_integer and wanted.is_integer)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for an error's text."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

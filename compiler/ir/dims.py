@@ -162,6 +162,13 @@ def single_atom(dim: Dim) -> Atom | None:
     return None
 
 
+def only_atom(dim: Dim) -> Atom:
+    """The atom that a dim is known to be."""
+    found = single_atom(dim)
+    assert found is not None, f"{dim} is not one atom"
+    return found
+
+
 def extent_of(index: Dim) -> Dim:
     """The extent of the axis that an index is."""
     found = single_atom(index)

@@ -8,9 +8,9 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphflow.compiler.errors import GraphError
+from graphflow.compiler.errors import GraphError, close_to
 from graphflow.compiler.ir.dims import Poly, atoms_of
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -156,6 +156,13 @@ def _outputs(op: Operation, types: TensorType | Sequence[TensorType]) -> tuple[T
     return tuple([Tensor(op, i, t) for i, t in enumerate(types)])
 
 
+class _Line(NamedTuple):
+    """A line of the user's, for operations that stem from no other."""
+
+    source: Source
+    name: str = ""
+
+
 class Graph:
     """Operations in creation order, which is always a topological order.
 
@@ -173,7 +180,7 @@ class Graph:
         self.kept: list[Tensor] = []
         self.seed: int | None = None
         self.collections: dict[Any, list[Any]] = {}
-        self.origin: Source | None = None  # the user's line that new operations stem from, where it is known
+        self.origin: Operation | _Line | None = None  # what new operations stem from, where it is known
         self.finalized = False
         self._by_name: dict[str, Operation] = {}
         self._name_counts: dict[str, int] = {}
@@ -197,8 +204,12 @@ class Graph:
                                  f"the same `with graph.as_default():`")
         if self.finalized:
             raise GraphError("the graph is finalized: no operation can be added to it")
-        source = source or self.origin or user_line()
-        op = Operation(self, opdef, operands, attrs, name or opdef.tf_name, source)
+        stem = self.origin
+        source = source or (stem.source if stem else user_line())
+        name = name or opdef.tf_name
+        if stem and opdef.effect != "input" and not name.startswith(stem.name):
+            name = f"{stem.name}/{name}"
+        op = Operation(self, opdef, operands, attrs, name, source)
         op.outputs = _outputs(op, opdef.infer(op))
         with self._lock:
             op.name = self._scoped(op.name)
@@ -226,7 +237,7 @@ class Graph:
     def from_line(self, line: Source) -> Iterator[None]:
         """All operations made within stem from this line, which is not looked up for each of them."""
         before = self.origin
-        self.origin = before or line
+        self.origin = before or _Line(line)
         try:
             yield
         finally:
@@ -285,7 +296,8 @@ class Graph:
     def get_operation_by_name(self, name: str) -> Operation:
         found = self._by_name.get(name)
         if found is None:
-            raise GraphError(f"the graph has no operation named {name!r}{self._similar(name)}")
+            near = close_to(name, list(self._by_name)[-10_000:])
+            raise GraphError(f"the graph has no operation named {name!r}{near}")
         return found
 
     def get_tensor_by_name(self, name: str) -> Tensor:
@@ -296,12 +308,6 @@ class Graph:
         if int(index) >= len(op.outputs):
             raise GraphError(f"operation {head!r} has {len(op.outputs)} outputs, so there is no {name!r}")
         return op.outputs[int(index)]
-
-    def _similar(self, name: str) -> str:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, list(self._by_name)[-10_000:], n=3, cutoff=0.5)
-        return f"; close to it: {', '.join(close)}" if close else ""
 
     def as_graph_element(self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True) -> Any:
         """The Tensor or Operation for an object of this graph or its name; GraphError when there is none."""

@@ -38,7 +38,7 @@ def rebuild(graph: Graph, rule: Rule) -> Graph:
     with new.as_default():
         for op in live_operations(graph):
             operands = tuple(mapping[t] for t in op.operands)
-            new.origin = op.source
+            new.origin = op
             result = rule(new, op, operands)
             if result is None:
                 result = new.append_copy(op, operands, types=tuple(t.type for t in op.outputs)).outputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, single_atom, substitute
+from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of, single_atom, substitute, terms_of
 
 Dims: TypeAlias = "tuple[Dim | None, ...] | None"
 
@@ -90,11 +90,24 @@ class CompileRules(DimRules):
         a, b = substitute(a, self.assumed), substitute(b, self.assumed)
         if a == b:
             return a
-        for one, other in ((b, a), (a, b)):
-            found = single_atom(one)
-            if found is not None and found.kind in RUN_TIME and found not in atoms_of(other):
-                new = {found: other}
-                self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
-                return other
-        self.undecided.append(given)  # two assumptions that clash among them: a dim of 1 may be behind it
-        return a
+        new = _equation(a, b)
+        if new is None:  # two assumptions that clash among them: a dim of 1 may be behind it
+            self.undecided.append(given)
+            return a
+        self.assumed = {k: substitute(d, new) for k, d in self.assumed.items()} | new
+        return substitute(a, new)
+
+
+def _equation(a: Dim, b: Dim) -> dict[Atom, Dim] | None:
+    """What a run-time integer is where two dims are equal: n where n = m * k, or where n + 1 = m + 1."""
+    for one, other in ((b, a), (a, b)):
+        found = single_atom(one)
+        if found is not None and found.kind in RUN_TIME and found not in atoms_of(other):
+            return {found: other}
+    for more in (a - b, b - a):
+        for x in sorted(atoms_of(more)):
+            rest = Poly({(x,): 1}) - more
+            if x.kind in RUN_TIME and isinstance(rest, Poly) and x not in atoms_of(rest) and all(
+                    c > 0 for _, c in terms_of(rest)):
+                return {x: rest}
+    return None

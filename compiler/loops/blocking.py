@@ -181,8 +181,8 @@ class FewRows:
 class ByRows:
     """`few` for up to `most` rows, `many` for more, where only the run tells how many there are."""
 
-    few: FewRows | Dots
-    many: Blocking
+    few: FewRows | Dots | Blocking
+    many: Blocking | ByRows
     most: int
     group: ClassVar[int] = 1
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, poly, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, only_atom, poly, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
@@ -238,8 +238,7 @@ def reduction_start(combine: str, dtype: DType) -> Expr:
 def loop_over(index: Dim, body: Sequence[Stmt], ordered: bool = True,
               accumulators: Sequence[Accumulator] = ()) -> Loop:
     """The loop of an index over all of its range; ordered, if nothing else is said."""
-    found = single_atom(index)
-    assert found is not None
+    found = only_atom(index)
     return Loop(found, found.payload[0], tuple(body), tuple(accumulators), ordered=ordered)
 
 

@@ -124,7 +124,7 @@ random_bits = OpDef(
 
 # From bits to numbers
 
-def _unit_type(op: Operation) -> TensorType:
+def _as_asked(op: Operation) -> TensorType:
     check_kind(op, "int")
     return TensorType(op.dtype, equal_dims(op, op.operands))
 
@@ -150,17 +150,12 @@ def _unit_numpy(*bits: Any, dtype: DType, inside: bool) -> Any:
 
 _BITS = np.array([0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 123456789], np.uint32)
 unit_interval = OpDef(
-    "unit_interval", "*bits", infer=_unit_type, attrs={"dtype": float32, "inside": False}, numpy=_unit_numpy,
+    "unit_interval", "*bits", infer=_as_asked, attrs={"dtype": float32, "inside": False}, numpy=_unit_numpy,
     lower=pointwise_op(_unit_element),
     samples=(Sample((_BITS,)), Sample((_BITS,), {"inside": True}),
              Sample((_BITS, _BITS[::-1]), {"dtype": float64}),
              Sample((_BITS, _BITS), {"dtype": float64, "inside": True})),
     doc="Numbers of [0, 1), or of (0, 1) with `inside`, from one word of random bits, or two for float64.")
-
-
-def _below_type(op: Operation) -> TensorType:
-    check_kind(op, "int")
-    return TensorType(op.dtype, equal_dims(op, op.operands))
 
 
 def _below_element(op: Operation, high: E.Expr, low: E.Expr) -> E.Expr:
@@ -183,7 +178,7 @@ def _below_numpy(high: Any, low: Any, minval: int, maxval: int, dtype: DType) ->
 
 
 integers_between = OpDef(
-    "integers_between", "high low", infer=_below_type, lower=pointwise_op(_below_element), numpy=_below_numpy,
+    "integers_between", "high low", infer=_as_asked, lower=pointwise_op(_below_element), numpy=_below_numpy,
     attrs={"minval": 0, "maxval": REQUIRED, "dtype": int32},
     samples=(Sample((_BITS, _BITS), {"maxval": 10}), Sample((_BITS, _BITS), {"minval": -5, "maxval": 5}),
              Sample((_BITS, _BITS[::-1]), {"minval": -3, "maxval": 2**40, "dtype": int64})),

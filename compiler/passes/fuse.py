@@ -96,7 +96,7 @@ def separate_results(graph: Graph) -> Graph:
     def own(t: Tensor) -> Tensor:
         form = t.op.opdef.lower
         if t in taken or t.op.opdef in GIVEN or (form is not None and form.alias):
-            new.origin = t.op.source
+            new.origin = t.op
             result: Tensor = identity(t, name=f"{t.op.name}/copy")
             t = result
         taken.add(t)
@@ -110,7 +110,7 @@ def separate_results(graph: Graph) -> Graph:
 
 def _separate_parts(new: Graph, op: Operation, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """A copy of each operand, for nothing but its place in the result."""
-    new.origin = op.source
+    new.origin = op
     with new.as_default():
         return tuple(identity(t, name=f"{op.name}/part") for t in operands)
 

@@ -84,7 +84,7 @@ def settled_inputs(graph: Graph) -> dict[Tensor, Tensor]:
 def in_panels(t: Tensor, p: Panels) -> Tensor:
     """[matrix, panel, k, column], with zeros beyond the last column."""
     outside, none = (0, p.count * p.columns - p.n), (0, 0)
-    t.graph.origin = t.op.source
+    t.graph.origin = t.op
     if t.dtype is not p.dtype:
         t = cast(t, dtype=p.dtype)
     result: Tensor

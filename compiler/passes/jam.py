@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, only_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
@@ -55,7 +55,7 @@ def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
     rounds: Dim = loop.extent // rows
     i = axis(f"{loop.axis.name}j", rounds) if rounds != 1 or not share else 0
     body = _jam_bodies([list(copied(loop, rows * i + k, f"_{k}").body) for k in range(rows)], share)
-    return [] if rounds == 0 else body if i == 0 else [Loop(_atom(i), rounds, tuple(body))]
+    return [] if rounds == 0 else body if i == 0 else [Loop(only_atom(i), rounds, tuple(body))]
 
 
 def _one_by_one(loop: Loop, rows: Dim) -> list[Stmt]:
@@ -63,7 +63,7 @@ def _one_by_one(loop: Loop, rows: Dim) -> list[Stmt]:
     if rows == 0:
         return []
     last = axis(f"{loop.axis.name}r", rows)
-    return [replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)]
+    return [replace(copied(loop, loop.extent - rows + last, ""), axis=only_atom(last), extent=rows)]
 
 
 def _rows_at_once(loop: Loop, row: Loop) -> int:
@@ -160,9 +160,3 @@ def _total(values: list[Expr]) -> Expr:
     for v in values[1:]:
         total = E.call("add", total, v)
     return total
-
-
-def _atom(a: Dim) -> Atom:
-    found = single_atom(a)
-    assert found is not None
-    return found

@@ -275,7 +275,7 @@ class _Writer:
         old = self.orders.graph
         with self.new.as_default():
             for op in self.orders.operations:
-                self.new.origin = op.source
+                self.new.origin = op
                 self._copy(op)
             results = {t: self._needed(t, None)
                        for t in (*old.outputs, *old.updates.values(), *old.kept)}

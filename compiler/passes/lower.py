@@ -11,6 +11,7 @@ from graphflow.compiler.ir.dims import (
     axis,
     extent_of,
     minimum,
+    only_atom,
     product,
     single_atom,
 )
@@ -178,21 +179,17 @@ class _LoopBuilder:
         clear = [s for t in sums for s in self._clear(t, block)]
         if block == 0:
             return [*clear, *body]
-        at, rows = single_atom(row), extent_of(row)
-        assert at is not None
+        at, rows = only_atom(row), extent_of(row)
         even = isinstance(rows, int) and rows % length == 0
         inside = axis(at.name, length if even else minimum(rows - block * length, length))
         values = {at: block * length + inside}
         loops = [self._recut(s, at, inside, values) for s in body]
-        outer = single_atom(block)
-        assert outer is not None
-        return [Loop(outer, extent_of(block), (*clear, *loops))]
+        return [Loop(only_atom(block), extent_of(block), (*clear, *loops))]
 
     def _recut(self, stmt: Stmt, row: Atom, inside: Dim, values: dict[Atom, Dim]) -> Stmt:
         if not (isinstance(stmt, Loop) and stmt.axis == row):
             return stmt
-        new = single_atom(inside)
-        assert new is not None
+        new = only_atom(inside)
         return Loop(new, new.payload[0], tuple(substitute_stmt(s, values) for s in stmt.body))
 
     def _block(self) -> Dim:

@@ -17,6 +17,7 @@ from graphflow.compiler.ir.dims import (
     coefficient,
     extent_of,
     minimum,
+    only_atom,
     product,
     single_atom,
 )
@@ -92,9 +93,7 @@ def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], tar
     op, columns, count = t.op, t.type.known_dims[-1], t.op.groups
     n = columns // count
     group, column = axis("g", count), axis("o", n) if n != 1 else 0
-    whole = single_atom(at[-1])
-    assert whole is not None
-    body = tuple(substitute_stmt(s, {whole: group * n + column}) for s in body)
+    body = tuple(substitute_stmt(s, {only_atom(at[-1]): group * n + column}) for s in body)
     p = _view_product(t, (*at[:-1], column), body)
     p = replace(p, n=n, a_offset=group * op.opdef.lower.shift(op), b_offset=group * (p.k * n))
     return nested([_with_room(memory, blocked(memory, op.operands, p, target, True))], (group,))

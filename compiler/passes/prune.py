@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, subst
 from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import variables_written, writes_within
+from graphflow.compiler.ir.regions import effects_of, variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -142,7 +142,7 @@ class Pruner:
         self._find_writes_before()
         self.wanted.update(t for op in self.needed for t in (*op.operands, *op.dim_deps))
         for op in self.needed:
-            self.graph.origin = op.source
+            self.graph.origin = op
             self.rules.where = op.location
             outputs = self._convert(op)
             for old, new in zip(op.outputs, outputs, strict=True):
@@ -173,7 +173,7 @@ class Pruner:
             for a in atoms_of(d):
                 self.symbols[a] = Symbol(k, axis=axis)
         dims = tuple(substitute(d, self.assumed) for d in declared.known_dims)
-        self.graph.origin = t.op.source
+        self.graph.origin = t.op
         new = self._input("feed", t.op.name, TensorType(declared.dtype, dims))
         self.mapping[t] = new
         self.feed_of[new] = k
@@ -309,6 +309,17 @@ class Pruner:
         if self.random_key is None:
             self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
         return self.random_key
+
+    def may_leave(self, loop: Operation) -> bool:
+        """Whether stages can run a loop: all that they compute apart must be the same as in one run."""
+        fixed = self.signature.stages and not self.signature.asks and self.graph is self.whole
+        if not fixed or self.before.get(loop) or any("random" in effects_of(op) for op in self.needed):
+            return False
+        results, rows = loop.outputs[:loop.count], loop.outputs[loop.count:]
+        if not self.wanted.isdisjoint(rows) or any(is_open(self.mapping[t]) for t in loop.operands):
+            return False
+        given = [*self.signature.feeds, *results]
+        return loop not in ancestors(self.signature.fetches, given, self.signature.targets)
 
     # Dims in attributes
 

@@ -25,6 +25,7 @@ from graphflow.compiler.ops.random import random_bits
 from graphflow.compiler.ops.rows import blank, is_open, row_store
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.choices import Choice
+from graphflow.compiler.signature import Growing
 
 if TYPE_CHECKING:
     from graphflow.compiler.passes.prune import Pruner
@@ -122,10 +123,15 @@ class _Loop(_Region):
         op, n = self.op, self.op.count
         if any(t in self.pruner.histories for t in self.captured):
             return self._unrolled()
-        test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
+        try:
+            test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
+        except UnsupportedError:  # such as a loop within, the number of whose iterations changes
+            self._leave_to_stages()
+            raise
         rows = [*body.graph.outputs[n:], *body.graph.inputs[:n]]
         body.graph.outputs[n:] = [*self.new_states(body), *self._next_key(body)]
         if not self._keeps_types(body.graph):
+            self._leave_to_stages()
             return self._unrolled()
         asked = [k for k in range(len(rows)) if op.outputs[n + k] in self.pruner.wanted]
         counts = bool(asked) or op.outputs[-1] in self.pruner.wanted
@@ -143,6 +149,11 @@ class _Loop(_Region):
             self.pruner.limits[made[counter]] = most
         of_row = dict(zip(asked, (made[k] for k in kept), strict=True))
         return [*made[:n], *(of_row.get(k) for k in range(len(rows))), made[counter] if counts else None]
+
+    def _leave_to_stages(self) -> None:
+        """Have stages run this loop, if they can."""
+        if self.pruner.may_leave(self.op):
+            raise Growing(self.pruner.signature, self.op)
 
     def _keeps_types(self, body: Graph) -> bool:
         try:

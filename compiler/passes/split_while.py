@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import (
-    Atom,
-    Dim,
-    Poly,
-    atom,
-    atoms_of,
-    axis,
-    coefficient,
-    single_atom,
-    substitute,
-)
+from graphflow.compiler.ir.dims import Dim, Poly, atom, atoms_of, axis, coefficient, only_atom, substitute
 from graphflow.compiler.ir.dtypes import DType, int64
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
@@ -150,7 +140,7 @@ class _Splitter:
                 args = tuple(new[a] for a in n.args)
                 new[n] = E.Expr(n.op, args, n.dtype, (n.attr[0], offset)) if n.op == "load" else \
                     E.index(offset, n.dtype)
-                if n.op == "load" and not n.args and coefficient(offset, _only(self.k)) == 1:
+                if n.op == "load" and not n.args and coefficient(offset, only_atom(self.k)) == 1:
                     self.rows = self._size(n.attr[0])
             else:
                 new[n] = E.Expr(n.op, tuple(new[a] for a in n.args), n.dtype, n.attr) if n.args else n
@@ -200,7 +190,7 @@ class _Splitter:
             scratch = self.memory.name(Scratch(value.dtype, self.rows), write=True)
             body.append(Store(scratch, self.k, E.temp(name, value.dtype)))
             place[name] = E.load(scratch, E.as_offset(E.temp("at", int64)), value.dtype)
-        vector = Loop(_only(self.k), atom("value", "trips"), tuple(body))
+        vector = Loop(only_atom(self.k), atom("value", "trips"), tuple(body))
         left = self._left(place)
         before = [Let("first", self.counter.first)] if isinstance(self.first, Poly) else []
         trips = Let("trips", E.maximum(self.counter.trips, 0))
@@ -226,9 +216,3 @@ class _Splitter:
 
     def _dtype(self) -> DType:
         return next(v.start.dtype for v in self.loop.variables if v.name == self.counter.name)
-
-
-def _only(k: Dim) -> Atom:
-    found = single_atom(k)
-    assert found is not None
-    return found

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from math import prod
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, only_atom
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
@@ -141,8 +141,6 @@ def _in_rounds(loop: Loop) -> Loop:
         return loop
     each = next((n for n in AT_ONCE if loop.extent % n == 0), 1)
     i = axis(f"{loop.axis.name}s", loop.extent // each)
-    found = single_atom(i)
-    assert found is not None
     copies = [copied(loop, each * i + k, f"_{k}") for k in range(each)]
     body: list[Stmt] = [Let(a.name, a.value) for a in copies[0].accumulators]
     for before, after in itertools.pairwise(copies):
@@ -150,4 +148,5 @@ def _in_rounds(loop: Loop) -> Loop:
                  for a, b in zip(after.accumulators, before.accumulators, strict=True)]
     last = [E.temp(a.name, a.value.dtype) for a in copies[-1].accumulators]
     accumulators = tuple(replace(a, value=v) for a, v in zip(loop.accumulators, last, strict=True))
-    return replace(loop, axis=found, extent=loop.extent // each, body=tuple(body), accumulators=accumulators)
+    return replace(loop, axis=only_atom(i), extent=loop.extent // each, body=tuple(body),
+                   accumulators=accumulators)

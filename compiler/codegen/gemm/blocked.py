@@ -37,10 +37,11 @@ def _is_single(shape: Shape, blocking: Blocking) -> bool:
 
 
 def _fetches(shape: Shape, blocking: Blocking) -> bool:
-    """Whether the tiles of a panel can ask for all of the next one, a vector of each row for a tile."""
+    """Whether the tiles of a panel ask for the next one, each for a vector of every row of it."""
     in_place = not (blocking.pack_b or blocking.ahead or shape.view)
     several = shape.n is None or shape.n > blocking.columns
-    return in_place and several and shape.m is not None and -(-shape.m // blocking.rows) >= blocking.vecs
+    all_of_it = shape.m is None or -(-shape.m // blocking.rows) >= blocking.vecs
+    return in_place and several and all_of_it
 
 
 class BlockedBuilder(PartsBuilder):

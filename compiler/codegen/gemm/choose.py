@@ -62,9 +62,7 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
         return _in_tiles(e, target, True)
     many = _whole(e, target)
     if e.m is None and e.is_plain and isinstance(many, Blocking) and many.pack_b:
-        few = _for_few_rows(e, target)
-        most = costs.rows_unpacked(costs.DOTS if e.transpose_b else costs.IN_PLACE[1])
-        return ByRows(few, many, most) if few is not None else many
+        return _by_rows(e, many, target)
     return many
 
 
@@ -81,6 +79,17 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
         return e.terms.a is e.terms.sum and costs.packing_pays(e.m, costs.NARROW)
     packed_in_each_run = e.transpose_b and costs.packing_pays(e.m, costs.DOTS)
     return packed_in_each_run or e.n * e.terms.b.size > costs.CLOSE or not _at_most(e.bytes_of_b, target.l2)
+
+
+def _by_rows(e: Extents, packed: Blocking, target: Target) -> Blocking | ByRows:
+    """As many rows as it does not pay for leave B where it is; only the run tells how many there are."""
+    form: Blocking | ByRows = packed
+    if not e.transpose_b and not _walks(e, packed.depth, target):
+        form = ByRows(replace(packed, pack_b=False), form, costs.rows_unpacked(costs.FETCHED))
+    few = _for_few_rows(e, target)
+    long = e.k is not None and e.k >= costs.LEAST_LONG_DOT
+    loss = costs.IN_PLACE[1] if not e.transpose_b else costs.LONG_DOTS if long else costs.DOTS
+    return form if few is None else ByRows(few, form, costs.rows_unpacked(loss))
 
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:

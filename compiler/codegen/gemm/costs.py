@@ -1,8 +1,8 @@
 """What arithmetic and moving data cost: what the choice of a product's form knows of machines.
 
 Units:   times in multiply-adds of one element at full rate; extents in elements, or as a comment says
-Source:  measured with float32 on a core with vectors of 512 bits and 1 MiB of L2 (Zen 4), one
-         form against the other on either side of where they are equally fast; other CPUs use the same figures
+Source:  found with float32 on CPUs with vectors of 512 bits; where packing pays was measured again on a Zen 4
+         with 1 MiB of L2, one form against the other; other CPUs use the same figures
 """
 
 from __future__ import annotations
