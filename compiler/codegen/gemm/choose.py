@@ -13,6 +13,7 @@ from graphflow.compiler.target import Target
 
 F = TypeVar("F", Blocking, Dots)
 DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
+DEEP = {4: 1024, 8: 512}  # the same where B is in panels from the start: fewer passes over C, none over A
 GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
 DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
 BLOCK_COLUMNS = 1024
@@ -166,12 +167,13 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     group = e.terms.grouped(target).group
     narrow_b = e.terms.b is not e.terms.sum
     rows, vecs = _tile(e, target)
-    depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    most = (DEEP if ahead else DEPTH)[e.size] if group == 1 else GROUPED_DEPTH * group
+    depth = _block(e.k, most, 8)
     walks = _walks(e, depth, target)
     pack_b = not ahead and (e.transpose_b or narrow_b or walks or not (
         _at_most(e.m, UNPACKED_ROWS) or _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
-        (walks and not e.transpose_a)
+        ((walks or ahead) and not e.transpose_a)
         or _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
     unit = depth // group * e.size  # bytes of a line of a block
