@@ -34,6 +34,7 @@ from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
+from graphflow.compiler.passes.images import Images, Run, runs_of
 from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
 from graphflow.compiler.passes.lower_special import (
     fused_product,
@@ -59,8 +60,12 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
     """
     special = {"scatter": lower_scatter, "row": lower_row}
     steps: list[Step] = []
+    runs = {id(run.groups[0]): run for run in runs_of(grouping, target)}
+    inside = {id(group) for run in runs.values() for group in run.groups}
     for group in grouping.groups:
-        if group.kind == "region":
+        if id(group) in inside:
+            steps += [_lower_run(grouping, runs[id(group)], target)] if id(group) in runs else []
+        elif group.kind == "region":
             steps.append(_lower_region(grouping, group, target))
         elif group.kind == "serial":
             steps.append(lower_serial(grouping, group, target))
@@ -74,6 +79,19 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
         else:
             steps.append(_LoopBuilder(grouping, group).build())
     return steps
+
+
+def _lower_run(grouping: Grouping, run: Run, target: Target) -> Launch:
+    """Kernels over the same images, as one that takes each image through all of them."""
+    images = Images(grouping, run, target)
+    for group in run.groups:
+        if group.kind == "loop":
+            images.add_loops(group, _LoopBuilder(grouping, group, images.memory).loops())
+        elif group.outer:
+            images.add_product(group, *_LoopBuilder(grouping, group, images.memory).sums())
+        else:
+            images.add_alone(group)
+    return images.launch()
 
 
 def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
@@ -123,10 +141,10 @@ def _is_banded(t: Tensor) -> bool:
 class _LoopBuilder:
     """Builds the nest of a group: loops over the outer axes, in them a loop over the inner axes per stage."""
 
-    def __init__(self, grouping: Grouping, group: Group) -> None:
+    def __init__(self, grouping: Grouping, group: Group, memory: Memory | None = None) -> None:
         self.grouping = grouping
         self.group = group
-        self.memory = Memory(grouping)
+        self.memory = memory or Memory(grouping)
         self.stages = Stages(grouping, group)
         self.outer = [single_atom(a) for a in group.outer]
         self.inner = [single_atom(a) for a in group.inner or []]
@@ -138,25 +156,32 @@ class _LoopBuilder:
         self.next_temp = 0
 
     def build(self) -> Launch:
-        stages = self.stages
+        return self.memory.launch(self._in_blocks(self.loops()), tuple(self.stages.order),
+                                  "reduce" if self.inner else "map")
+
+    def loops(self) -> list[Stmt]:
+        """The nest of the group."""
         self._compute_rows(-1)
-        for stage in range(stages.count):
+        for stage in range(self.stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
-                                  tuple(stages.order), "reduce" if self.inner else "map")
+        return self._nested(self.outer_levels, self.outer)
 
     def build_product(self, target: Target) -> Launch:
         """A matrix product with what follows it on its sums, in place of the loops over its elements."""
+        t, at, body = self.sums()
+        fused = banded if _is_banded(t) else fused_product
+        return self.memory.launch(fused(self.memory, t, at, body, target), tuple(self.stages.order),
+                                  "product")
+
+    def sums(self) -> tuple[Tensor, Index, tuple[Stmt, ...]]:
+        """The product, the index of a sum, and what follows on it."""
         t, at = next((t, at) for t, at in self.group.members.items()
                      if isinstance(t.op.opdef.lower, Contraction))
         self.values[t, at] = E.temp("sum", t.dtype)
         self.depends["sum"] = frozenset(a for a in self.outer if a)
         self._compute_rows(-1)
-        body = tuple(s for level in self.outer_levels for s in level)
-        fused = banded if _is_banded(t) else fused_product
-        return self.memory.launch(fused(self.memory, t, at, body, target), tuple(self.stages.order),
-                                  "product")
+        return t, at, tuple(s for level in self.outer_levels for s in level)
 
     # Blocks
 
