@@ -78,7 +78,8 @@ def _worth_it(grouping: Grouping, groups: list[Group], images: int, target: Targ
     sizes = [size * t.dtype.size for t in between if isinstance(size := t.type.size, int)]
     saved = PASSES * sum(size for size in sizes if size > target.l2)
     again = sum(_bytes_of_right(g) for g in groups) * (images - 1) // NEAR
-    return [Run(tuple(groups), images, between)] if saved > again else []
+    pays = saved > again and any(_product_of(g) is not None for g in groups)
+    return [Run(tuple(groups), images, between)] if pays else []
 
 
 def _bytes_of_right(group: Group) -> int:
@@ -172,7 +173,8 @@ class Images:
         self._add(group, [with_room(self.memory, p)], first)
 
     def launch(self) -> Launch:
-        loop = replace(loop_over(self.image, self.body, ordered=False), apart=True)
+        loop = loop_over(self.image, self.body, ordered=False)
+        loop = replace(loop, apart=rooms_of(self.target) > 1)
         return self.memory.launch([loop], tuple(self.members), "images")
 
     def _add(self, group: Group, body: Sequence[Stmt], first: Atom) -> None:

@@ -53,9 +53,7 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
         body = tuple(_in_vectors(s, lanes) if isinstance(s, Loop) else s for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
     body = tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in body)
-    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
-    return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
-                   most_parts=min(rooms, default=MOST_PARTS))
+    return replace(nest, body=body, width=lanes, parallel=is_parallel(body), most_parts=_rooms(body))
 
 
 def _in_vectors(loop: Loop, lanes: int) -> Loop:
@@ -94,8 +92,11 @@ def _has_its_own(p: Product, outer: Atom) -> bool:
             and (not p.out or _is_own(p.out_offset, outer)))
 
 
-def _uses_rooms(p: Product) -> bool:
-    return p.rooms > 1 and bool(p.scratch or any(PART in atoms_of(d) for d in (p.out_offset, p.a_offset)))
+def _rooms(body: tuple[Stmt, ...]) -> int:
+    """For how many parts of a loop over products there is memory, if they use any of their own."""
+    products = [s for s in statements(body) if isinstance(s, Product) and s.rooms > 1]
+    own = any(p.scratch for p in products) or any(PART in atoms_of(d) for d in positions(body))
+    return min((p.rooms for p in products), default=MOST_PARTS) if own else MOST_PARTS
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:
