@@ -33,6 +33,7 @@ from graphflow.compiler.loops.nest import (
     work_each,
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
+from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
 from graphflow.compiler.passes.tests_left_out import without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
@@ -52,7 +53,8 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     if lanes > 1:
         body = tuple(_in_vectors(s, lanes) if isinstance(s, Loop) else s for s in body)
     body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    body = tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in body)
+    body = tuple(without_tests(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
+                 for s in body)
     return replace(nest, body=body, width=lanes, parallel=is_parallel(body), most_parts=_rooms(body))
 
 
