@@ -167,19 +167,29 @@ class _LoopBuilder:
 
     def build_product(self, target: Target) -> Launch:
         """A matrix product with what follows it on its sums, in place of the loops over its elements."""
-        t, at, body = self.sums()
-        fused = banded if _is_banded(t) else fused_product
-        return self.memory.launch(fused(self.memory, t, at, body, target), tuple(self.stages.order),
-                                  "product")
+        t, at = self._contraction()
+        if _is_banded(t):
+            body = banded(self.memory, t, at, self._following, target)
+        else:
+            body = fused_product(self.memory, t, at, self._following(), target)
+        return self.memory.launch(body, tuple(self.stages.order), "product")
 
     def sums(self) -> tuple[Tensor, Index, tuple[Stmt, ...]]:
         """The product, the index of a sum, and what follows on it."""
+        return *self._contraction(), self._following()
+
+    def _contraction(self) -> tuple[Tensor, Index]:
+        """The product and the index of a sum, whose value is there from now on."""
         t, at = next((t, at) for t, at in self.group.members.items()
                      if isinstance(t.op.opdef.lower, Contraction))
         self.values[t, at] = E.temp("sum", t.dtype)
         self.depends["sum"] = frozenset(a for a in self.outer if a)
+        return t, at
+
+    def _following(self) -> tuple[Stmt, ...]:
+        """What becomes of a sum."""
         self._compute_rows(-1)
-        return t, at, tuple(s for level in self.outer_levels for s in level)
+        return tuple(s for level in self.outer_levels for s in level)
 
     # Blocks
 
