@@ -160,13 +160,17 @@ class Memory:
                 return value if mask is None else E.select(mask, value, E.const(0, t.dtype))
         if t.op.opdef is blank:
             return E.const(0, t.dtype)
-        return E.load(self.name(t), linear(at, t.type.known_dims), t.dtype, mask)
+        return E.load(self.name(t), self.offset(t, at), t.dtype, mask)
+
+    def offset(self, t: Tensor, at: Index) -> Dim:
+        """Where an element of a tensor is in its buffer."""
+        return linear(at, t.type.known_dims)
 
     def place(self, t: Tensor, at: Index) -> tuple[str, Dim]:
         """Where an element is stored: a buffer and the offset in it."""
         part = self.grouping.parts.get(t)
         if part is None:
-            return self.name(t, write=True), linear(at, t.type.known_dims)
+            return self.name(t, write=True), self.offset(t, at)
         return self.name(part.whole, write=True), linear(part.index(at), part.whole.type.known_dims)
 
     def launch(self, body: list[Stmt], members: tuple[Tensor, ...], kind: str,

@@ -37,6 +37,7 @@ from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
+from graphflow.compiler.passes.images import Images, Run, runs_of
 from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
 from graphflow.compiler.passes.lower_special import (
     fused_product,
@@ -60,7 +61,10 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    return [_BY_KIND[group.kind](grouping, group, target) for group in grouping.groups]
+    runs = {run.groups[0]: run for run in runs_of(grouping, target)}
+    inside = {group for run in runs.values() for group in run.groups[1:]}
+    return [_lower_run(grouping, runs[group], target) if group in runs else
+            _BY_KIND[group.kind](grouping, group, target) for group in grouping.groups if group not in inside]
 
 
 def _lower_loop(grouping: Grouping, group: Group, target: Target) -> Step:
@@ -74,6 +78,19 @@ def _lower_product(grouping: Grouping, group: Group, target: Target) -> Step:
     (t,) = group.members
     alone = lower_banded if _is_banded(t) else lower_product
     return alone(grouping, group, target)
+
+
+def _lower_run(grouping: Grouping, run: Run, target: Target) -> Launch:
+    """Kernels over the same images, as one that takes each image through all of them."""
+    images = Images(grouping, run, target)
+    for group in run.groups:
+        if group.kind == "loop":
+            images.add_loops(group, _LoopBuilder(grouping, group, images.memory).loops())
+        elif group.outer:
+            images.add_product(group, *_LoopBuilder(grouping, group, images.memory).sums())
+        else:
+            images.add_alone(group)
+    return images.launch()
 
 
 def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
@@ -123,10 +140,10 @@ def _is_banded(t: Tensor) -> bool:
 class _LoopBuilder:
     """Builds the nest of a group: loops over the outer axes, in them a loop over the inner axes per stage."""
 
-    def __init__(self, grouping: Grouping, group: Group) -> None:
+    def __init__(self, grouping: Grouping, group: Group, memory: Memory | None = None) -> None:
         self.grouping = grouping
         self.group = group
-        self.memory = Memory(grouping)
+        self.memory = memory or Memory(grouping)
         self.stages = Stages(grouping, group)
         self.outer = [single_atom(a) for a in group.outer]
         self.inner = [single_atom(a) for a in group.inner or []]
@@ -138,25 +155,37 @@ class _LoopBuilder:
         self.next_temp = 0
 
     def build(self) -> Launch:
-        stages = self.stages
+        return self.memory.launch(self._in_blocks(self.loops()), tuple(self.stages.order),
+                                  "reduce" if self.inner else "map")
+
+    def loops(self) -> list[Stmt]:
+        """The nest of the group."""
         self._compute_rows(-1)
-        for stage in range(stages.count):
+        for stage in range(self.stages.count):
             self._compute_stage(stage)
             self._compute_rows(stage)
-        return self.memory.launch(self._in_blocks(self._nested(self.outer_levels, self.outer)),
-                                  tuple(stages.order), "reduce" if self.inner else "map")
+        return self._nested(self.outer_levels, self.outer)
 
     def build_product(self, target: Target) -> Launch:
         """A matrix product with what follows it on its sums, in place of the loops over its elements."""
-        t, at = next((t, at) for t, at in self.group.members.items()
-                     if isinstance(t.op.opdef.lower, Contraction))
-        self.values[t, at] = E.temp("sum", t.dtype)
-        self.depends["sum"] = frozenset(a for a in self.outer if a)
+        t, at = self._contraction()
         if _is_banded(t):
             body = banded(self.memory, t, at, self._following, target)
         else:
             body = fused_product(self.memory, t, at, self._following(), target)
         return self.memory.launch(body, tuple(self.stages.order), "product")
+
+    def sums(self) -> tuple[Tensor, Index, tuple[Stmt, ...]]:
+        """The product, the index of a sum, and what follows on it."""
+        return *self._contraction(), self._following()
+
+    def _contraction(self) -> tuple[Tensor, Index]:
+        """The product and the index of a sum, whose value is there from now on."""
+        t, at = next((t, at) for t, at in self.group.members.items()
+                     if isinstance(t.op.opdef.lower, Contraction))
+        self.values[t, at] = E.temp("sum", t.dtype)
+        self.depends["sum"] = frozenset(a for a in self.outer if a)
+        return t, at
 
     def _following(self) -> tuple[Stmt, ...]:
         """What becomes of a sum."""

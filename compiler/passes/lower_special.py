@@ -58,7 +58,8 @@ def lower_product(grouping: Grouping, group: Group, target: Target) -> Launch:
         store = Store(memory.name(t, write=True), linear(at, dims), E.temp("sum", t.dtype))
         return memory.launch(fused_product(memory, t, at, (store,), target), (t,), "product")
     if t.op.opdef.lower.sides is not None:
-        return memory.launch([_stored(memory, t, _view_product(t, (), ()), target)], (t,), "product")
+        p = view_product(t, t.op.opdef.lower.sides(t.op), (), ())
+        return memory.launch([_stored(memory, t, p, target)], (t,), "product")
     batch = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims[:-2]))
     if _is_one_matrix(t.op):
         batch, rows = (0,) * len(batch), product(dims[:-1])
@@ -74,7 +75,8 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
     if op.opdef.lower.groups(op) > 1:
         return _in_groups(memory, t, at, body, target)
     if op.opdef.lower.sides is not None:
-        return [_with_room(memory, blocked(memory, op.operands, _view_product(t, at, body), target))]
+        p = view_product(t, op.opdef.lower.sides(op), at, body)
+        return [with_room(memory, blocked(memory, op.operands, p, target))]
     batch, row, column, rows = list(at[:-2]), at[-2], at[-1], dims[-2]
     if _is_one_matrix(op):
         for k in reversed(range(len(batch))):
@@ -85,7 +87,7 @@ def fused_product(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], 
             batch[k] = 0
     p = replace(_product(t, tuple(batch), rows), row=row, column=column, body=body)
     one = blocked(memory, op.operands, p, target, _is_inside(batch))
-    return nested([_with_room(memory, one)], tuple(batch))
+    return nested([with_room(memory, one)], tuple(batch))
 
 
 def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
@@ -94,9 +96,9 @@ def _in_groups(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], tar
     n = columns // count
     group, column = axis("g", count), axis("o", n) if n != 1 else 0
     body = tuple(substitute_stmt(s, {only_atom(at[-1]): group * n + column}) for s in body)
-    p = _view_product(t, (*at[:-1], column), body)
+    p = view_product(t, op.opdef.lower.sides(op), (*at[:-1], column), body)
     p = replace(p, n=n, a_offset=group * op.opdef.lower.shift(op), b_offset=group * (p.k * n))
-    return nested([_with_room(memory, blocked(memory, op.operands, p, target, True))], (group,))
+    return nested([with_room(memory, blocked(memory, op.operands, p, target, True))], (group,))
 
 
 def _stored(memory: Memory, t: Tensor, p: Product, target: Target, batch: Index = ()) -> Product:
@@ -110,10 +112,10 @@ def _is_inside(batch: Sequence[Dim]) -> bool:
     return any(i != 0 for i in batch)
 
 
-def _view_product(t: Tensor, at: Index, body: tuple[Stmt, ...]) -> Product:
+def view_product(t: Tensor, sides: tuple[Side, Side], at: Index, body: tuple[Stmt, ...]) -> Product:
     """A product whose left side lies by steps; as few of them as memory, and a body's memory, allow."""
-    op, n = t.op, t.type.known_dims[-1]
-    rows, along = (tuple(d for d in side if d[0] != 1) or ((1, 0),) for side in op.opdef.lower.sides(op))
+    n = t.type.known_dims[-1]
+    rows, along = (tuple(d for d in side if d[0] != 1) or ((1, 0),) for side in sides)
     m, k = (product(e for e, _ in side) for side in (rows, along))
     numbers = [i for i in at[:-1] if i != 0] or [0]
     while len(rows) > 1 and is_one(*rows[-2:]) and (isinstance(rows[-2][0], int) or rows[-1][1] == k):
@@ -161,7 +163,7 @@ def _joined(outer: Dim, row: Dim, rows: Dim,
     return joint, extent, tuple(substitute_stmt(s, {o: 0, i: joint}) for s in body)
 
 
-def _with_room(memory: Memory, p: Product) -> Product:
+def with_room(memory: Memory, p: Product) -> Product:
     """With memory for sums that are not finished: a result of the same kind, or scratch.
 
     The new value of a variable is left to its kernel: it may then be written over the old one.

@@ -34,6 +34,7 @@ from graphflow.compiler.loops.nest import (
     work_each,
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
+from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
 from graphflow.compiler.passes.tests_left_out import without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
@@ -50,9 +51,7 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     """
     lanes = vector_lanes(nest.body, vector_bits)
     body = tuple(new for s in nest.body for new in _scheduled(s, lanes))
-    rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
-    return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
-                   most_parts=min(rooms, default=MOST_PARTS))
+    return replace(nest, body=body, width=lanes, parallel=is_parallel(body), most_parts=_rooms(body))
 
 
 def _scheduled(s: Stmt, lanes: int) -> tuple[Stmt, ...]:
@@ -69,7 +68,8 @@ def _scheduled_loop(loop: Loop, lanes: int) -> tuple[Stmt, ...]:
     loop = collapse(loop)
     if lanes > 1:
         loop = _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
-    return tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in jam(loop))
+    return tuple(without_tests(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
+                 for s in jam(loop))
 
 
 def _write_out(loop: Loop) -> Loop:
@@ -102,8 +102,11 @@ def _has_its_own(p: Product, outer: Atom) -> bool:
             and (not p.out or _is_own(p.out_offset, outer)))
 
 
-def _uses_rooms(p: Product) -> bool:
-    return p.rooms > 1 and bool(p.scratch or any(PART in atoms_of(d) for d in (p.out_offset, p.a_offset)))
+def _rooms(body: tuple[Stmt, ...]) -> int:
+    """For how many parts of a loop over products there is memory, if they use any of their own."""
+    products = [s for s in statements(body) if isinstance(s, Product) and s.rooms > 1]
+    own = any(p.scratch for p in products) or any(PART in atoms_of(d) for d in positions(body))
+    return min((p.rooms for p in products), default=MOST_PARTS) if own else MOST_PARTS
 
 
 def _is_own(offset: Dim, outer: Atom) -> bool:

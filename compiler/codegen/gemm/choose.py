@@ -156,12 +156,13 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     group = e.terms.grouped(target).group
     narrow_b = e.terms.b is not e.terms.sum
     rows, vecs = _tile(e, target)
-    depth = _block(e.k, costs.DEPTH[e.size] if group == 1 else costs.GROUPED_DEPTH * group, 8)
+    most = (costs.DEEP if ahead else costs.DEPTH)[e.size] if group == 1 else costs.GROUPED_DEPTH * group
+    depth = _block(e.k, most, 8)
     walks = _walks(e, depth, target)
     pack_b = not ahead and (e.transpose_b or narrow_b or walks or (
         costs.packing_pays(e.m, costs.FETCHED) and not _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
-        (walks and not e.transpose_a)
+        ((walks or ahead) and not e.transpose_a)
         or _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
         or (e.m is None and (_at_most(e.n, costs.SHORT) or _at_most(e.k, costs.SHORT))))
     unit = depth // group * e.size  # bytes of a line of a block

@@ -48,6 +48,7 @@ def rows_unpacked(loss: float) -> int:
 # Blocks
 
 DEPTH = {4: 384, 8: 256}  # of k, by bytes of a sum: long enough to hide the adding to C
+DEEP = {4: 1024, 8: 512}  # the same where B is in panels from the start: fewer passes over C, A in place
 GROUPED_DEPTH = 512       # groups of k: against so little work, adding to C costs more
 VIEW_DEPTH = 4800         # bytes along windows, which overlap in the L1; B then comes from the L2
 DOT_DEPTH = 4096          # of k: a float sum's rounding grows with the run of additions to one lane
