@@ -84,11 +84,11 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
         return False
     inside = statements((loops[0],))
-    return ((loops[0].apart or all(_is_own(s.offset, loops[0].axis) for s in inside if isinstance(s, Store)))
-            and all(_has_its_own(s, loops[0].axis) for s in inside if isinstance(s, Product)))
+    return (all(_is_own(s.offset, loops[0]) for s in inside if isinstance(s, Store))
+            and all(_has_its_own(s, loops[0]) for s in inside if isinstance(s, Product)))
 
 
-def _has_its_own(p: Product, outer: Atom) -> bool:
+def _has_its_own(p: Product, outer: Loop) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
     return (p.blocking is not None and (not p.scratch or p.rooms > 1)
             and (not p.out or _is_own(p.out_offset, outer)))
@@ -98,10 +98,12 @@ def _uses_rooms(p: Product) -> bool:
     return p.rooms > 1 and bool(p.scratch or any(PART in atoms_of(d) for d in (p.out_offset, p.a_offset)))
 
 
-def _is_own(offset: Dim, outer: Atom) -> bool:
+def _is_own(offset: Dim, outer: Loop) -> bool:
+    """Whether an offset moves with the outermost loop, or is in memory of its part."""
     atoms = atoms_of(offset)
-    return PART in atoms or (coefficient(offset, outer) not in (0, None)
-                             and not any(a.kind == "value" for a in atoms))
+    if PART in atoms or outer.apart:
+        return PART in atoms or outer.axis in atoms
+    return coefficient(offset, outer.axis) not in (0, None) and not any(a.kind == "value" for a in atoms)
 
 
 def vector_lanes(body: tuple[Stmt, ...], vector_bits: int) -> int:

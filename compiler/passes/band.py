@@ -1,0 +1,256 @@
+"""band: chains of kernels over the same rows become one, which goes band of rows by band of rows.
+
+What goes from one to the next is then a scratch of a band's rows for each thread, and stays in the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from graphflow.compiler.ir.dims import (
+    Atom,
+    Dim,
+    atom,
+    atoms_of,
+    axis,
+    extent_of,
+    minimum,
+    product,
+    single_atom,
+    substitute,
+)
+from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.loops.forms import Piece
+from graphflow.compiler.loops.nest import PART_NUMBER, Let, Loop, Product, Stmt, loop_over, statements
+from graphflow.compiler.loops.substitute import relocated, renamed
+from graphflow.compiler.passes.group import Grouping
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, Step
+from graphflow.compiler.passes.lower_special import blocked, rooms_of, with_room
+from graphflow.compiler.passes.row_stages import Stage, rows_of, stage_of
+from graphflow.compiler.records import record
+from graphflow.compiler.target import Target
+
+FEWEST, MOST = 16, 128  # rows of a band: with fewer, products wait for B; more gain nothing
+SHARES = 8              # so many bands at least, for threads to share
+PASSES = 3              # what an intermediate in memory costs by its size: read, written, and first fetched
+NEAR = 4                # how much faster B comes from a cache that all cores share than from memory
+
+
+def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step]:
+    """Join launches whose rows need only the same rows of what others make for them, and for them alone.
+
+    It is done where that saves more traffic than reading the products' right sides for each band costs.
+
+    Example:  for i < 256: p1[i, :] = softmax of p0[i, :] ; p3[256, 64] = p1[256, 512] @ p2
+    -->       for b < 8: (for r < 32: s[r, :] = softmax of p0[32*b+r, :] ; p3[32*b:][32, 64] = s[32, 512] @ p2)
+    """
+    finder = _Finder(steps, grouping, target)
+    left = set(range(len(steps)))
+    found: dict[int, Launch] = {}
+    for last in reversed(range(len(steps))):
+        chain = finder.chain_to(last) if last in left else None
+        if chain is not None:
+            found[last] = _Builder(chain, grouping, target).launch()
+            left -= chain.stages.keys()
+    return [found.get(k, step) for k, step in enumerate(steps) if k in left or k in found]
+
+
+@record
+class Chain:
+    """Launches by their numbers, last one first; what goes between them, with the elements of a row.
+
+    cuts  rows that a step of each digit but the last goes past, ascending
+    """
+
+    stages: Mapping[int, Stage]
+    between: Mapping[Tensor, int]
+    total: Dim
+    cuts: tuple[Dim, ...]
+
+    @property
+    def matrix(self) -> Dim:
+        """Rows that follow one another in the memory of all: those of a batch's matrix, or all."""
+        return self.cuts[0] if self.cuts else self.total
+
+    def rows(self, target: Target) -> int:
+        """Of a band: such that what goes between fills half a core's cache."""
+        assert isinstance(self.matrix, int) and isinstance(self.total, int)
+        each = sum(n * t.dtype.size for t, n in self.between.items())
+        most = min(MOST, target.l2 // 2 // each, self.total // SHARES, self.matrix)
+        return -(-self.matrix // -(-self.matrix // most)) if most > 0 else 0
+
+    def gain(self, target: Target) -> float:
+        """Bytes of memory traffic that it saves."""
+        assert isinstance(self.total, int)
+        rows = self.rows(target)
+        if rows < min(FEWEST, self.total):
+            return -1.0
+        sizes = (n * self.total * t.dtype.size for t, n in self.between.items())
+        saved = sum(PASSES * size for size in sizes if size > target.l2)
+        products = [p for stage in self.stages.values() if (p := stage.product) is not None]
+        right = [product((p.k, p.n, p.dtype.size)) for p in products]
+        again = sum(size for size in right if isinstance(size, int) and size > target.l2)
+        return saved - again * (self.total // rows) / NEAR
+
+
+class _Finder:
+    """Chains among the steps of a program or block."""
+
+    def __init__(self, steps: Sequence[Step], grouping: Grouping, target: Target) -> None:
+        self.steps = steps
+        self.target = target
+        self.users: dict[Place, list[int]] = {}
+        self.makers: dict[Place, int] = {}
+        graph = grouping.graph
+        self.kept = {grouping.memory_of(t) for t in (*graph.outputs, *graph.updates.values(), *graph.kept)}
+        for k, step in enumerate(steps):
+            for place in _used(step):
+                self.users.setdefault(place, []).append(k)
+            if isinstance(step, Launch):
+                self.makers.update((place, k) for place in step.written)
+
+    def chain_to(self, last: int) -> Chain | None:
+        """The chain that ends with a launch, if one is worth it."""
+        step = self.steps[last]
+        total = rows_of(step) if isinstance(step, Launch) else None
+        stage = stage_of(step, total) if isinstance(step, Launch) and isinstance(total, int) else None
+        if stage is None or total is None:
+            return None
+        best, least = None, 0.0
+        chain: Chain | None = Chain({last: stage.merged()}, {}, total, ())
+        while chain is not None:
+            chain = self.longer(chain)
+            gain = chain.gain(self.target) if chain is not None else 0.0
+            if gain > least:
+                best, least = chain, gain
+        return best
+
+    def longer(self, chain: Chain) -> Chain | None:
+        """With one launch more before the others: one that makes something for them alone, by rows."""
+        reads = dict.fromkeys(t for stage in chain.stages.values() for t in stage.places.values())
+        for t in reads:
+            k = self.makers.get(t, -1)
+            if isinstance(t, Tensor) and k >= 0 and k not in chain.stages:
+                found = self.with_maker(chain, t, k)
+                if found is not None:
+                    return found
+        return None
+
+    def with_maker(self, chain: Chain, t: Tensor, k: int) -> Chain | None:
+        step = self.steps[k]
+        assert isinstance(step, Launch)
+        each = t.type.size // chain.total if isinstance(t.type.size, int) else 0
+        alone = [p for p in step.written if isinstance(p, Tensor)] == [t] and t not in self.kept
+        if not alone or not each or not set(self.users[t]) <= {k, *chain.stages}:
+            return None
+        stage = stage_of(step, chain.total)
+        if stage is None:
+            return None
+        stages = {**chain.stages, k: stage.merged()}
+        if not all(s.keeps_to_rows(t, each) for s in stages.values()):
+            return None
+        cuts = _common([c for s in stages.values() for c in s.cuts])
+        return None if cuts is None else Chain(stages, {**chain.between, t: each}, chain.total, cuts)
+
+
+def _used(step: Step) -> Iterable[Place]:
+    if not isinstance(step, Launch):
+        return dict.fromkeys((*step.operands, *step.op.outputs))
+    return dict.fromkeys((*step.arguments, *(t for pair in step.starts for t in pair)))
+
+
+def _common(cuts: Sequence[Dim]) -> tuple[Dim, ...] | None:
+    """All cuts, ascending, if each divides the next."""
+    found = sorted({c for c in cuts if isinstance(c, int)})
+    if len(found) < len(set(cuts)) or any(b % a for a, b in zip(found, found[1:], strict=False)):
+        return None
+    return tuple(found)
+
+
+class _Builder:
+    """Builds the kernel of a chain.
+
+    start  the first row of the band, of those of a matrix
+    row    a row of the band
+    """
+
+    def __init__(self, chain: Chain, grouping: Grouping, target: Target) -> None:
+        self.chain = chain
+        self.target = target
+        self.memory = Memory(grouping)
+        assert isinstance(chain.matrix, int) and isinstance(chain.total, int)
+        self.rows = chain.rows(target)
+        self.bands = -(-chain.matrix // self.rows)
+        self.band = axis("b", chain.total // chain.matrix * self.bands)
+        self.row = axis("r", self.rows)
+        self.rooms = {t: self.room(t, each) for t, each in chain.between.items()}
+
+    def launch(self) -> Launch:
+        stages = dict(sorted(self.chain.stages.items()))
+        body = [s for k, stage in stages.items() for s in self.steps(stage, f".{k}")]
+        members = tuple(t for stage in stages.values() for t in stage.launch.members)
+        return self.memory.launch([replace(loop_over(self.band, body, ordered=False), apart=True)], members,
+                                  "banded")
+
+    def room(self, t: Tensor, each: int) -> Piece:
+        """A band's rows of what goes between, for each part that may run at a time."""
+        rooms, size = rooms_of(self.target), self.rows * each
+        name = self.memory.name(Scratch(t.dtype, size * rooms), write=True)
+        return name, PART_NUMBER * size if rooms > 1 else 0
+
+    def indices(self) -> list[Dim]:
+        """Of a row of the band: an index for each digit, the last with the row."""
+        outer, at = self.band // self.bands, self.band % self.bands
+        start = at * self.rows
+        if self.chain.matrix % self.rows:
+            start = minimum(start, self.chain.matrix - self.rows)  # the last overlaps the one before it
+        found = [start + self.row]
+        for below, above in itertools.pairwise(self.chain.cuts):
+            found.insert(0, outer % (above // below))
+            outer = outer // (above // below)
+        return [outer, *found] if self.chain.cuts else found
+
+    def steps(self, stage: Stage, suffix: str) -> list[Stmt]:
+        """What a stage does for a band."""
+        row = single_atom(self.row)
+        assert row is not None
+        values = stage.cut_at(self.chain.cuts, self.indices())
+        names = {name: name + suffix for name in _names(stage.body)}
+        moves = {**values, **{Atom("value", old): atom("value", new) for old, new in names.items()}}
+        body = [renamed(relocated(s, lambda b, d: self.place(stage, b, d)), moves, names) for s in stage.body]
+        if stage.product is None:
+            return [loop_over(self.row, body, ordered=False)]
+        (p,), (one,) = body, stage.body
+        assert isinstance(p, Product) and isinstance(one, Product)
+        p = replace(p, m=self.rows, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
+                    out_offset=substitute(p.out_offset, {row: 0}))
+        a = next(place for place, name in self.memory.names.items() if name == p.a)
+        return [self.product(p, a, stage.places[one.b])]
+
+    def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
+        """Where an element of a buffer of a stage is: in the scratch of a band, if it is of what goes between."""
+        t = stage.places[buffer]
+        if isinstance(t, Panels):
+            return "", offset  # others, for a band, take their place
+        if isinstance(t, Tensor) and t in self.rooms:
+            name, start = self.rooms[t]
+            within = stage.within_row(offset, self.chain.between[t])
+            assert within is not None
+            return name, start + self.row * self.chain.between[t] + within
+        written = any(p.written for p in stage.launch.nest.params if p.name == buffer)
+        return self.memory.name(t, written), offset
+
+    def product(self, p: Product, a: Place, b: Place) -> Product:
+        """With a blocking for a band."""
+        if isinstance(b, Panels):
+            p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
+        return with_room(self.memory, blocked(self.memory, (a, b), p, self.target, True))
+
+
+def _names(body: Sequence[Stmt]) -> set[str]:
+    """The temps that are defined in a body; `sum` is every product's."""
+    inside = statements(body)
+    return {s.name for s in inside if isinstance(s, Let)} | {
+        a.name for s in inside if isinstance(s, Loop) for a in s.accumulators}
