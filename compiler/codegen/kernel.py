@@ -320,7 +320,7 @@ class _KernelEmitter(MemoryOps):
     def product(self, p: Product) -> None:
         """A generated function, or cblas_?gemm(RowMajor, ...) through the pointer in the frame."""
         if p.blocking is not None:
-            emit_product(self, p, self.name, p is self.outermost)
+            emit_product(self, p, self.key_of(p), p is self.outermost)
             return
         em = self.em
         kind = "float" if p.dtype.size == 4 else "double"
@@ -337,6 +337,12 @@ class _KernelEmitter(MemoryOps):
             f"call void {address}(i32 101, i32 {ta}, i32 {tb}, "
             f"i64 {m}, i64 {n}, i64 {k}, {kind} {one}, ptr {a}, i64 {strides[0]}, ptr {b}, i64 {strides[1]}, "
             f"{kind} {before}, ptr {c}, i64 {strides[2]})")
+
+    def key_of(self, p: Product) -> str:
+        """A name for what becomes of a product's sums: the kernel's, with a number for each but the first."""
+        others = (s for s in statements(self.nest.body) if isinstance(s, Product) and s.body)
+        number = next((k for k, s in enumerate(others) if s is p), 0)
+        return f"{self.name}.{number}" if number else self.name
 
     def at_least_one(self, ref: str) -> str:
         if ref.isdigit():

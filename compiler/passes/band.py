@@ -27,7 +27,8 @@ from graphflow.compiler.loops.nest import PART_NUMBER, Let, Loop, Product, Stmt,
 from graphflow.compiler.loops.substitute import relocated, renamed
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, Step
-from graphflow.compiler.passes.lower_special import blocked, rooms_of, with_room
+from graphflow.compiler.passes.lower_special import blocked, placed, rooms_of, with_room
+from graphflow.compiler.passes.pack_once import packed_once, packs_each_time
 from graphflow.compiler.passes.row_stages import Stage, rows_of, stage_of
 from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
@@ -48,13 +49,14 @@ def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step
     """
     finder = _Finder(steps, grouping, target)
     left = set(range(len(steps)))
-    found: dict[int, Launch] = {}
+    found: dict[int, list[Launch]] = {}
     for last in reversed(range(len(steps))):
         chain = finder.chain_to(last) if last in left else None
         if chain is not None:
-            found[last] = _Builder(chain, grouping, target).launch()
+            found[last] = _Builder(chain, grouping, target).launches()
             left -= chain.stages.keys()
-    return [found.get(k, step) for k, step in enumerate(steps) if k in left or k in found]
+    return [new for k, step in enumerate(steps) if k in left or k in found
+            for new in found.get(k, [step])]
 
 
 @record
@@ -74,10 +76,27 @@ class Chain:
         """Rows that follow one another in the memory of all: those of a batch's matrix, or all."""
         return self.cuts[0] if self.cuts else self.total
 
+    def homes(self) -> dict[Tensor, Tensor]:
+        """What goes between -> the first that has the same memory, where a kernel writes over what it read."""
+        found = {t: t for t in self.between}
+        for k in sorted(self.stages):
+            stage = self.stages[k]
+            for new in found.keys() & set(stage.launch.written):
+                old = next((t for t in found if t is not new and self.gives_way(t, new, stage)), new)
+                found[new] = found[old]
+        return found
+
+    def gives_way(self, old: Tensor, new: Tensor, stage: Stage) -> bool:
+        """Whether a stage, which makes `new`, may do it in the memory of `old`."""
+        users = sum(old in s.launch.arguments for s in self.stages.values())
+        alike = self.between[old] == self.between[new] and old.dtype.size == new.dtype.size
+        return (alike and users == 2 and old in stage.launch.arguments and old not in stage.launch.written
+                and stage.writes_over(old, new))
+
     def rows(self, target: Target) -> int:
         """Of a band: such that what goes between fills half a core's cache."""
         assert isinstance(self.matrix, int) and isinstance(self.total, int)
-        each = sum(n * t.dtype.size for t, n in self.between.items())
+        each = sum(self.between[t] * t.dtype.size for t in set(self.homes().values()))
         most = min(MOST, target.l2 // 2 // each, self.total // SHARES, self.matrix)
         return -(-self.matrix // -(-self.matrix // most)) if most > 0 else 0
 
@@ -185,18 +204,22 @@ class _Builder:
         self.bands = -(-chain.matrix // self.rows)
         self.band = axis("b", chain.total // chain.matrix * self.bands)
         self.row = axis("r", self.rows)
-        self.rooms = {t: self.room(t, each) for t, each in chain.between.items()}
+        self.before: list[Launch] = []
+        homes = chain.homes()
+        rooms = {t: self.room(t) for t in chain.between if homes[t] is t}
+        self.rooms = {t: rooms[home] for t, home in homes.items()}
 
-    def launch(self) -> Launch:
+    def launches(self) -> list[Launch]:
+        """The kernel, after those that pack what all bands need."""
         stages = dict(sorted(self.chain.stages.items()))
         body = [s for k, stage in stages.items() for s in self.steps(stage, f".{k}")]
         members = tuple(t for stage in stages.values() for t in stage.launch.members)
-        return self.memory.launch([replace(loop_over(self.band, body, ordered=False), apart=True)], members,
-                                  "banded")
+        loop = replace(loop_over(self.band, body, ordered=False), apart=True)
+        return [*self.before, self.memory.launch([loop], members, "banded")]
 
-    def room(self, t: Tensor, each: int) -> Piece:
+    def room(self, t: Tensor) -> Piece:
         """A band's rows of what goes between, for each part that may run at a time."""
-        rooms, size = rooms_of(self.target), self.rows * each
+        rooms, size = rooms_of(self.target), self.rows * self.chain.between[t]
         name = self.memory.name(Scratch(t.dtype, size * rooms), write=True)
         return name, PART_NUMBER * size if rooms > 1 else 0
 
@@ -227,7 +250,7 @@ class _Builder:
         p = replace(p, m=self.rows, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
                     out_offset=substitute(p.out_offset, {row: 0}))
         a = next(place for place, name in self.memory.names.items() if name == p.a)
-        return [self.product(p, a, stage.places[one.b])]
+        return [with_room(self.memory, self.in_blocks(p, a, stage.places[one.b], stage.launch.members[0]))]
 
     def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
         """Where an element of a buffer of a stage is: in the scratch of a band, if it is of what goes between."""
@@ -242,11 +265,16 @@ class _Builder:
         written = any(p.written for p in stage.launch.nest.params if p.name == buffer)
         return self.memory.name(t, written), offset
 
-    def product(self, p: Product, a: Place, b: Place) -> Product:
-        """With a blocking for a band."""
+    def in_blocks(self, p: Product, a: Place, b: Place, of: Tensor) -> Product:
+        """A band's product with a blocking; B is packed, if at all, once for all bands."""
         if isinstance(b, Panels):
             p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
-        return with_room(self.memory, blocked(self.memory, (a, b), p, self.target, True))
+        trial = blocked(Memory(self.memory.grouping), (a, b), p, self.target, True)
+        if not packs_each_time(trial, b):
+            return blocked(self.memory, (a, b), p, self.target, True)
+        packing, panels, p = packed_once(self.memory.grouping, trial, b, of)
+        self.before.append(packing)
+        return placed(self.memory, (a, panels), p)
 
 
 def _names(body: Sequence[Stmt]) -> set[str]:

@@ -234,15 +234,17 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
                 choose(extents, shared, matrix is not None))
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
-        number = p.b_offset // (extents.k * extents.n)
-        p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
-                    transpose_b=False)
-    else:
-        p = replace(p, a=memory.name(a), b=memory.name(b))
-    room = Scratch(p.dtype, blocking.scratch * rooms)
-    return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
-                   rooms=rooms)
+        b = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
+        p = replace(p, b_offset=p.b_offset // (b.k * b.n) * b.each, transpose_b=False)
+    return placed(memory, (a, b), replace(p, blocking=blocking, rooms=rooms))
+
+
+def placed(memory: Memory, operands: Sequence[Place], p: Product) -> Product:
+    """The product with its operands and scratch, as its blocking needs them."""
+    assert p.blocking is not None
+    a, b = (memory.name(t) for t in operands)
+    room = Scratch(p.dtype, p.blocking.scratch * p.rooms)
+    return replace(p, a=a, b=b, scratch=memory.name(room, write=True) if p.blocking.scratch else "")
 
 
 def rooms_of(target: Target) -> int:

@@ -21,6 +21,7 @@ from graphflow.compiler.ir.dims import (
 from graphflow.compiler.loops.nest import (
     Let,
     Loop,
+    LoopNest,
     Product,
     Stmt,
     Store,
@@ -31,6 +32,7 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.passes.launch import Launch, Place
+from graphflow.compiler.passes.timeline import overwrites_safely
 from graphflow.compiler.records import record
 
 
@@ -95,6 +97,14 @@ class Stage:
                     return False
         return True
 
+    def writes_over(self, old: Place, new: Place) -> bool:
+        """Whether it may write its row of `new` over that of `old`: all else of `old` is read before."""
+        names = {place: name for name, place in self.places.items()}
+        last = next(k for k, s in enumerate(self.body) if names[new] in _stored((s,)))
+        behind, here = self.body[last + 1:], (self.body[last],)
+        again = names[new] in _stored(behind) or names[old] in (n.attr[0] for n in loads(behind))
+        return not (self.product or again) and overwrites_safely(LoopNest((), (), here), names[old], names[new])
+
     def merged(self) -> Stage:
         """With the fewest digits: one in place of two wherever memory is walked as by one."""
         digits, body = self.digits, self.body
@@ -151,6 +161,10 @@ def stage_of(launch: Launch, rows: Dim) -> Stage | None:
     if not digits or not _is_plain(body, digits):
         return None
     return Stage(launch, tuple(digits), (*head, *body))
+
+
+def _stored(body: Sequence[Stmt]) -> set[str]:
+    return {s.buffer for s in statements(body) if isinstance(s, Store)}
 
 
 def rows_of(launch: Launch) -> Dim | None:
