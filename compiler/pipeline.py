@@ -38,7 +38,8 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, share, schedule, plan_memory, order, emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, share, schedule, plan_memory, order,
+# emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)

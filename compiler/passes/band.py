@@ -15,11 +15,14 @@ from graphflow.compiler.ir.dims import (
     atom,
     atoms_of,
     axis,
+    evaluate,
     extent_of,
+    maximum,
     minimum,
     product,
     single_atom,
     substitute,
+    terms_of,
 )
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Piece
@@ -28,15 +31,18 @@ from graphflow.compiler.loops.substitute import relocated, renamed
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, Step
 from graphflow.compiler.passes.lower_special import blocked, placed, rooms_of, with_room
-from graphflow.compiler.passes.pack_once import packed_once, packs_each_time
+from graphflow.compiler.passes.pack_once import is_packed_each_time, packed_once
 from graphflow.compiler.passes.row_stages import Stage, rows_of, stage_of
 from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
 FEWEST, MOST = 16, 128  # rows of a band: with fewer, products wait for B; more gain nothing
-SHARES = 8              # so many bands at least, for threads to share
-PASSES = 3              # what an intermediate in memory costs by its size: read, written, and first fetched
+OPEN = 32               # the same where the rows are not known
+SHARES = 4              # so many bands at least, for threads to share
+STAGES = 12             # of a chain: longer ones compile slowly
+PASSES = 3              # what an intermediate in memory costs by its size: written, first fetched, and read
 NEAR = 4                # how much faster B comes from a cache that all cores share than from memory
+LONG, BATCH = 512, 8    # what unknown rows of a matrix, and unknown counts of those, are taken for
 
 
 def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step]:
@@ -45,7 +51,9 @@ def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step
     It is done where that saves more traffic than reading the products' right sides for each band costs.
 
     Example:  for i < 256: p1[i, :] = softmax of p0[i, :] ; p3[256, 64] = p1[256, 512] @ p2
-    -->       for b < 8: (for r < 32: s[r, :] = softmax of p0[32*b+r, :] ; p3[32*b:][32, 64] = s[32, 512] @ p2)
+    -->       for b < 8:
+                for r < 32: s[r, :] = softmax of p0[32*b+r, :]
+                p3[32*b:][32, 64] = s[32, 512] @ p2
     """
     finder = _Finder(steps, grouping, target)
     left = set(range(len(steps)))
@@ -67,7 +75,7 @@ class Chain:
     """
 
     stages: Mapping[int, Stage]
-    between: Mapping[Tensor, int]
+    between: Mapping[Tensor, Dim]
     total: Dim
     cuts: tuple[Dim, ...]
 
@@ -77,7 +85,7 @@ class Chain:
         return self.cuts[0] if self.cuts else self.total
 
     def homes(self) -> dict[Tensor, Tensor]:
-        """What goes between -> the first that has the same memory, where a kernel writes over what it read."""
+        """What goes between -> the first in its memory, where a kernel writes over what it read."""
         found = {t: t for t in self.between}
         for k in sorted(self.stages):
             stage = self.stages[k]
@@ -94,24 +102,30 @@ class Chain:
                 and stage.writes_over(old, new))
 
     def rows(self, target: Target) -> int:
-        """Of a band: such that what goes between fills half a core's cache."""
-        assert isinstance(self.matrix, int) and isinstance(self.total, int)
-        each = sum(self.between[t] * t.dtype.size for t in set(self.homes().values()))
-        most = min(MOST, target.l2 // 2 // each, self.total // SHARES, self.matrix)
-        return -(-self.matrix // -(-self.matrix // most)) if most > 0 else 0
+        """Of a band: such that what goes between fills half a core's cache; 0 if there are too few."""
+        each = sum(self.number(self.between[t]) * t.dtype.size for t in set(self.homes().values()))
+        most = min(MOST if isinstance(self.matrix, int) else OPEN, target.l2 // 2 // each)
+        if not isinstance(self.matrix, int):
+            return most if most == OPEN and self.number(self.total // self.matrix, 1) >= SHARES else 0
+        most = min(most, self.matrix, self.number(self.total, 1) // SHARES)
+        return -(-self.matrix // -(-self.matrix // most)) if most >= min(FEWEST, self.matrix) else 0
 
     def gain(self, target: Target) -> float:
         """Bytes of memory traffic that it saves."""
-        assert isinstance(self.total, int)
-        rows = self.rows(target)
-        if rows < min(FEWEST, self.total):
-            return -1.0
-        sizes = (n * self.total * t.dtype.size for t, n in self.between.items())
+        rows, total = self.rows(target), self.number(self.total)
+        if not rows:
+            return 0.0
+        sizes = (self.number(n) * total * t.dtype.size for t, n in self.between.items())
         saved = sum(PASSES * size for size in sizes if size > target.l2)
-        products = [p for stage in self.stages.values() if (p := stage.product) is not None]
-        right = [product((p.k, p.n, p.dtype.size)) for p in products]
-        again = sum(size for size in right if isinstance(size, int) and size > target.l2)
-        return saved - again * (self.total // rows) / NEAR
+        products = (p for stage in self.stages.values() if (p := stage.product) is not None)
+        right = (self.number(p.k * p.n) * p.dtype.size for p in products)
+        again = sum(size for size in right if size > target.l2)
+        return saved - again * (total // rows) / NEAR
+
+    def number(self, d: Dim, batch: int = BATCH) -> int:
+        """A dim, with unknown ones taken for what is likely."""
+        open_rows = atoms_of(self.matrix)
+        return evaluate(d, {a: LONG if a in open_rows else batch for a in atoms_of(d) | open_rows})
 
 
 class _Finder:
@@ -133,22 +147,30 @@ class _Finder:
     def chain_to(self, last: int) -> Chain | None:
         """The chain that ends with a launch, if one is worth it."""
         step = self.steps[last]
-        total = rows_of(step) if isinstance(step, Launch) else None
-        stage = stage_of(step, total) if isinstance(step, Launch) and isinstance(total, int) else None
+        total = self.rows_before(step) if isinstance(step, Launch) else None
+        stage = stage_of(step, total) if isinstance(step, Launch) and total is not None else None
         if stage is None or total is None:
             return None
         best, least = None, 0.0
         chain: Chain | None = Chain({last: stage.merged()}, {}, total, ())
-        while chain is not None:
+        while chain is not None and len(chain.stages) < STAGES:
             chain = self.longer(chain)
             gain = chain.gain(self.target) if chain is not None else 0.0
             if gain > least:
                 best, least = chain, gain
         return best
 
+    def rows_before(self, step: Launch) -> Dim | None:
+        """The rows of a product, or of the one whose sums a kernel reads."""
+        if step.kind == "product":
+            return rows_of(step)
+        makers = (self.steps[k] for t in step.arguments if (k := self.makers.get(t, -1)) >= 0)
+        found = (rows_of(m) for m in makers if isinstance(m, Launch) and m.kind == "product")
+        return next((rows for rows in found if rows is not None), None)
+
     def longer(self, chain: Chain) -> Chain | None:
         """With one launch more before the others: one that makes something for them alone, by rows."""
-        reads = dict.fromkeys(t for stage in chain.stages.values() for t in stage.places.values())
+        reads = dict.fromkeys(t for stage in chain.stages.values() for t in stage.launch.arguments)
         for t in reads:
             k = self.makers.get(t, -1)
             if isinstance(t, Tensor) and k >= 0 and k not in chain.stages:
@@ -160,17 +182,17 @@ class _Finder:
     def with_maker(self, chain: Chain, t: Tensor, k: int) -> Chain | None:
         step = self.steps[k]
         assert isinstance(step, Launch)
-        each = t.type.size // chain.total if isinstance(t.type.size, int) else 0
+        size = product(t.type.known_dims)
         alone = [p for p in step.written if isinstance(p, Tensor)] == [t] and t not in self.kept
-        if not alone or not each or not set(self.users[t]) <= {k, *chain.stages}:
+        if not alone or not set(self.users[t]) <= {k, *chain.stages} or size == 0 or size % chain.total != 0:
             return None
         stage = stage_of(step, chain.total)
         if stage is None:
             return None
-        stages = {**chain.stages, k: stage.merged()}
+        each, stages = size // chain.total, {**chain.stages, k: stage.merged()}
         if not all(s.keeps_to_rows(t, each) for s in stages.values()):
             return None
-        cuts = _common([c for s in stages.values() for c in s.cuts])
+        cuts = _common([c for s in stages.values() for c in s.cuts], chain.total)
         return None if cuts is None else Chain(stages, {**chain.between, t: each}, chain.total, cuts)
 
 
@@ -180,12 +202,14 @@ def _used(step: Step) -> Iterable[Place]:
     return dict.fromkeys((*step.arguments, *(t for pair in step.starts for t in pair)))
 
 
-def _common(cuts: Sequence[Dim]) -> tuple[Dim, ...] | None:
-    """All cuts, ascending, if each divides the next."""
-    found = sorted({c for c in cuts if isinstance(c, int)})
-    if len(found) < len(set(cuts)) or any(b % a for a, b in zip(found, found[1:], strict=False)):
+def _common(cuts: Sequence[Dim], total: Dim) -> tuple[Dim, ...] | None:
+    """All cuts, ascending, if each divides the next; of open rows those are cut off whose number is known."""
+    found = sorted(set(cuts), key=lambda c: evaluate(c, dict.fromkeys(atoms_of(c), LONG)))
+    if any(above % below != 0 for below, above in itertools.pairwise([*found, total])):
         return None
-    return tuple(found)
+    known = next((c for _, c in terms_of(found[0] if found else total)), 1)
+    is_open = not isinstance(found[0] if found else total, int)
+    return (known, *found) if is_open and known >= FEWEST else tuple(found)
 
 
 class _Builder:
@@ -199,11 +223,10 @@ class _Builder:
         self.chain = chain
         self.target = target
         self.memory = Memory(grouping)
-        assert isinstance(chain.matrix, int) and isinstance(chain.total, int)
         self.rows = chain.rows(target)
-        self.bands = -(-chain.matrix // self.rows)
+        self.bands = (chain.matrix + self.rows - 1) // self.rows
         self.band = axis("b", chain.total // chain.matrix * self.bands)
-        self.row = axis("r", self.rows)
+        self.row = axis("r", minimum(self.rows, chain.matrix))
         self.before: list[Launch] = []
         homes = chain.homes()
         rooms = {t: self.room(t) for t in chain.between if homes[t] is t}
@@ -227,8 +250,8 @@ class _Builder:
         """Of a row of the band: an index for each digit, the last with the row."""
         outer, at = self.band // self.bands, self.band % self.bands
         start = at * self.rows
-        if self.chain.matrix % self.rows:
-            start = minimum(start, self.chain.matrix - self.rows)  # the last overlaps the one before it
+        if self.chain.matrix % self.rows != 0:  # the last overlaps the one before it
+            start = minimum(start, maximum(self.chain.matrix - self.rows, 0))
         found = [start + self.row]
         for below, above in itertools.pairwise(self.chain.cuts):
             found.insert(0, outer % (above // below))
@@ -247,13 +270,13 @@ class _Builder:
             return [loop_over(self.row, body, ordered=False)]
         (p,), (one,) = body, stage.body
         assert isinstance(p, Product) and isinstance(one, Product)
-        p = replace(p, m=self.rows, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
-                    out_offset=substitute(p.out_offset, {row: 0}))
+        p = replace(p, m=extent_of(self.row), row=self.row if p.body else 0,
+                    a_offset=substitute(p.a_offset, {row: 0}), out_offset=substitute(p.out_offset, {row: 0}))
         a = next(place for place, name in self.memory.names.items() if name == p.a)
         return [with_room(self.memory, self.in_blocks(p, a, stage.places[one.b], stage.launch.members[0]))]
 
     def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
-        """Where an element of a buffer of a stage is: in the scratch of a band, if it is of what goes between."""
+        """Where an element of a stage's buffer is: in the band's scratch, if it is of what goes between."""
         t = stage.places[buffer]
         if isinstance(t, Panels):
             return "", offset  # others, for a band, take their place
@@ -270,7 +293,7 @@ class _Builder:
         if isinstance(b, Panels):
             p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
         trial = blocked(Memory(self.memory.grouping), (a, b), p, self.target, True)
-        if not packs_each_time(trial, b):
+        if not is_packed_each_time(b, trial):
             return blocked(self.memory, (a, b), p, self.target, True)
         packing, panels, p = packed_once(self.memory.grouping, trial, b, of)
         self.before.append(packing)

@@ -76,7 +76,7 @@ class Stage:
                     yield s.out, s.out_offset, s.n
 
     def within_row(self, offset: Dim, each: Dim) -> Dim | None:
-        """An offset within rows of so many elements, for a matrix of all rows; None if it is not of its own."""
+        """An offset in a matrix of all rows, of so many elements each, within its own row; else None."""
         pitch = each
         for d in reversed(self.digits):
             a = single_atom(d)
@@ -103,7 +103,8 @@ class Stage:
         last = next(k for k, s in enumerate(self.body) if names[new] in _stored((s,)))
         behind, here = self.body[last + 1:], (self.body[last],)
         again = names[new] in _stored(behind) or names[old] in (n.attr[0] for n in loads(behind))
-        return not (self.product or again) and overwrites_safely(LoopNest((), (), here), names[old], names[new])
+        nest = LoopNest((), (), here)
+        return not (self.product or again) and overwrites_safely(nest, names[old], names[new])
 
     def merged(self) -> Stage:
         """With the fewest digits: one in place of two wherever memory is walked as by one."""
@@ -142,7 +143,7 @@ def stage_of(launch: Launch, rows: Dim) -> Stage | None:
         return None
     digits: list[Dim] = []
     head: list[Stmt] = []
-    body, count = launch.nest.body, 1
+    body, count = launch.nest.body, product(())
     while count != rows:
         *lets, last = body or (None,)
         if not all(isinstance(s, Let) for s in lets):
