@@ -42,7 +42,7 @@ SHARES = 4              # so many bands at least, for threads to share
 STAGES = 12             # of a chain: longer ones compile slowly
 PASSES = 3              # what an intermediate in memory costs by its size: written, first fetched, and read
 NEAR = 4                # how much faster B comes from a cache that all cores share than from memory
-LONG, BATCH = 512, 8    # what unknown rows of a matrix, and unknown counts of those, are taken for
+LONG, BATCH = 512, 8    # what the unknown sides of a matrix, and an unknown count of those, are taken for
 
 
 def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step]:
@@ -124,8 +124,8 @@ class Chain:
 
     def number(self, d: Dim, batch: int = BATCH) -> int:
         """A dim, with unknown ones taken for what is likely."""
-        open_rows = atoms_of(self.matrix)
-        return evaluate(d, {a: LONG if a in open_rows else batch for a in atoms_of(d) | open_rows})
+        long = frozenset().union(*map(atoms_of, (self.matrix, *self.between.values())))
+        return evaluate(d, {a: LONG if a in long else batch for a in atoms_of(d)})
 
 
 class _Finder:

@@ -99,12 +99,13 @@ class Stage:
 
     def writes_over(self, old: Place, new: Place) -> bool:
         """Whether it may write its row of `new` over that of `old`: all else of `old` is read before."""
+        if self.product is not None:
+            return False
         names = {place: name for name, place in self.places.items()}
         last = next(k for k, s in enumerate(self.body) if names[new] in _stored((s,)))
         behind, here = self.body[last + 1:], (self.body[last],)
         again = names[new] in _stored(behind) or names[old] in (n.attr[0] for n in loads(behind))
-        nest = LoopNest((), (), here)
-        return not (self.product or again) and overwrites_safely(nest, names[old], names[new])
+        return not again and overwrites_safely(LoopNest((), (), here), names[old], names[new])
 
     def merged(self) -> Stage:
         """With the fewest digits: one in place of two wherever memory is walked as by one."""
