@@ -104,15 +104,15 @@ class _KernelEmitter(MemoryOps):
 
     def iteration(self, loop: Loop, position: str, vector: bool) -> list[Value]:
         """One pass through the body; gives the accumulators' operands."""
-        saved = dict(self.values)
-        self.axes[loop.axis] = position
+        saved, outer = dict(self.values), self.axes
+        self.axes = {**outer, loop.axis: position}
         if vector:
             self.vector_axis = loop.axis
         self.body(loop.body)
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:
             self.vector_axis = None
-        self.values = saved
+        self.values, self.axes = saved, outer
         return values
 
     # Loops

@@ -12,7 +12,17 @@ from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, coefficient, single_
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, dims_of
-from graphflow.compiler.loops.nest import Let, LoopNest, Product, Stmt, Store, is_computed, loads
+from graphflow.compiler.loops.nest import (
+    PART,
+    Let,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    is_computed,
+    loads,
+    positions,
+)
 
 SUM = "sum"
 
@@ -41,8 +51,9 @@ class Finish:
         return [*self._common(), *(f"i64 {axes[a]}" for a in self.outer)]
 
     def _common(self) -> list[str]:
+        of_part = self.nest.parallel and any(PART in atoms_of(d) for d in positions(self.product.body))
         return ["ptr %frame", "i64 %check", *(f"ptr %{p.name}" for p in self.nest.params),
-                *(f"i64 %sym{k}" for k in range(len(self.nest.symbols)))]
+                *(f"i64 %sym{k}" for k in range(len(self.nest.symbols))), *["i64 %part"] * of_part]
 
     def per_row(self) -> list[Let]:
         """Values that are the same along a row."""
