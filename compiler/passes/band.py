@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from graphflow.compiler import flags
 from graphflow.compiler.ir.dims import (
     Atom,
     Dim,
@@ -55,6 +56,8 @@ def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step
                 for r < 32: s[r, :] = softmax of p0[32*b+r, :]
                 p3[32*b:][32, 64] = s[32, 512] @ p2
     """
+    if not flags.use_bands():
+        return list(steps)
     finder = _Finder(steps, grouping, target)
     left = set(range(len(steps)))
     found: dict[int, list[Launch]] = {}
