@@ -6,12 +6,13 @@ from typing import Any
 
 from graphflow.arrays import reshape
 from graphflow.basics import name_scope
-from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
+from graphflow.compiler.ir.dtypes import DType
+from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import convolution as records
 from graphflow.compiler.ops.shapes import dim_of
-from graphflow.layouts import apply, channels_first, paddings, per_axis, sizes, spatial_rank, to_last
+from graphflow.layouts import apply, channels_first, misfit, paddings, per_axis, sizes, spatial_rank, to_last
 from graphflow.renamed import either
 
 __all__ = [
@@ -47,7 +48,7 @@ def _channels(x: Tensor, axis: int) -> Any:
 
 def _operands(function: str, x: Any, filters: Any) -> tuple[Tensor, Tensor]:
     if x is None or filters is None:
-        raise ValueError(f"{function}: both the input and the filters are needed")
+        raise misfit(function, "both the input and the filters are needed")
     x = as_tensor(x, for_op=function)
     return x, as_tensor(filters, x.dtype, for_op=function)
 
@@ -148,8 +149,8 @@ def _agree(function: str, t: Tensor, axis: int, wanted: Any) -> None:
     """The caller's batch and channels are those of the operands."""
     found = _channels(t, axis)
     if isinstance(found, int) and isinstance(wanted, int) and found != wanted:
-        raise ShapeError(f"{function}: the operands make axis {axis} of the result {found}, but {wanted} was "
-                         f"asked for; made at {t.op.source[0]}:{t.op.source[1]}")
+        raise misfit(function, f"the operands make axis {axis} of the result {found}, but {wanted} was asked "
+                               f"for")
     if isinstance(wanted, int) and t.type.rank is not None:
         k = axis % t.type.rank
         t.set_shape([wanted if j == k else None for j in range(t.type.rank)])
@@ -254,18 +255,17 @@ def _depthwise_dims(function: str, shape: tuple[Any, ...], channels: Any) -> tup
     """[kh, kw, c, m] as the filters [kh, kw, 1, c * m] of a convolution in c groups."""
     groups = shape[2] if isinstance(shape[2], int) else channels
     if not isinstance(groups, int):
-        raise ShapeError(f"{function}: the number of channels must be known while the graph is built")
+        raise misfit(function, "the number of channels must be known while the graph is built")
     last = groups * shape[3] if isinstance(shape[3], int) else -1
     return (*shape[:2], 1, last), groups
 
 
-def _depthwise_filters(function: str, filter: Any, x: Tensor, first: bool) -> tuple[Tensor, int]:
-    filters = as_tensor(filter, x.dtype, for_op=function)
+def _depthwise_filters(function: str, filter: Any, dtype: DType, channels: Any) -> tuple[Tensor, int]:
+    filters = as_tensor(filter, dtype, for_op=function)
     if filters.type.rank != 4:
-        raise ShapeError(f"{function}: filters must be [kh, kw, channels, multiplier], but {filters.name} "
-                         f"is {filters.type}, made at {filters.op.source[0]}:{filters.op.source[1]}")
-    shape, groups = _depthwise_dims(function, tuple(dim_of(filters, k) for k in range(4)),
-                                    _channels(x, 1 if first else -1))
+        raise misfit(function, f"filters must be [kh, kw, channels, multiplier], but {filters.name} is "
+                               f"{filters.type}, made at {location(filters)}")
+    shape, groups = _depthwise_dims(function, tuple(dim_of(filters, k) for k in range(4)), channels)
     return reshape(filters, shape), groups
 
 
@@ -285,7 +285,7 @@ def depthwise_conv2d_native(input: Any, filter: Any, strides: Any, padding: Any,
     x = as_tensor(input, for_op=function)
     first = channels_first(function, data_format, 2)
     attrs = _geometry(function, strides, padding, dilations, 2, first)
-    filters, groups = _depthwise_filters(function, filter, x, first)
+    filters, groups = _depthwise_filters(function, filter, x.dtype, _channels(x, 1 if first else -1))
 
     def record(x: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution(x, filters, groups=groups, name=name, **attrs)
@@ -302,24 +302,19 @@ def depthwise_conv2d(input: Any, filter: Any, strides: Any, padding: Any, rate: 
 
 
 def depthwise_conv2d_native_backprop_input(input_sizes: Any, filter: Any, out_backprop: Any, strides: Any,
-                                           padding: Any, data_format: str = "NHWC", dilations: Any = (1,
-                                                                                                      1,
-                                                                                                      1, 1),
-                                           name: str | None = None) -> Tensor:
+                                           padding: Any, data_format: str = "NHWC",
+                                           dilations: Any = (1, 1, 1, 1), name: str | None = None) -> Tensor:
     """The gradient of a `depthwise_conv2d` to its input, of shape `input_sizes`."""
     function = "depthwise_conv2d_backprop_input"
     g = as_tensor(out_backprop, for_op=function)
     first = channels_first(function, data_format, 2)
     attrs = _geometry(function, strides, padding, dilations, 2, first)
     given = sizes(function, "the shape of the result", input_sizes, 4)
-    filters = as_tensor(filter, g.dtype, for_op=function)
-    shape, groups = _depthwise_dims(function, tuple(dim_of(filters, k) for k in range(4)),
-                                    given[1 if first else -1])
-    filters = reshape(filters, shape)
+    filters, groups = _depthwise_filters(function, filter, g.dtype, given[1 if first else -1])
 
     def record(g: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution_input_grad(g, filters, shape=given[2:] if first else given[1:-1],
-                                                        groups=groups, name=name, **attrs)
+                                                        groups=groups, name=name, called=function, **attrs)
         return result
     return apply(record, g, first, name or "DepthwiseConv2dNativeBackpropInput")
 
@@ -336,7 +331,8 @@ def depthwise_conv2d_native_backprop_filter(input: Any, filter_sizes: Any, out_b
     shape, groups = _depthwise_dims(function, given, _channels(x, 1 if first else -1))
     with name_scope(name, "DepthwiseConv2dNativeBackpropFilter") as scope:
         x, g = (to_last(x), to_last(g)) if first else (x, g)
-        result = records.convolution_filter_grad(x, g, shape=shape[:2], groups=groups, **attrs)
+        result = records.convolution_filter_grad(x, g, shape=shape[:2], groups=groups, called=function,
+                                                 **attrs)
         return reshape(result, given, name=scope)
 
 

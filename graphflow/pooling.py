@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from graphflow.basics import name_scope
-from graphflow.compiler.errors import ShapeError, UnsupportedError
+from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import pooling as records
 from graphflow.compiler.ops import windows
-from graphflow.layouts import apply, channels_first, paddings, per_axis, spatial_rank
+from graphflow.layouts import apply, channels_first, misfit, paddings, per_axis, spatial_rank
 from graphflow.renamed import either
 
 __all__ = ["avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "avg_pool_v2", "max_pool", "max_pool1d",
@@ -23,7 +23,7 @@ def _pool(record: OpDef, function: str, x: Any, ksize: Any, strides: Any, paddin
           data_format: str | None,
           name: str | None, rank: int | None, dilations: Any = 1) -> Tensor:
     if x is None or ksize is None:
-        raise ValueError(f"{function}: the input and ksize are needed")
+        raise misfit(function, "the input and ksize are needed")
     x = as_tensor(x, for_op=function)
     rank = spatial_rank(function, x) if rank is None else rank
     first = channels_first(function, data_format, rank)
@@ -119,9 +119,9 @@ def pool(input: Any, window_shape: Any, pooling_type: str, padding: Any, dilatio
 
     Units:   window_shape, strides and dilation_rate hold a number for each spatial axis
     """
-    record = {"MAX": records.max_pool, "AVG": records.avg_pool}.get(pooling_type)
+    record = {"MAX": records.max_pool, "AVG": records.avg_pool}.get(str(pooling_type))
     if record is None:
-        raise ShapeError(f"pool: pooling_type {pooling_type!r} is neither 'MAX' nor 'AVG'")
+        raise misfit("pool", f"pooling_type {pooling_type!r} is neither 'MAX' nor 'AVG'")
     rate = either("pool", "dilations", dilations, dilation_rate=dilation_rate)
     return _pool(record, "pool", input, window_shape, strides, padding, data_format,
                  name or f"{pooling_type.lower()}_pool",
@@ -135,13 +135,13 @@ def max_pool_with_argmax(input: Any, ksize: Any, strides: Any, padding: Any, dat
 
     With include_batch_in_index, batch * height + h stands in the place of h.
     """
-    if data_format != "NHWC":
-        raise UnsupportedError(f"max_pool_with_argmax: data_format {data_format!r}; transpose to NHWC first")
-    dtype = as_dtype(either("max_pool_with_argmax", "output_dtype", output_dtype, Targmax=Targmax) or "int64")
+    function = "max_pool_with_argmax"
+    if channels_first(function, data_format, 2):
+        raise misfit(function, "data_format 'NCHW': transpose to NHWC first", UnsupportedError)
+    dtype = as_dtype(either(function, "output_dtype", output_dtype, Targmax=Targmax) or "int64")
     with name_scope(name, "MaxPoolWithArgmax", [input]):
         x = as_tensor(input)
-        top = _pool(records.max_pool, "max_pool_with_argmax", x, ksize, strides, padding, data_format,
-                    None, 2)
+        top = _pool(records.max_pool, function, x, ksize, strides, padding, data_format, None, 2)
         attrs = {k: top.op.attrs[k] for k in ("size", "strides", "padding", "dilations")}
         chosen = records.first_in_window(x, top, **attrs)
         where: Tensor = records.chosen_position(chosen, shape=windows.spatial_shape(x), dtype=dtype,

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import LEAST_SHARED, Extents
+from graphflow.compiler.codegen.gemm.choose import Extents
+from graphflow.compiler.codegen.gemm.costs import LEAST_SHARED
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.codegen.gemm.trial import candidates, trial_ir

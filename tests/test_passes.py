@@ -7,10 +7,12 @@ import pytest
 
 import graphflow as tf
 from graphflow.compiler import oracle
-from graphflow.compiler.ir.dims import Dim, atoms_of, evaluate, sym
+from graphflow.compiler.ir.dims import Dim, atoms_of, axis, evaluate, sym
+from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.ir.text import parse_graph, print_graph
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops.interpret_nest import run_nest
+from graphflow.compiler.loops.nest import Product, deepest_extents, nested
 from graphflow.compiler.passes.check import sample_array
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers
@@ -448,6 +450,14 @@ br i1 %v7, label %loop1, label %done2
 done2:
 ret void
 }""" in program.ir
+
+
+def test_the_work_of_equal_products_in_two_loops_is_that_of_one():
+    def product() -> Product:
+        return Product("p2", "p0", "p1", 0, 0, 0, 5, 6, 7, False, False, float32)
+
+    loops = [loop for i in (axis("i", 2), axis("j", 3)) for loop in nested([product()], (i,))]
+    assert deepest_extents(tuple(nested(loops, (axis("z", 4),)))) == (4, 2, 5, 6, 7)
 
 
 def test_place_never_overlaps_what_is_alive_together():

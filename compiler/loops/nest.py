@@ -280,7 +280,8 @@ def deepest_extents(body: tuple[Stmt, ...]) -> tuple[Dim, ...]:
     deepest = max(nests, key=lambda n: len({s.axis for s in n if isinstance(s, Loop)}), default=[])
     first = next((s for s in deepest if isinstance(s, Product)), None)
     if first is not None:
-        deepest = [*(s for s in deepest if isinstance(s, Loop) and first in statements(s.body)), first]
+        around = (s for s in deepest if isinstance(s, Loop) and any(x is first for x in s.inside))
+        deepest = [*around, first]
     loops = {s.axis: _largest(s.extent) for s in deepest if isinstance(s, Loop) and not is_computed(s.extent)}
     products = [d for s in deepest if isinstance(s, Product) for d in (s.m, s.n, s.k)]
     return (*loops.values(), *products)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphflow.compiler.ir.dims import (
     Atom,
     Dim,
@@ -58,23 +60,20 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
                   t1 = add(t0, 1.0)
                   p1[i0] = t1
     """
-    special = {"scatter": lower_scatter, "row": lower_row}
-    steps: list[Step] = []
-    for group in grouping.groups:
-        if group.kind == "region":
-            steps.append(_lower_region(grouping, group, target))
-        elif group.kind == "serial":
-            steps.append(lower_serial(grouping, group, target))
-        elif group.kind == "product" and len(group.members) == 1:
-            alone = lower_banded if _is_banded(next(iter(group.members))) else lower_product
-            steps.append(alone(grouping, group, target))
-        elif group.kind == "product":
-            steps.append(_LoopBuilder(grouping, group).build_product(target))
-        elif group.kind in special:
-            steps.append(special[group.kind](grouping, group))
-        else:
-            steps.append(_LoopBuilder(grouping, group).build())
-    return steps
+    return [_BY_KIND[group.kind](grouping, group, target) for group in grouping.groups]
+
+
+def _lower_loop(grouping: Grouping, group: Group, target: Target) -> Step:
+    return _LoopBuilder(grouping, group).build()
+
+
+def _lower_product(grouping: Grouping, group: Group, target: Target) -> Step:
+    """A product alone, or with what follows it on its sums."""
+    if len(group.members) > 1:
+        return _LoopBuilder(grouping, group).build_product(target)
+    (t,) = group.members
+    alone = lower_banded if _is_banded(t) else lower_product
+    return alone(grouping, group, target)
 
 
 def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
@@ -376,3 +375,8 @@ def _has_form(t: Tensor) -> bool:
 
 def _both(a: Expr | None, b: Expr | None) -> Expr | None:
     return b if a is None else a if b is None else a & b
+
+
+_BY_KIND: dict[str, Callable[[Grouping, Group, Target], Step]] = {
+    "loop": _lower_loop, "product": _lower_product, "row": lower_row, "scatter": lower_scatter,
+    "serial": lower_serial, "region": _lower_region}

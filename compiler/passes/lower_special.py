@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphflow.compiler import flags
-from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose, in_tiles
+from graphflow.compiler.codegen.gemm.choose import Extents, choose, in_tiles
+from graphflow.compiler.codegen.gemm.costs import DEPTH
 from graphflow.compiler.codegen.gemm.product import known
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.ir.dims import (
@@ -252,7 +253,7 @@ def rooms_of(target: Target) -> int:
     return min(target.threads, MOST_PARTS)
 
 
-def lower_scatter(grouping: Grouping, group: Group) -> Launch:
+def lower_scatter(grouping: Grouping, group: Group, target: Target) -> Launch:
     """Start from zeros, or from another tensor, and add each update where it belongs, in order."""
     (t,) = group.members
     op, memory = t.op, Memory(grouping)
@@ -263,13 +264,13 @@ def lower_scatter(grouping: Grouping, group: Group) -> Launch:
     def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
         return memory.load(op.operands[k], index, mask)
 
-    target = op.opdef.lower.target(op, at, load, lets.add)
+    place = op.opdef.lower.target(op, at, load, lets.add)
     out, size = memory.name(t, write=True), t.type.size
     here = axis("z", size)
     base = op.opdef.lower.base
     before = E.const(0, t.dtype) if base is None else E.load(memory.name(op.operands[base]), here, t.dtype)
     start = loop_over(here, [Store(out, here, before)], ordered=False)
-    lets.levels[-1].append(Store(out, linear(target, t.type.known_dims), load(0, at), add=True))
+    lets.levels[-1].append(Store(out, linear(place, t.type.known_dims), load(0, at), add=True))
     loops = lets.nested()
     if not isinstance(size, int):  # an index out of range is taken for 0, which an empty result does not have
         loops = nested(loops, (axis("some", minimum(size, 1)),))
@@ -307,7 +308,7 @@ class _Lets:
         return body
 
 
-def lower_row(grouping: Grouping, group: Group) -> Launch:
+def lower_row(grouping: Grouping, group: Group, target: Target) -> Launch:
     """Write one row, or add to it, in memory that holds the other rows."""
     (t,) = group.members
     op, memory = t.op, Memory(grouping)

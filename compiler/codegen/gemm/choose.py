@@ -6,36 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from graphflow.compiler.codegen.gemm import costs
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.target import Target
 
 F = TypeVar("F", Blocking, Dots)
-DEPTH = {4: 384, 8: 256}  # elements of k in a block, by size: long enough to hide the adding to C
-GROUPED_DEPTH = 512       # groups of k in a block: against so little work, adding to C costs more
-DOT_DEPTH = 4096          # a float sum's rounding grows with the run of additions to one lane
-BLOCK_COLUMNS = 1024
-UNKNOWN = 1024            # what a run-time extent is taken for
-LEAST_SHARED = 1 << 18    # multiply-adds: smaller products are not cut for threads
-FEW_ROWS = 24             # so few do not pay for packing B
-DOT_ROWS = 16             # and so few for packing a transposed B
-LONG_DOT_ROWS = 64        # the same for a k of at least so many elements
-LEAST_LONG_DOT = 512
-UNPACKED_ROWS = 256       # so few do not if the next panel is fetched while one is read
-NARROW_ROWS = 8           # so few read a narrow B faster where it lies than wide panels
-LEFT_IN_PLACE = {1: FEW_ROWS, 2: 6, 4: 1}  # the same by elements in a group, where B left in place is widened
-LEAST_DOT = 8             # elements along k, from which on one row by columns is summed along k
-LEAST_BYTES = 16          # of a vector: so many every CPU has
-WIDEST = 12               # vectors of a tile with one row: as many additions hide each other's latency
-PACKING = 8               # multiply-adds in the time that it takes to pack an element
-READING = 4               # and to read one that each part reads
-NEAR = 1.02               # times that differ by less are the same
-FEW_SUMS = 1 << 14        # elements of a product that may be kept once per chunk of k
-LEAST_CHUNK, MOST_CHUNKS = 1024, 16  # a chunk's sums are written, and added, in much less time than computed
-LONG = 4                  # k by the other sizes, from which on it is cut in chunks
-CLOSE = 256               # bytes of a row of B that are read as fast where they lie: about a panel
-LONG_ROW = 2048           # bytes of a row of the result, from which on rows are written one after another
 
 
 @dataclass(frozen=True)
@@ -79,13 +56,14 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
     if count > 1:
         assert e.m is not None and e.n is not None and e.k is not None
         each = _whole(replace(e, k=-(-e.k // count)), replace(target, threads=1))
-        return Chunks(each, count, LEAST_CHUNK, e.m * e.n)
+        return Chunks(each, count, costs.LEAST_CHUNK, e.m * e.n)
     if ahead and _gains_by_panels(e, target):
         return _in_tiles(e, target, True)
     many = _whole(e, target)
     if e.m is None and e.is_plain and isinstance(many, Blocking) and many.pack_b:
         few = _for_few_rows(e, target)
-        return ByRows(few, many, DOT_ROWS if e.transpose_b else FEW_ROWS) if few is not None else many
+        most = costs.rows_unpacked(costs.DOTS if e.transpose_b else costs.IN_PLACE[1])
+        return ByRows(few, many, most) if few is not None else many
     return many
 
 
@@ -99,9 +77,9 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
     if e.m == 1 or not e.n or not e.k:
         return False
     if e.terms.b is not e.terms.sum:
-        return e.terms.a is e.terms.sum and not _at_most(e.m, NARROW_ROWS)
-    packed_in_each_run = e.transpose_b and not _at_most(e.m, DOT_ROWS)
-    return packed_in_each_run or e.n * e.terms.b.size > CLOSE or not _at_most(e.bytes_of_b, target.l2)
+        return e.terms.a is e.terms.sum and costs.packing_pays(e.m, costs.NARROW)
+    packed_in_each_run = e.transpose_b and costs.packing_pays(e.m, costs.DOTS)
+    return packed_in_each_run or e.n * e.terms.b.size > costs.CLOSE or not _at_most(e.bytes_of_b, target.l2)
 
 
 def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
@@ -110,13 +88,13 @@ def _for_few_rows(e: Extents, target: Target) -> FewRows | Dots | None:
     if e.transpose_b:
         if e.transpose_a or _at_most(e.bytes_of_b, target.l1) or _at_most(e.k, 4 * width - 1):
             return None
-        return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), DOT_DEPTH))
-    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
-    most = 4 if streaming else WIDEST
+        return _in_parts(replace(e, m=4), target, Dots(width, SEVERAL, min(4, width), costs.DOT_DEPTH))
+    streaming = _is_streamed(e, target)
+    most = costs.STREAMED_VECTORS if streaming else costs.WIDEST
     several, alone = (_vectors(e, width, min(most, _accumulators(target) // r)) for r in (SEVERAL, 1))
-    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
-    form = FewRows(width, several, alone, depth, 2 * WIDEST * width << 12 * streaming)
-    cut = target.threads * form.unit <= (e.n or UNKNOWN)
+    depth = costs.STREAMED_DEPTH if streaming else _block(e.k, costs.DEPTH[e.size], 8)
+    form = FewRows(width, several, alone, depth, 2 * costs.WIDEST * width << 12 * streaming)
+    cut = target.threads * form.unit <= (e.n or costs.UNKNOWN)
     return replace(form, count=target.threads) if cut else form
 
 
@@ -132,9 +110,10 @@ def _chunks(e: Extents) -> int:
 
     An unknown k is taken for a short one: memory for many chunks would be many times that of the operands.
     """
-    if not e.is_plain or e.m is None or e.n is None or e.k is None or not 0 < e.m * e.n <= FEW_SUMS:
+    if not e.is_plain or e.m is None or e.n is None or e.k is None or not 0 < e.m * e.n <= costs.FEW_SUMS:
         return 1
-    return min(e.k // LEAST_CHUNK, MOST_CHUNKS) if e.k >= LONG * max(LEAST_CHUNK, e.m, e.n) else 1
+    long = e.k >= costs.LONG * max(costs.LEAST_CHUNK, e.m, e.n)
+    return min(e.k // costs.LEAST_CHUNK, costs.MOST_CHUNKS) if long else 1
 
 
 def _whole(e: Extents, target: Target) -> Blocking | Dots:
@@ -148,12 +127,13 @@ def _whole(e: Extents, target: Target) -> Blocking | Dots:
     group = e.terms.grouped(target).group
     dots = _dot_tile(e, width, target)
     if dots is not None:
-        return _in_parts(e, target, Dots(width, *dots, DOT_DEPTH, group=group))
+        return _in_parts(e, target, Dots(width, *dots, costs.DOT_DEPTH, group=group))
     if _has_few_columns(e, width, target):
         assert e.n is not None and e.k is not None
-        few_columns = Dots(width, min(4, e.m or 4), e.n, DOT_DEPTH, pack_b=True, room=e.n * e.k, group=group)
+        rows, room = min(4, e.m or 4), e.n * e.k
+        few_columns = Dots(width, rows, e.n, costs.DOT_DEPTH, pack_b=True, room=room, group=group)
         return _in_parts(e, target, few_columns)
-    if not e.transpose_b and e.m is not None and e.m <= LEFT_IN_PLACE[group]:
+    if not e.transpose_b and not costs.packing_pays(e.m, costs.IN_PLACE[group]):
         return _in_parts(e, target, _few_rows(e, target))
     return _in_tiles(e, target, False)
 
@@ -166,17 +146,17 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
     group = e.terms.grouped(target).group
     narrow_b = e.terms.b is not e.terms.sum
     rows, vecs = _tile(e, target)
-    depth = _block(e.k, DEPTH[e.size] if group == 1 else GROUPED_DEPTH * group, 8)
+    depth = _block(e.k, costs.DEPTH[e.size] if group == 1 else costs.GROUPED_DEPTH * group, 8)
     walks = _walks(e, depth, target)
-    pack_b = not ahead and (e.transpose_b or narrow_b or walks or not (
-        _at_most(e.m, UNPACKED_ROWS) or _at_most(e.bytes_of_b, target.l2)))
+    pack_b = not ahead and (e.transpose_b or narrow_b or walks or (
+        costs.packing_pays(e.m, costs.FETCHED) and not _at_most(e.bytes_of_b, target.l2)))
     pack_a = e.terms.a is not e.terms.sum or not (
         (walks and not e.transpose_a)
         or _at_most(e.bytes_of_a, target.l2) or _at_most(e.n, 2 * vecs * width)
-        or (e.m is None and (_at_most(e.n, 512) or _at_most(e.k, 512))))
+        or (e.m is None and (_at_most(e.n, costs.SHORT) or _at_most(e.k, costs.SHORT))))
     unit = depth // group * e.size  # bytes of a line of a block
-    tiles = 1 if walks else max(1, target.l2 // 4 // (unit * rows))
-    columns = _block(e.n, target.l2 // 2 // unit if walks else BLOCK_COLUMNS, 1)
+    tiles = 1 if walks else max(1, target.l2 // costs.A_SHARE // (unit * rows))
+    columns = _block(e.n, target.l2 // costs.B_SHARE // unit if walks else costs.BLOCK_COLUMNS, 1)
     panels = -(-columns // (vecs * width))
     form = Blocking(width, rows, vecs, depth, tiles, panels, pack_a, pack_b, group=group, ahead=ahead)
     return _in_parts(e, target, form)
@@ -184,19 +164,19 @@ def _in_tiles(e: Extents, target: Target, ahead: bool) -> Blocking:
 
 def _walks(e: Extents, depth: int, target: Target) -> bool:
     """Whether to compute the result row after row, as memory has it: it leaves the cache, where B stays."""
-    if e.n is None or e.k is None or e.k > depth or e.n * e.size < LONG_ROW:
+    if e.n is None or e.k is None or e.k > depth or e.n * e.size < costs.LONG_ROW:
         return False
-    rows = UNKNOWN if e.m is None else e.m
-    return rows * e.n * e.size >= target.l2 >= e.k * min(e.n, BLOCK_COLUMNS) * e.size
+    rows = costs.UNKNOWN if e.m is None else e.m
+    return rows * e.n * e.size >= target.l2 >= e.k * min(e.n, costs.BLOCK_COLUMNS) * e.size
 
 
 def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     """Register tiles within the runs of rows, read where they lie, and blocks of whole runs along k."""
     run, unit, width = view.rows.length, view.along.length, _width(e, target)
     rows, vecs = _tile(replace(e, m=run), target)
-    depth = unit if unit >= DEPTH[e.size] else _block(e.k, DEPTH[e.size] // unit * unit, unit)
-    tiles = max(1, target.l2 // 4 // (depth * rows * e.size))
-    panels = -(-_block(e.n, BLOCK_COLUMNS, 1) // (vecs * width))
+    depth = unit if unit >= costs.DEPTH[e.size] else _block(e.k, costs.DEPTH[e.size] // unit * unit, unit)
+    tiles = max(1, target.l2 // costs.A_SHARE // (depth * rows * e.size))
+    panels = -(-_block(e.n, costs.BLOCK_COLUMNS, 1) // (vecs * width))
     pack_b = not (ahead or _at_most(e.bytes_of_b, target.l2))
     form = Blocking(width, rows, vecs, depth, tiles, panels, False, pack_b, ahead=ahead)
     return _in_parts(e, target, form)
@@ -204,14 +184,16 @@ def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
 
 def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
     """Rows and columns of dot products at once, where these take less time than packing a transposed B."""
-    m, along_k = e.m, e.transpose_b and not e.transpose_a
+    m = e.m
     if m is None:
         return None
-    least = LEAST_DOT if m == 1 else 4 * width
-    if (along_k and m <= DOT_ROWS and (e.k is None or e.k >= least)) or m == e.n == 1:
+    along_k, least = e.transpose_b and not e.transpose_a, costs.LEAST_DOT if m == 1 else 4 * width
+    few = along_k and not costs.packing_pays(m, costs.DOTS) and (e.k is None or e.k >= least)
+    if few or m == e.n == 1:
         return -(-m // -(-m // 4)) if m else 1, min(8 if m == 1 else 4, width)
-    long = e.k is not None and e.k >= LEAST_LONG_DOT
-    if along_k and e.is_plain and m <= LONG_DOT_ROWS and long and _at_most(e.bytes_of_a, target.l2 // 4):
+    long = e.k is not None and e.k >= costs.LEAST_LONG_DOT
+    many = along_k and e.is_plain and not costs.packing_pays(m, costs.LONG_DOTS)
+    if many and long and _at_most(e.bytes_of_a, target.l2 // costs.A_SHARE):
         rows = min((5, 6, 4), key=lambda r: m % r)
         return rows, (_accumulators(target) + 1) // rows
     return None
@@ -220,7 +202,7 @@ def _dot_tile(e: Extents, width: int, target: Target) -> tuple[int, int] | None:
 def _has_few_columns(e: Extents, width: int, target: Target) -> bool:
     """Whether vectors of columns would be mostly empty, and those along k are not."""
     return (e.n is not None and e.n <= min(4, width) and e.k is not None and 4 * width <= e.k
-            and _at_most(e.bytes_of_b, target.l2 // 2) and not (e.transpose_a or e.transpose_b))
+            and _at_most(e.bytes_of_b, target.l2 // costs.B_SHARE) and not (e.transpose_a or e.transpose_b))
 
 
 def _lanes(e: Extents, target: Target) -> int:
@@ -231,9 +213,14 @@ def _lanes(e: Extents, target: Target) -> int:
 def _width(e: Extents, target: Target) -> int:
     """Lanes of a tile's vectors: half of them where these hold a row, as more of such may run at once."""
     width = _lanes(e, target)
-    while e.n and e.n <= width // 2 and width > LEAST_BYTES // e.size:
+    while e.n and e.n <= width // 2 and width > costs.LEAST_BYTES // e.size:
         width //= 2
     return width
+
+
+def _is_streamed(e: Extents, target: Target) -> bool:
+    """Whether B comes from memory: the last cache has no room for it beside the rest."""
+    return not _at_most(e.bytes_of_b, target.l3 // 2)
 
 
 def _at_most(size: int | None, limit: int) -> bool:
@@ -257,20 +244,20 @@ def _few_rows(e: Extents, target: Target) -> Blocking:
     """B is read where it lies, once: by wide tiles, or where it comes from memory, in long runs."""
     assert e.m is not None
     width = _width(e, target)
-    streaming = not _at_most(e.bytes_of_b, target.l3 // 2)
-    room, vectors = _accumulators(target), -(-e.n // width) if e.n is not None else 8
+    streaming = _is_streamed(e, target)
+    room = _accumulators(target)
     rows = -(-e.m // -(-e.m // min(8, room))) if e.m else 1
-    vecs = max(1, min(vectors, 4 if streaming else WIDEST, room // rows))
-    depth = 8 if streaming else _block(e.k, DEPTH[e.size], 8)
-    panels = 1 << 20 if streaming else -(-BLOCK_COLUMNS // (vecs * width))
+    vecs = _vectors(e, width, min(costs.STREAMED_VECTORS if streaming else costs.WIDEST, room // rows))
+    depth = costs.STREAMED_DEPTH if streaming else _block(e.k, costs.DEPTH[e.size], 8)
+    panels = 1 << 20 if streaming else -(-costs.BLOCK_COLUMNS // (vecs * width))
     return Blocking(width, rows, vecs, depth, max(1, -(-e.m // rows)), panels, e.terms.a is not e.terms.sum,
                     False)
 
 
 def _in_parts(e: Extents, target: Target, form: F) -> F:
     """With a part for each thread, cut so that the largest is small and little is packed more than once."""
-    m, n, k = (UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
-    if m * n * k < LEAST_SHARED:
+    m, n, k = (costs.UNKNOWN if d is None else d for d in (e.m, e.n, e.k))
+    if m * n * k < costs.LEAST_SHARED:
         return form
     rows, columns = (form.rows, form.columns) if isinstance(form, Blocking) else (1, 1)
     pack_a, pack_b = isinstance(form, Blocking) and form.pack_a, form.pack_b
@@ -279,12 +266,12 @@ def _in_parts(e: Extents, target: Target, form: F) -> F:
     def time(cut: tuple[int, int]) -> int:
         """Of the largest part, in multiply-adds per element of k."""
         high, wide = min(-(-tiles // cut[0]) * rows, m), min(-(-panels // cut[1]) * columns, n)
-        return high * wide + PACKING * (high * pack_a + wide * pack_b) + READING * (high + wide)
+        return high * wide + costs.PACK * (high * pack_a + wide * pack_b) + costs.READ * (high + wide)
 
     cuts = [(d, target.threads // d) for d in range(1, target.threads + 1) if target.threads % d == 0]
     fitting = [c for c in cuts if c[0] <= tiles and c[1] <= panels] or [(1, 1)]
     least = min(map(time, fitting))
-    return replace(form, parts=max(c for c in fitting if time(c) <= NEAR * least))  # long rows of C
+    return replace(form, parts=max(c for c in fitting if time(c) <= costs.NEAR * least))  # long rows of C
 
 
 def _tile(e: Extents, target: Target) -> tuple[int, int]:
@@ -315,11 +302,6 @@ def _time(e: Extents, width: int, rows: int, vecs: int) -> float:
     m, vectors = e.m or 64 * rows, -(-e.n // width) if e.n else 12
     tiles = -(-m // rows)
     panels, rest = divmod(vectors, vecs)
-    each = _tile_time(-(-m // tiles), vecs), _tile_time(-(-m // tiles), rest) if rest else 0
+    each = costs.tile_time(-(-m // tiles), vecs), costs.tile_time(-(-m // tiles), rest) if rest else 0
     kinds = (1 + (m % tiles != 0)) * ((panels > 0) + (rest > 0))
-    return tiles * (panels * each[0] + each[1]) * (1 + 0.03 * (kinds - 1))
-
-
-def _tile_time(rows: int, vecs: int) -> float:
-    """A tile is bound by its multiply-adds, by its loads, or by the latency of eight chains."""
-    return max(rows * vecs, rows + vecs, 8) + 0.25 * (rows + vecs) + 1
+    return tiles * (panels * each[0] + each[1]) * (1 + costs.KIND * (kinds - 1))

@@ -24,7 +24,8 @@ from graphflow.compiler.ir.dtypes import BY_CODE
 from graphflow.compiler.loops.blocking import Dots
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
-               "i64 %k", "i1 %more", "i64 %ahead")
+               "i64 %k", "i1 %more")
+AHEAD = "i64 %ahead"
 FINISH_TILES = 64  # whose sums are kept on the stack
 
 
@@ -79,7 +80,7 @@ class _DotTileBuilder(Builder):
         for i in range(tile.rows):
             row = self.across_lanes(sums[i * tile.columns:(i + 1) * tile.columns])
             self.store_row(row, self.at("%c", self.mul("%cs", i)))
-        return self.function(tile.name, TILE_PARAMS)
+        return self.function(tile.name, (*TILE_PARAMS, *[AHEAD] * tile.fetches))
 
     def step(self, a: list[str], b: list[str], k: str, sums: list[Value], mask: Value | None) -> list[Value]:
         """If the left operand is moved, what that adds is one more row."""
@@ -243,14 +244,13 @@ class _DotsBuilder(PartsBuilder):
         if self.finish is not None:
             stride, above = str(self.at_once[1]), self.sub(row, at.row)
             c = self.at("%sums", self.add(self.mul(above, stride), self.sub(column, at.column)))
+        ahead = [f"i64 {self.to_next_rows(at, row, tile)}"] if tile.fetches else []
         self.call(dot_tile_function(self.module, tile), [
             f"ptr {a}", "i64 %lda", f"ptr {b}", f"i64 {self.ldb}", f"ptr {c}", f"i64 {stride}",
-            f"i64 {at.depth}", f"i1 {at.more}", f"i64 {self.to_next_rows(at, row, tile)}"])
+            f"i64 {at.depth}", f"i1 {at.more}", *ahead])
 
     def to_next_rows(self, at: _At, row: str, tile: DotTile) -> str:
         """Elements from a group of B's rows to that row of the next one for which this tile of A's asks."""
-        if not tile.fetches:
-            return "0"
         number = self.remainder(self.quotient(self.sub(row, at.row), tile.rows), tile.columns)
         return self.mul(self.add(number, tile.columns), self.ldb)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import ATTRIBUTES
-from graphflow.compiler.codegen.gemm.choose import DEPTH, Extents, choose, likely_tiles
+from graphflow.compiler.codegen.gemm.choose import Extents, choose, likely_tiles
+from graphflow.compiler.codegen.gemm.costs import DEPTH
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.nest import LoopNest, Param, Product
