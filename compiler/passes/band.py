@@ -100,7 +100,7 @@ class Chain:
     def gives_way(self, old: Tensor, new: Tensor, stage: Stage) -> bool:
         """Whether a stage, which makes `new`, may do it in the memory of `old`."""
         users = sum(old in s.launch.arguments for s in self.stages.values())
-        alike = self.between[old] == self.between[new] and old.dtype.size == new.dtype.size
+        alike = self.between[old] == self.between[new] and old.dtype is new.dtype
         return (alike and users == 2 and old in stage.launch.arguments and old not in stage.launch.written
                 and stage.writes_over(old, new))
 
@@ -108,9 +108,10 @@ class Chain:
         """Of a band: such that what goes between fills half a core's cache; 0 if there are too few."""
         each = sum(self.number(self.between[t]) * t.dtype.size for t in set(self.homes().values()))
         most = min(MOST if isinstance(self.matrix, int) else OPEN, target.l2 // 2 // each)
+        shares = max(SHARES, target.threads)
         if not isinstance(self.matrix, int):
-            return most if most == OPEN and self.number(self.total // self.matrix, 1) >= SHARES else 0
-        most = min(most, self.matrix, self.number(self.total, 1) // SHARES)
+            return most if most == OPEN and self.number(self.total // self.matrix, 1) >= shares else 0
+        most = min(most, self.matrix, self.number(self.total, 1) // shares)
         return -(-self.matrix // -(-self.matrix // most)) if most >= min(FEWEST, self.matrix) else 0
 
     def gain(self, target: Target) -> float:
@@ -121,9 +122,9 @@ class Chain:
         sizes = (self.number(n) * total * t.dtype.size for t, n in self.between.items())
         saved = sum(PASSES * size for size in sizes if size > target.l2)
         products = (p for stage in self.stages.values() if (p := stage.product) is not None)
-        right = (self.number(p.k * p.n) * p.dtype.size for p in products)
-        again = sum(size for size in right if size > target.l2)
-        return saved - again * (total // rows) / NEAR
+        right = [self.number(p.k * p.n) * p.dtype.size for p in products]
+        again = sum(size for size in right if size > target.l2) * (total // rows)
+        return saved - again / (NEAR if 2 * sum(right) <= target.l3 else 1)
 
     def number(self, d: Dim, batch: int = BATCH) -> int:
         """A dim, with unknown ones taken for what is likely."""
@@ -273,10 +274,11 @@ class _Builder:
             return [loop_over(self.row, body, ordered=False)]
         (p,), (one,) = body, stage.body
         assert isinstance(p, Product) and isinstance(one, Product)
-        p = replace(p, m=extent_of(self.row), row=self.row if p.body else 0,
-                    a_offset=substitute(p.a_offset, {row: 0}), out_offset=substitute(p.out_offset, {row: 0}))
         a = next(place for place, name in self.memory.names.items() if name == p.a)
-        return [with_room(self.memory, self.in_blocks(p, a, stage.places[one.b], stage.launch.members[0]))]
+        p = replace(p, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
+                    out_offset=substitute(p.out_offset, {row: 0}))
+        p = self.in_blocks(replace(p, m=self.chain.matrix), a, stage.places[one.b], stage.launch.members[0])
+        return [with_room(self.memory, replace(p, m=extent_of(self.row)))]
 
     def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
         """Where an element of a stage's buffer is: in the band's scratch, if it is of what goes between."""
@@ -292,7 +294,10 @@ class _Builder:
         return self.memory.name(t, written), offset
 
     def in_blocks(self, p: Product, a: Place, b: Place, of: Tensor) -> Product:
-        """A band's product with a blocking; B is packed, if at all, once for all bands."""
+        """The product of a matrix's bands with the blocking that it has alone: bits stay the same.
+
+        If B is packed, then it is once for all bands.
+        """
         if isinstance(b, Panels):
             p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
         trial = blocked(Memory(self.memory.grouping), (a, b), p, self.target, True)
