@@ -97,9 +97,16 @@ def test_attention(monkeypatch, small_cache, rows, columns, open_dims):
         assert np.array_equal(old, new)
 
 
-def test_attention_over_nothing(monkeypatch, small_cache):
-    arrays = _random((2, 4, 0, 16), (2, 4, 9, 16), (2, 4, 9, 24))
-    assert _run(monkeypatch, _attention, arrays, "1", (2,))[0].shape == (2, 4, 0, 24)
+@pytest.mark.parametrize("open_dims", [(), (0, 2)], ids=str)
+@pytest.mark.parametrize("batch, rows", [(2, 0), (0, 9)])
+def test_attention_over_nothing(monkeypatch, small_cache, batch, rows, open_dims):
+    arrays = _random((batch, 4, rows, 16), (batch, 4, 9, 16), (batch, 4, 9, 24))
+    assert _run(monkeypatch, _attention, arrays, "1", open_dims)[0].shape == (batch, 4, rows, 24)
+
+
+def test_no_rows_by_a_matrix_that_is_made(monkeypatch, small_cache):
+    x, w = _random((0, 64), (64, 512))
+    assert _run(monkeypatch, lambda x, w: tf.matmul(x, tf.tanh(w)), [x, w], "1")[0].shape == (0, 512)
 
 
 def _normal(x):

@@ -153,7 +153,7 @@ class _Finder:
         step = self.steps[last]
         total = self.rows_before(step) if isinstance(step, Launch) else None
         stage = stage_of(step, total) if isinstance(step, Launch) and total is not None else None
-        if stage is None or total is None:
+        if stage is None or total is None or total == 0:
             return None
         best, least = None, 0.0
         chain: Chain | None = Chain({last: stage.merged()}, {}, total, ())
