@@ -20,8 +20,8 @@ SMALL = replace(Target(512), l2=1 << 13)
 
 @pytest.fixture
 def small_cache(monkeypatch):
-    """A machine whose cache does not hold what the tests compute."""
-    host = replace(cpu.host_target(), l2=SMALL.l2, l3=1 << 16)
+    """A machine of which a core's own cache does not hold what the tests compute."""
+    host = replace(cpu.host_target(), l2=SMALL.l2, l3=1 << 22)
     monkeypatch.setattr(cpu, "host_target", lambda: host)
     monkeypatch.setattr(bands, "FEWEST", 2)
     monkeypatch.setattr(bands, "LONG", 24)
