@@ -7,12 +7,12 @@ graph of equal fingerprint.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from graphflow.compiler.digests import digest_of_long
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly
 from graphflow.compiler.ir.dtypes import DType, as_dtype
@@ -118,7 +118,7 @@ class Subject:
 
 def digest(array: np.ndarray[Any, Any]) -> str:
     """The hash of an array's bytes."""
-    return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
+    return digest_of_long(array.reshape(-1).view(np.uint8).data).hex()
 
 
 def _type(t: TensorType) -> str:

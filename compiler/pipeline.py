@@ -8,7 +8,6 @@ from dataclasses import replace
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.rewrite import ancestors, everywhere
-from graphflow.compiler.ir.text import print_graph
 from graphflow.compiler.ir.verify import verify
 from graphflow.compiler.passes.band import band
 from graphflow.compiler.passes.check import Checker
@@ -147,7 +146,7 @@ class _Dumps:
 
     def graph(self, pass_name: str, graph: Graph) -> None:
         if self.level >= 3:
-            self.texts.append((f"after {pass_name}", print_graph(graph)))
+            self.texts.append((f"after {pass_name}", str(graph)))
 
     def nests(self, name: str, plan: MemoryPlan) -> None:
         if self.level >= 4:

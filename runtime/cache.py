@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import stat
 import sys
@@ -16,9 +15,10 @@ import time
 from collections.abc import Iterator
 
 from graphflow.compiler import flags
+from graphflow.compiler.digests import SIZE, digest
 
 _MAGIC = b"graphflow cache 1\n"
-_HEAD = len(_MAGIC) + 32
+_HEAD = len(_MAGIC) + SIZE
 MOST_BYTES = 1 << 30
 _ABANDONED = 3600  # seconds after which an unfinished file's writer is taken for dead
 _OFF = ("0", "off", "no", "false")
@@ -37,12 +37,8 @@ def current() -> Cache | None:
 
 def key_of(*parts: str | bytes) -> str:
     """A name for what follows from these parts; they are told apart by their lengths."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+    contents = [p if isinstance(p, bytes) else p.encode("utf-8", "surrogatepass") for p in parts]
+    return digest(piece for c in contents for piece in (len(c).to_bytes(8, "little"), c)).hex()
 
 
 def default_folder() -> str:
@@ -145,7 +141,7 @@ class Cache:
 
 def _head(key: str, body: bytes) -> bytes:
     """What an entry begins with: another's bytes under its name are as wrong as bytes that were damaged."""
-    return _MAGIC + hashlib.sha256(key.encode() + body).digest()
+    return _MAGIC + digest([key.encode(), body])
 
 
 def _require_private(folder: str) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
-import os
+import itertools
 import platform
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 from graphflow.compiler.target import Target
 from graphflow.runtime.threads import usable_cores
 
 _MOST = 1 << 16  # bytes: the first of the processors is enough, and they may be hundreds
+_CACHES = "/sys/devices/system/cpu/cpu0/cache"
+_SHIFTS = {"K": 10, "M": 20, "G": 30}
+_ON_MAC = {"l1": "l1dcachesize", "l2": "l2cachesize", "l3": "l3cachesize"}
+_BELIEVED = {"l1": (1 << 13, 1 << 18), "l2": (1 << 17, 1 << 22), "l3": (1 << 20, 1 << 25)}
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,18 +62,48 @@ def target() -> str:
 @functools.lru_cache(maxsize=1)
 def host_target() -> Target:
     """This machine: its vectors and cores, and its caches where the system tells them."""
-    usual = Target(vector_bits(), dots_bf16=_has_dots("avx512_bf16"), dots_int8=_has_dots("avx512_vnni"))
-    return replace(usual, l1=_cache_size("SC_LEVEL1_DCACHE_SIZE", usual.l1),
-                   l2=_cache_size("SC_LEVEL2_CACHE_SIZE", usual.l2),
-                   l3=_cache_size("SC_LEVEL3_CACHE_SIZE", usual.l3), threads=usable_cores())
+    usual = Target(vector_bits(), dots_bf16=_has_dots("avx512_bf16"), dots_int8=_has_dots("avx512_vnni"),
+                   threads=usable_cores())
+    sizes = believed(mac_caches() if sys.platform == "darwin" else linux_caches(_CACHES))
+    return replace(usual, l1=sizes.get("l1", usual.l1), l2=sizes.get("l2", usual.l2),
+                   l3=sizes.get("l3", usual.l3))
 
 
 def _has_dots(feature: str) -> bool:
     return vector_bits() == 512 and not features().isdisjoint({feature, feature.replace("_", "")})
 
 
-def _cache_size(name: str, otherwise: int) -> int:
-    try:
-        return max(os.sysconf(name), 0) or otherwise
-    except (AttributeError, OSError, ValueError):
-        return otherwise
+def linux_caches(folder: str) -> dict[str, int]:
+    """l1, l2, l3: bytes of the caches that hold data, by what Linux tells in this folder."""
+    found = {}
+    with contextlib.suppress(OSError, ValueError):
+        for k in itertools.count():  # until there is no such file
+            level, kind, size = (_text(f"{folder}/index{k}/{name}") for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                found[f"l{level}"] = int(size.rstrip("KMG")) << _SHIFTS.get(size[-1:], 0)
+    return found
+
+
+def _text(path: str) -> str:
+    with open(path, "rb", buffering=0) as f:
+        return f.read().decode("ascii", "replace").strip()
+
+
+def mac_caches() -> dict[str, int]:
+    """The same, of macOS' fastest cores."""
+    return {level: size for level, name in _ON_MAC.items() for kind in ("hw.", "hw.perflevel0.")
+            if (size := _sysctl(kind + name))}
+
+
+def _sysctl(name: str) -> int:
+    """A number that the system's C library knows; 0 where it does not."""
+    value, size = ctypes.c_int64(), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int64))
+    ctypes.CDLL(None).sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None,
+                                     ctypes.c_size_t(0))
+    return value.value
+
+
+def believed(found: Mapping[str, int]) -> dict[str, int]:
+    """Of these caches those that may be, and no more of each than one core can count on."""
+    return {level: min(found[level], most) for level, (least, most) in _BELIEVED.items()
+            if found.get(level, 0) >= least}

@@ -8,21 +8,24 @@ A large module is cut into parts that are compiled on all cores at once, each in
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-import hashlib
 import importlib.util
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow.compiler.codegen.split import split_module
+from graphflow.compiler.digests import digest
 from graphflow.runtime import cache, cpu, loader
 from graphflow.runtime.threads import usable_cores
 
 _LLVM = threading.RLock()  # a fork waits for it: a child that found LLVM at work would wait for it for ever
 _PART = 4000  # characters of IR that are worth a thread
+_MOMENT = 1e-3  # seconds
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release)
 
@@ -63,7 +66,7 @@ def version() -> bytes:
     """What object code depends on besides IR and CPU: how it is made here, and LLVM's version."""
     parts = package_file("graphflow.compiler.codegen", "split.py"), package_file("llvmlite", "_version.py")
     with open(__file__, "rb") as f:
-        return hashlib.sha256(f.read() + b"".join(parts)).digest()
+        return digest([f.read(), *parts])
 
 
 def package_file(package: str, name: str) -> bytes:
@@ -77,25 +80,40 @@ def package_file(package: str, name: str) -> bytes:
 
 
 def _at_once(work: Callable[[str], bytes], items: Sequence[str]) -> list[bytes]:
-    """What becomes of each item, by a thread for each but the first; all are done when this returns."""
+    """What becomes of each item, by a thread for each but the first.
+
+    No thread is at work any more when this returns, nor when it raises what a signal's handler has raised.
+    """
     results: list[Any] = [None] * len(items)
+    running: set[int] = set()
+    broken_off: list[BaseException] = []
 
     def run(k: int) -> None:
+        running.add(k)
         try:
-            results[k] = work(items[k])
+            results[k] = None if broken_off else work(items[k])
         except BaseException as e:
             results[k] = e
+        finally:
+            running.discard(k)
 
     helpers = [threading.Thread(target=run, args=(k,)) for k in range(1, len(items))]
-    for k, helper in enumerate(helpers, 1):
-        try:
-            helper.start()
-        except RuntimeError:  # no threads are left, or the interpreter is about to end
-            run(k)
-    run(0)
-    for helper in helpers:
-        if helper.ident is not None:
-            helper.join()
+    try:
+        for k, helper in enumerate(helpers, 1):
+            try:
+                helper.start()
+            except RuntimeError:  # no threads are left, or the interpreter is about to end
+                run(k)
+        run(0)
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
+    except BaseException as e:
+        broken_off.append(e)
+        while running:  # not `join`: before Python 3.13 it takes a thread for ended once it was broken off
+            with contextlib.suppress(BaseException):  # one that was raised comes out
+                time.sleep(_MOMENT)
+        raise
     for error in results:
         if isinstance(error, BaseException):
             raise error
@@ -140,23 +158,26 @@ def optimize(module: Any, machine: Any) -> None:
 
 
 def _pipeline(machine: Any) -> tuple[Any, Any]:
-    """Passes, and what runs them: the IR is vectorised already, so a few are enough."""
+    """Passes, and what runs them: the IR is vectorised already, and has no scalars on the stack."""
     from llvmlite import binding
 
     tuning = binding.create_pipeline_tuning_options(speed_level=2)
     tuning.loop_vectorization = tuning.slp_vectorization = False  # the SLP vectoriser has miscompiled
     passes = binding.create_new_module_pass_manager()
-    for add in ("always_inliner", "sroa", "instruction_combine", "simplify_cfg"):
+    for add in ("always_inliner", "instruction_combine", "simplify_cfg"):
         getattr(passes, f"add_{add}_pass")()
     return passes, binding.create_pass_builder(machine, tuning)
 
 
 def target_machine() -> Any:
-    """This CPU, for code that lies anywhere in memory. Made anew each time, as threads may not share one."""
+    """This CPU, for code that lies anywhere in memory. Made anew each time, as threads may not share one.
+
+    Level 1 of 3 leaves out what hardly helps here and takes long, such as scheduling once more in the end.
+    """
     from llvmlite import binding
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3,
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=1,
         reloc="pic", codemodel="small")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import time
 from collections.abc import Iterator
 
 import numpy as np
 
+from graphflow.compiler.digests import digest
 from graphflow.compiler.fingerprint import UnsuitedError
 from graphflow.runtime import cache, objects
 
@@ -48,8 +48,9 @@ def _paths() -> Iterator[str]:
 
 
 def _hash(paths: list[str], *others: bytes) -> bytes:
-    digest = hashlib.sha256(b"\0".join(others))
-    for path in paths:
-        with open(path, "rb") as f:
-            digest.update(f"{path[len(_HOME):]}\0".encode() + f.read())
-    return digest.digest()
+    return digest([b"\0".join(others), *map(_named, paths)])
+
+
+def _named(path: str) -> bytes:
+    with open(path, "rb") as f:
+        return f"{path[len(_HOME):]}\0".encode() + f.read()

@@ -15,7 +15,7 @@ import pytest
 from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
-from graphflow.compiler import pipeline
+from graphflow.compiler import digests, pipeline
 from graphflow.compiler.codec import CodecError, decode, encode
 from graphflow.compiler.fingerprint import Subject, UnsuitedError
 from graphflow.compiler.ir.dims import atom, maximum, minimum, sym
@@ -377,6 +377,28 @@ def test_the_first_processor_of_cpuinfo():
     assert cpu.parse_cpuinfo(text) == {"fpu", "avx2", "fma"}
     assert cpu.parse_cpuinfo("Features\t: fp asimd\n") == {"fp", "asimd"}
     assert cpu.parse_cpuinfo("flags\t\t: fpu av") == cpu.parse_cpuinfo("") == frozenset()
+
+
+@pytest.mark.parametrize("size", [0, 64, digests._LONG - 1, digests._LONG])
+def test_hashes_tell_contents_apart(size):
+    a, b = np.zeros(size, np.uint8), np.zeros(size + 1, np.uint8)
+    found = {digests.digest_of_long(x.data) for x in (a, b)} | {digests.digest_of_long(b[1:].data)}
+    assert len(found) == 2 and {len(f) for f in found} == {digests.SIZE}
+    assert digests.digest([b"ab", b"", b"c"]) == digests.digest([b"abc"]) != digests.digest([b"abd"])
+
+
+def test_caches_as_linux_tells_them(tmp_path):
+    for k, (level, kind, size) in enumerate([("1", "Data", "48K"), ("1", "Instruction", "32K"),
+                                             ("2", "Unified", "2M"), ("3", "Unified", "107520K")]):
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (tmp_path / f"index{k}").mkdir(exist_ok=True)
+            (tmp_path / f"index{k}" / name).write_text(text + "\n")
+    found = cpu.linux_caches(str(tmp_path))
+    assert found == {"l1": 48 << 10, "l2": 2 << 20, "l3": 105 << 20}
+    assert cpu.believed(found) == {"l1": 48 << 10, "l2": 2 << 20, "l3": 32 << 20}
+    assert cpu.believed({"l1": 0, "l2": 1 << 12, "l3": -1}) == cpu.linux_caches(str(tmp_path / "none")) == {}
+    (tmp_path / "index2" / "size").write_text("unknown")
+    assert cpu.linux_caches(str(tmp_path)) == {"l1": 48 << 10}
 
 
 def test_the_version_follows_the_text_of_the_sources_whatever_their_times_say(tmp_path, monkeypatch):

@@ -74,3 +74,5 @@ def test_strides():
 
 def test_substitution():
     assert substitute(A * B + A // 3, {single_atom(A): 6}) == 6 * B + 2
+    i, kept = axis("i", 4), A // 3 * B + B % (A + 1)
+    assert substitute(kept + i, {single_atom(i): 7}) == kept + 7

@@ -13,6 +13,7 @@ from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler import flags
+from graphflow.runtime import objects
 
 pytestmark = pytest.mark.skipif(not flags.use_jit(), reason="Python ends by itself; loops of 2^29 iterations")
 
@@ -175,3 +176,18 @@ def test_other_threads_run_during_a_long_loop():
     done.set()
     ticker.join()
     assert sum(start < t < end for t in ticks) > 2
+
+
+@pytest.mark.parametrize("own", [0.0, 0.3], ids=["while it waits", "at its own work"])
+def test_a_compilation_that_is_broken_off_ends_when_its_threads_have(own):
+    ended = []
+
+    def work(seconds):
+        time.sleep(float(seconds))
+        ended.append(seconds)
+
+    with _alarm(0.1), pytest.raises(KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)  # and again
+        objects._at_once(work, [str(own), "0.35", "0.45"])
+    assert {"0.35", "0.45"} <= set(ended)
+    assert objects._at_once(str.encode, ["a", "b"]) == [b"a", b"b"]

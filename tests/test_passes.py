@@ -440,16 +440,27 @@ br label %loop1
 loop1:
 %v1 = phi i64 [0, %entry], [%v2, %loop1]
 %v3 = getelementptr float, ptr %p0, i64 %v1
-%v4 = load <16 x float>, ptr %v3, align 4
-%v5 = fmul contract <16 x float> %v4, splat (float 0x4000000000000000)
-%v6 = getelementptr float, ptr %p1, i64 %v1
-store <16 x float> %v5, ptr %v6, align 4
+%v4 = freeze ptr %v3
+%v5 = load <16 x float>, ptr %v4, align 4
+%v6 = fmul contract <16 x float> %v5, splat (float 0x4000000000000000)
+%v7 = getelementptr float, ptr %p1, i64 %v1
+%v8 = freeze ptr %v7
+store <16 x float> %v6, ptr %v8, align 4
 %v2 = add nuw nsw i64 %v1, 16
-%v7 = icmp slt i64 %v2, 16
-br i1 %v7, label %loop1, label %done2
+%v9 = icmp slt i64 %v2, 16
+br i1 %v9, label %loop1, label %done2
 done2:
 ret void
 }""" in program.ir
+
+
+def test_elements_at_constant_distances_share_a_base():
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [18], name="x")
+        signature = Signature((x[:16] - x[1:17] * x[2:],), (), (x,), (TensorType(x.dtype, (18,)),))
+        ir = compile_signature(signature, Target(512)).ir
+    assert ir.count("freeze ptr") == 2 and ir.count("load <16 x float>") == 3
+    assert "%v5 = getelementptr float, ptr %v4, i64 1\n" in ir
 
 
 def test_the_work_of_equal_products_in_two_loops_is_that_of_one():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import graphflow as tf
+from graphflow.compiler import pipeline
 from graphflow.compiler.ops.convolution import convolution
 
 
@@ -96,6 +97,23 @@ def test_filters_that_a_run_does_not_write_are_transformed_once():
         text = str(tf.explain(y, {x: np.ones(x.shape, np.float32)}, session=session))
     program, held = text.split("held between runs")
     assert "winograd_convolution" in program and "WinogradFilters" in held
+
+
+def test_convolutions_of_one_shape_share_the_loop_over_their_patches(monkeypatch):
+    images, filters, rest = _arrays(1, (14, 14), 64, 64, (3, 3))
+    compiled, plain = [], pipeline.compile_signature
+    monkeypatch.setattr(pipeline, "compile_signature", lambda *a: compiled.append(plain(*a)) or compiled[-1])
+    found = []
+    for switch in "01":
+        monkeypatch.setenv("GRAPHFLOW_WINOGRAD", switch)
+        with tf.Graph().as_default():
+            x = tf.placeholder(tf.float32, images.shape)
+            y = tf.nn.conv2d(x, filters, [1, 1, 1, 1], "SAME")
+            z = tf.nn.conv2d(tf.nn.relu(y + rest), filters, [1, 1, 1, 1], "SAME")
+            found.append(tf.Session().run(z + x, {x: images}))
+    assert np.abs(found[1] - found[0]).max() < 1e-5 * np.abs(found[0]).max()
+    ir = compiled[-1].ir
+    assert ir.count("define internal void @gf.loop") == 1 and ir.count("call void @gf.loop0(") == 2
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7])

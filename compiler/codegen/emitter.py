@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from graphflow.compiler.codegen.registers import emit_in_registers, emit_lookup
 from graphflow.compiler.codegen.scalar import EMIT, emit_bitcast, emit_cast
+from graphflow.compiler.codegen.shared import Key, SharedLoop
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, scalar_type, splat_literal
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.loops import expr as E
@@ -17,10 +18,12 @@ class Module:
     """What the functions of one module share: declarations, tables, and mathematical functions defined once.
 
     vector_bits: of the registers of the CPU; 512 stands for AVX-512, 256 for AVX2, 128 for any
+    shared: the loops that stand in several kernels
     """
 
-    def __init__(self, vector_bits: int = 128) -> None:
+    def __init__(self, vector_bits: int = 128, shared: Mapping[Key, SharedLoop] | None = None) -> None:
         self.vector_bits = vector_bits
+        self.shared = shared or {}
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
         self.functions: dict[str, str] = {}

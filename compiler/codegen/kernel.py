@@ -7,7 +7,7 @@ per iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
@@ -16,6 +16,7 @@ from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.scalar import add_unrounded
+from graphflow.compiler.codegen.shared import SharedLoop, key_of
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
 from graphflow.compiler.loops import expr as E
@@ -54,6 +55,10 @@ def emit_kernel(nest: LoopNest, name: str, module: Module) -> str:
     return _KernelEmitter(nest, name, module).function()
 
 
+def _function(name: str, params: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"define internal void @{name}({params}) #0 {{", "entry:", *lines, "ret void", "}"])
+
+
 class _KernelEmitter(MemoryOps):
     def __init__(self, nest: LoopNest, name: str, module: Module) -> None:
         super().__init__(Emitter(module), nest)
@@ -73,8 +78,7 @@ class _KernelEmitter(MemoryOps):
         if self.streamed:  # before others are told that this part is done
             self.em.lines.append("fence seq_cst")
         signature = "ptr %frame, ptr %block" + (", i64 %begin, i64 %end" if self.nest.parallel else "")
-        return "\n".join([f"define internal void @{self.name}({signature}) #0 {{", "entry:",
-                          *self.em.lines, "ret void", "}"])
+        return _function(self.name, signature, self.em.lines)
 
     def _number_of_part(self, range_slot: int) -> None:
         """Parts are cut at multiples of their length, which follows the count in the block."""
@@ -97,10 +101,33 @@ class _KernelEmitter(MemoryOps):
                 self.product(stmt)
             elif isinstance(stmt, While):
                 self.repeat(stmt)
-            elif stmt.vector and self.width > 1:
-                self.vector_loop(stmt)
             else:
-                self.scalar_loop(stmt)
+                known = self.em.module.shared
+                shared = known.get(key_of(stmt, self.nest)) if known else None
+                self.loop(stmt) if shared is None else self.shared_loop(shared)
+
+    def loop(self, loop: Loop) -> None:
+        if loop.vector and self.width > 1:
+            self.vector_loop(loop)
+        else:
+            self.scalar_loop(loop)
+
+    def shared_loop(self, shared: SharedLoop) -> None:
+        """Call the function of a loop that other kernels have too; the first of them makes it."""
+        module, nest = self.em.module, shared.nest
+        if shared.name not in module.functions:
+            module.functions[shared.name] = _KernelEmitter(nest, shared.name, module).loop_function(shared)
+        numbers = [*(self.symbols[a] for a in nest.symbols), *(self.axes[a] for a in shared.outer)]
+        arguments = [*(f"ptr %{p.name}" for p in nest.params),
+                     *(f"i64 {n}" for n in (*numbers, self.part_number))]
+        self.em.lines.append(f"call void @{shared.name}({', '.join(arguments)})")
+
+    def loop_function(self, shared: SharedLoop) -> str:
+        self.part_number, self.axes = "%part", {a: f"%outer{k}" for k, a in enumerate(shared.outer)}
+        numbers = [*self.symbols.values(), *self.axes.values(), self.part_number]
+        params = [*(f"ptr %{p.name}" for p in self.nest.params), *(f"i64 {n}" for n in numbers)]
+        self.loop(shared.loop)
+        return _function(self.name, ", ".join(params), self.em.lines)
 
     def iteration(self, loop: Loop, position: str, vector: bool) -> list[Value]:
         """One pass through the body; gives the accumulators' operands."""
@@ -202,14 +229,15 @@ class _KernelEmitter(MemoryOps):
                 body: Callable[[str, list[Value]], list[Value]]) -> list[Value]:
         """For i = first, first + step, ... < end: values = body(i, values); the last values."""
         em = self.em
-        head, done, before = self.label("loop"), self.label("done"), self.block
+        head, done = self.label("loop"), self.label("done")
+        before, computed = self.block, self._computed
         guarded = not (first == "0" and end.isdigit() and end != "0")
         if guarded:
             enough = em.raw(f"icmp sgt i64 {end}, {first}")
             em.lines.append(f"br i1 {enough}, label %{head}, label %{done}")
         else:
             em.lines.append(f"br label %{head}")
-        self.open(head)
+        self.open(head, computed)
         i, following = em.fresh(), em.fresh()
         phis = [Value(em.fresh(), s.dtype, s.lanes) for s in starts]
         at = len(em.lines)
@@ -221,7 +249,7 @@ class _KernelEmitter(MemoryOps):
         em.lines.append(f"{following} = add nuw nsw i64 {i}, {step}")
         more = em.raw(f"icmp slt i64 {following}, {end}")
         em.lines.append(f"br i1 {more}, label %{head}, label %{done}")
-        self.open(done)
+        self.open(done, computed)
         if not guarded:
             return [Value(em.raw(f"phi {n.type} [{n.ref}, %{latch}]"), n.dtype, n.lanes) for n in new]
         return [Value(em.raw(f"phi {n.type} [{s.ref}, %{before}], [{n.ref}, %{latch}]"), n.dtype, n.lanes)

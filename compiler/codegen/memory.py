@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from graphflow.compiler.codegen.emitter import Emitter
 from graphflow.compiler.codegen.faults import REPORT
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, memory_type, suffix, vector_of
@@ -21,6 +24,7 @@ from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import LoopNest, Store
 
+NOTHING: Mapping[object, str] = MappingProxyType({})
 LINE = 64  # bytes of a cache line, and of the widest vector
 _TRUNCATING = {"floordiv": "udiv", "mod": "urem"}       # where both sides are known not to be negative
 _FLOORING = {"floordiv": "floordiv", "mod": "floormod"}  # the host's meaning; 0 for a divisor of 0
@@ -34,23 +38,25 @@ class MemoryOps:
         self.nest = nest
         self.block = "entry"
         self.axes: dict[Atom, str] = {}
+        self.part_number = "%part" if nest.parallel else "0"
         self.vector_axis: Atom | None = None
         self.width = nest.width  # lanes of the vector loop
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
         self.values: dict[Expr, Value] = {}
         self.symbols = {a: f"%sym{k}" for k, a in enumerate(nest.symbols)}
         self.streamed = {p.name for p in nest.params if p.streamed}
-        self._computed: dict[str, Value] = {}  # of index arithmetic in the present block, by their text
+        self._computed: dict[object, str] = {}  # index arithmetic that the present block can use
         self._labels = 0
 
     def label(self, prefix: str) -> str:
         self._labels += 1
         return f"{prefix}{self._labels}"
 
-    def open(self, label: str) -> None:
+    def open(self, label: str, computed: Mapping[object, str] = NOTHING) -> None:
+        """A new block, which follows those where all this was computed."""
         self.em.lines.append(f"{label}:")
         self.block = label
-        self._computed = {}
+        self._computed = dict(computed)
 
     def expression(self, root: Expr) -> Value:
         return self.em.expression(root, self.values, self.leaf)
@@ -95,7 +101,7 @@ class MemoryOps:
         if a.kind in RUN_TIME:
             return Value(self.symbols[a], int64)
         if a.kind == "part":
-            return Value("%part" if self.nest.parallel else "0", int64)
+            return Value(self.part_number, int64)
         if a.kind == "axis":
             here = Value(self.axes[a], int64)
             if base or a != self.vector_axis:
@@ -117,8 +123,8 @@ class MemoryOps:
         a, b = self.em.widen(a, lanes), self.em.widen(b, lanes)
         text = f"{op} {a.type} {a.ref}, {b.ref}"
         if text not in self._computed:
-            self._computed[text] = self.em.instruction(text, int64, lanes)
-        return self._computed[text]
+            self._computed[text] = self.em.raw(text)
+        return Value(self._computed[text], int64, lanes)
 
     @staticmethod
     def lane_numbers(width: int) -> str:
@@ -137,6 +143,25 @@ class MemoryOps:
 
     def address(self, buffer: str, dtype: DType, offset: str) -> str:
         return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr %{buffer}, i64 {offset}")
+
+    def element(self, buffer: str, dtype: DType, offset: Dim) -> str:
+        """The address of an element, from a base that is common to all at constant distances.
+
+        LLVM's loop passes take what is frozen as it is: rewriting each of many addresses in a loop would
+        take longer than all else that LLVM does.
+        """
+        if not isinstance(offset, Poly):
+            return self.address(buffer, dtype, str(offset))
+        start, base = offset.terms.get((), 0), self._base(buffer, dtype, offset)
+        return self.em.raw(f"getelementptr {memory_type(dtype)}, ptr {base}, i64 {start}") if start else base
+
+    def _base(self, buffer: str, dtype: DType, offset: Poly) -> str:
+        varying = Poly({mono: coef for mono, coef in offset.terms.items() if mono})
+        computed = any(a.kind == "value" for a in atoms_of(varying))  # whose name may come to mean another
+        key = buffer, varying, *((self.dim(varying),) if computed else self.axes.values())
+        if key not in self._computed:
+            self._computed[key] = self.em.raw(f"freeze ptr {self.address(buffer, dtype, self.dim(varying))}")
+        return self._computed[key]
 
     def addresses(self, buffer: str, dtype: DType, offset: Dim) -> str:
         """A pointer per lane."""
@@ -157,24 +182,24 @@ class MemoryOps:
         mask = self.expression(n.args[0]) if n.args else None
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
-            return self.load_one(buffer, n.dtype, self.dim(offset), mask)
+            return self.load_one(buffer, n.dtype, offset, mask)
         width = self.width
         mask = self.both(mask, self.mask)
         if stride == 1:
-            loaded = self.load_vector(self.address(buffer, n.dtype, self.dim(offset)), n.dtype, mask)
+            loaded = self.load_vector(self.element(buffer, n.dtype, offset), n.dtype, mask)
         else:
             loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, mask)
         return self.from_memory(loaded, n.dtype, width)
 
-    def load_one(self, buffer: str, dtype: DType, offset: str, mask: Value | None) -> Value:
+    def load_one(self, buffer: str, dtype: DType, offset: Dim, mask: Value | None) -> Value:
         em, kind = self.em, memory_type(dtype)
         if mask is None:
-            address = self.address(buffer, dtype, offset)
+            address = self.element(buffer, dtype, offset)
             return self.from_memory(em.raw(f"load {kind}, ptr {address}, align {dtype.size}"), dtype, 1)
         take, done, before = self.label("take"), self.label("taken"), self.block
         em.lines.append(f"br i1 {mask.ref}, label %{take}, label %{done}")
         self.open(take)
-        found = em.raw(f"load {kind}, ptr {self.address(buffer, dtype, offset)}, align {dtype.size}")
+        found = em.raw(f"load {kind}, ptr {self.element(buffer, dtype, offset)}, align {dtype.size}")
         em.lines.append(f"br label %{done}")
         self.open(done)
         zero = "0" if kind.startswith("i") else literal(0, dtype)
@@ -230,7 +255,7 @@ class MemoryOps:
         if stride != 1:
             self.scatter(s, value)
             return
-        address = self.address(s.buffer, value.dtype, self.dim(s.offset))
+        address = self.element(s.buffer, value.dtype, s.offset)
         if s.add:
             loaded = self.load_vector(address, value.dtype, self.mask)
             before = self.from_memory(loaded, value.dtype, value.lanes)
@@ -250,7 +275,7 @@ class MemoryOps:
                 and all(step % LINE == 0 for step in steps))
 
     def store_one(self, s: Store, value: Value) -> None:
-        address = self.address(s.buffer, value.dtype, self.dim(s.offset))
+        address = self.element(s.buffer, value.dtype, s.offset)
         if s.add:
             kind = memory_type(value.dtype)
             before = self.from_memory(self.em.raw(f"load {kind}, ptr {address}, align {value.dtype.size}"),

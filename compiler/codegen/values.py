@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.records import record
 
 _SCALARS = {"float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double", "bool": "i1"}
 _SUFFIX = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "bool": "i1"}
 
 
-@record
-class Value:
+class Value(NamedTuple):  # of which there are many more than of any record
     """An LLVM value: its name or literal, its dtype and its number of lanes (1 for a scalar)."""
 
     ref: str

@@ -305,7 +305,7 @@ def substitute(dim: Dim, values: Mapping[Atom, Dim]) -> Dim:
     total: Dim = 0
     kept: dict[Monomial, int] = {}
     for mono, coef in dim.terms.items():
-        if not any(a in values or a.kind in _OPERATIONS for a in mono):
+        if not any(a in values or _has_inside(a, values) for a in mono):
             kept[mono] = coef
             continue
         product: Dim = coef
@@ -315,13 +315,18 @@ def substitute(dim: Dim, values: Mapping[Atom, Dim]) -> Dim:
     return poly(kept) + total
 
 
+def _has_inside(a: Atom, values: Mapping[Atom, Dim]) -> bool:
+    """Whether an operation is one on some of these atoms."""
+    return a.kind in _OPERATIONS and not all(values.keys().isdisjoint(atoms_of(p)) for p in a.payload)
+
+
 def _substitute_atom(a: Atom, values: Mapping[Atom, Dim]) -> Dim:
     found = values.get(a)
     if found is not None:
         return found
-    operation = _OPERATIONS.get(a.kind)
-    if operation is None:
+    if not _has_inside(a, values):
         return Poly({(a,): 1})
+    operation = _OPERATIONS[a.kind]
     x, y = (substitute(p, values) for p in a.payload)
     if isinstance(y, int) and y == 0 and a.kind in ("floordiv", "mod"):
         return 0
@@ -343,11 +348,11 @@ def coefficient(dim: Dim, of: Atom) -> Dim | None:
         return 0
     terms: dict[Monomial, int] = {}
     for mono, coef in terms_of(dim):
-        count = mono.count(of)
-        if count > 1:
-            return None
-        if count == 1:
-            terms[_remove(mono, (of,)) or ()] = coef
+        if of in mono:
+            rest = _remove(mono, (of,)) or ()
+            if of in rest:
+                return None
+            terms[rest] = coef
         elif any(a.payload and a.kind != "axis" and _mentions(a, of) for a in mono):
             return None
     total = poly(terms)

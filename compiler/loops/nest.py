@@ -73,6 +73,13 @@ class Loop:
     registers: int = 1
     apart: bool = False
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.axis, self.extent, self.body, self.accumulators))  # once, as nests are asked for it
+
     @cached_property
     def inside(self) -> tuple[Stmt, ...]:
         return tuple(statements(self.body))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import emit_entry, emit_module, slot_table
 from graphflow.compiler.codegen.kernel import emit_kernel
+from graphflow.compiler.codegen.shared import shared_loops
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
@@ -28,7 +29,7 @@ def emit(pruned: Pruned, graph: Graph, plan: MemoryPlan, vector_bits: int, ops: 
     Example:  two launches of equal structure on different buffers
     -->       define @k0 once; @program calls it twice
     """
-    module = Module(vector_bits)
+    module = Module(vector_bits, shared_loops(dict.fromkeys(launch.nest for launch in plan.launches)))
     kernels: dict[LoopNest, _Kernel] = {}
     functions: dict[str, str] = {}
     checks: list[str] = []

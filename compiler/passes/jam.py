@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, single_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
@@ -40,13 +39,15 @@ def jam(loop: Loop) -> list[Stmt]:
     Example:  for i < 8: vector for j < n: p[j] += x[n*i+j]
     -->       for i < 2: vector for j < n: p[j] += ((x[4*n*i+j] + x[4*n*i+n+j]) + ...) + ...
     """
-    rows = ROWS if _sums_over(loop) else COLUMNS if _reads_across(loop) else 1
+    row = _row(loop)
+    rows = _rows_at_once(loop, row) if row is not None else 1
     if rows > 1:
         return [*_in_rounds(loop, rows, False), *_one_by_one(loop, loop.extent % rows)]
     loop = replace(loop, body=tuple(new for s in loop.body
                                     for new in (jam(s) if isinstance(s, Loop) else [s])))
-    rows = _rows_that_share(loop)
-    return [*_in_rounds(loop, rows, True), *_at_once(loop, loop.extent % rows)] if rows > 1 else [loop]
+    row = _row(loop)
+    rows = _rows_that_share(loop, row) if row is not None else 1
+    return [*_in_rounds(loop, rows, True), *_one_by_one(loop, loop.extent % rows)] if rows > 1 else [loop]
 
 
 def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
@@ -58,25 +59,26 @@ def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
 
 
 def _one_by_one(loop: Loop, rows: Dim) -> list[Stmt]:
-    """The last rows in a loop."""
+    """The last rows in a loop: to take them at once too would be as much code again."""
+    if rows == 0:
+        return []
     last = axis(f"{loop.axis.name}r", rows)
-    rest = replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)
-    return [] if rows == 0 else [rest]
+    return [replace(copied(loop, loop.extent - rows + last, ""), axis=_atom(last), extent=rows)]
 
 
-def _at_once(loop: Loop, rows: Any) -> list[Stmt]:
-    """The last rows, which share loads."""
-    return _jam_bodies([list(copied(loop, loop.extent - rows + k, f"_r{k}").body) for k in range(rows)],
-                       True) if rows else []
+def _rows_at_once(loop: Loop, row: Loop) -> int:
+    """How many light rows go side by side, as they add to the same sums or read from the same lines."""
+    if any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT:
+        return 1
+    return ROWS if _sums_over(loop, row) else COLUMNS if _reads_across(loop, row) else 1
 
 
-def _rows_that_share(loop: Loop) -> int:
+def _rows_that_share(loop: Loop, row: Loop) -> int:
     """How many rows are worth to be computed at once, as they load the same elements.
 
     All of a few whose sums run over the same elements; of others some, if that saves most of their loads.
     """
-    row = _only_row(loop)
-    if row is None or not isinstance(loop.extent, int):
+    if not isinstance(loop.extent, int) or not _stores_apart(loop):
         return 1
     once = _loads_of(loop, 1)
     sums = [len(s.accumulators) for s in row.body if isinstance(s, Loop)]
@@ -84,54 +86,40 @@ def _rows_that_share(loop: Loop) -> int:
         several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(loop, 2) < 2 * once
         return loop.extent if several else 1
     rows = min(ROWS, loop.extent)
-    pays = once >= LEAST_LOADS and rows * work_each(row.body) <= _HEAVY
-    return rows if rows > 1 and pays and 3 * _loads_of(loop, rows) <= 2 * rows * once else 1
+    pays = rows > 1 and once >= LEAST_LOADS and rows * work_each(row.body) <= _HEAVY
+    return rows if pays and 3 * _loads_of(loop, rows) <= 2 * rows * once else 1
 
 
 def _loads_of(loop: Loop, rows: int) -> int:
-    """Of so many rows."""
-    return len({substitute_expr(n, {loop.axis: k}) for n in set(loads(loop.body)) for k in range(rows)})
+    """Of so many rows: the different elements."""
+    rounds: list[dict[Atom, Dim]] = [{loop.axis: k} for k in range(rows)]
+    return len({(n.attr[0], substitute(n.attr[1], at), *(substitute_expr(mask, at) for mask in n.args))
+                for n in set(loads(loop.body)) for at in rounds})
 
 
-def _only_row(loop: Loop) -> Loop | None:
-    """The vector loop of a loop's body, if its iterations are independent, and at known places."""
-    row = _row(loop)
+def _stores_apart(loop: Loop) -> bool:
+    """Whether rows store to places of their own, and in buffers that none of them reads."""
     read = {n.attr[0] for n in loads(loop.body)}
     stores = [s for s in statements(loop.body) if isinstance(s, Store)]
-    independent = stores and not any(s.buffer in read or coefficient(s.offset, loop.axis) in (0, None)
-                                     for s in stores)
-    return row if independent else None
+    return bool(stores) and not any(s.buffer in read or coefficient(s.offset, loop.axis) in (0, None)
+                                    for s in stores)
 
 
-def _reads_across(loop: Loop) -> bool:
+def _reads_across(loop: Loop, row: Loop) -> bool:
     """Whether a row's vectors gather from lines that the next rows go on with, and that do not stay."""
-    row = _light_row(loop)
-    if row is None:
-        return False
-    stores = [s for s in statements(loop.body) if isinstance(s, Store)]
-    read = {n.attr[0] for n in loads(loop.body)}
-    if any(s.add or s.buffer in read or coefficient(s.offset, loop.axis) in (0, None) for s in stores):
+    if any(isinstance(s, Store) and s.add for s in statements(loop.body)):
         return False  # rows might depend on each other
     return any(coefficient(n.attr[1], loop.axis) == 1 and _crowds(coefficient(n.attr[1], row.axis), n.dtype)
-               for n in loads(row.body))
+               for n in loads(row.body)) and _stores_apart(loop)
 
 
 def _crowds(step: Dim | None, dtype: DType) -> bool:
     return isinstance(step, int) and step != 0 and step * dtype.size % SETS == 0
 
 
-def _sums_over(loop: Loop) -> bool:
+def _sums_over(loop: Loop, row: Loop) -> bool:
     """Whether all rows of a loop add to the same places."""
-    row = _light_row(loop)
-    return row is not None and any(s.add and coefficient(s.offset, loop.axis) == 0
-                                   for s in row.body if isinstance(s, Store))
-
-
-def _light_row(loop: Loop) -> Loop | None:
-    """The row of a loop, if it is light."""
-    row = _row(loop)
-    heavy = row is None or any(isinstance(s, Loop) for s in row.body) or work_each(row.body) > _LIGHT
-    return None if heavy else row
+    return any(s.add and coefficient(s.offset, loop.axis) == 0 for s in row.body if isinstance(s, Store))
 
 
 def _row(loop: Loop) -> Loop | None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import RUN_TIME, Atom, Dim, Poly, atoms_of
+from graphflow.compiler.ir.dims import RUN_TIME, Dim, Poly, atoms_of
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
@@ -194,23 +194,18 @@ def linear(at: Index, dims: tuple[Dim, ...]) -> Dim:
 def finish_nest(memory: Memory, body: list[Stmt]) -> LoopNest:
     """The nest with its parameters and the run-time integers that it mentions."""
     params = tuple(Param(name, t.dtype, name in memory.written) for t, name in memory.names.items())
-    symbols: set[Atom] = set()
-    for dim in _dims_in(tuple(body)):
-        symbols.update(a for a in atoms_of(dim) if a.kind in RUN_TIME)
-    complaints = (E.complaint_of(n) for root in expressions(tuple(body)) for n in E.walk(root))
-    checks = {c: None for c in complaints if c is not None}
+    nodes = dict.fromkeys(n for root in dict.fromkeys(expressions(tuple(body))) for n in E.walk(root))
+    dims = [*_places(body), *(d for n in nodes for d in dims_of(n))]
+    symbols = {a for d in dims for a in atoms_of(d) if a.kind in RUN_TIME}
+    checks = dict.fromkeys(c for c in map(E.complaint_of, nodes) if c is not None)
     return LoopNest(params, tuple(sorted(symbols)), tuple(body), tuple(checks))
 
 
-def _dims_in(body: tuple[Stmt, ...]) -> list[Dim]:
-    found: list[Dim] = []
+def _places(body: Sequence[Stmt]) -> Iterator[Dim]:
     for stmt in statements(body):
         if isinstance(stmt, Loop):
-            found.append(stmt.extent)
+            yield stmt.extent
         elif isinstance(stmt, Store):
-            found.append(stmt.offset)
+            yield stmt.offset
         elif isinstance(stmt, Product):
-            found += [stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset]
-    for root in set(expressions(body)):
-        found += [d for n in E.walk(root) for d in dims_of(n)]
-    return [d for d in found if isinstance(d, Poly)]
+            yield from (stmt.m, stmt.n, stmt.k, stmt.a_offset, stmt.b_offset, stmt.out_offset)

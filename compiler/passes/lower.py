@@ -152,11 +152,16 @@ class _LoopBuilder:
                      if isinstance(t.op.opdef.lower, Contraction))
         self.values[t, at] = E.temp("sum", t.dtype)
         self.depends["sum"] = frozenset(a for a in self.outer if a)
+        if _is_banded(t):
+            body = banded(self.memory, t, at, self._following, target)
+        else:
+            body = fused_product(self.memory, t, at, self._following(), target)
+        return self.memory.launch(body, tuple(self.stages.order), "product")
+
+    def _following(self) -> tuple[Stmt, ...]:
+        """What becomes of a sum."""
         self._compute_rows(-1)
-        body = tuple(s for level in self.outer_levels for s in level)
-        fused = banded if _is_banded(t) else fused_product
-        return self.memory.launch(fused(self.memory, t, at, body, target), tuple(self.stages.order),
-                                  "product")
+        return tuple(s for level in self.outer_levels for s in level)
 
     # Blocks
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from graphflow.compiler.ir.dims import Atom, Dim, atom, single_atom
 from graphflow.compiler.ir.dtypes import DType
@@ -29,11 +30,15 @@ def lower_banded(grouping: Grouping, group: Group, target: Target) -> Launch:
     """The same for a contraction that nothing follows."""
     (t,) = group.members
     memory = Memory(grouping)
-    return memory.launch(banded(memory, t, (), (), target), (t,), "product")
+    return memory.launch(banded(memory, t, (), tuple, target), (t,), "product")
 
 
-def banded(memory: Memory, t: Tensor, at: Index, body: tuple[Stmt, ...], target: Target) -> list[Stmt]:
-    """A contraction whose sums go through `body`, if there is any, in which `at` is the index of the sum."""
+def banded(memory: Memory, t: Tensor, at: Index, body: Callable[[], Sequence[Stmt]],
+           target: Target) -> list[Stmt]:
+    """A contraction whose sums go through `body`, if there is any, in which `at` is the index of the sum.
+
+    The body is made when the first sum is: what comes before it is the same whatever follows.
+    """
     steps: list[Stmt] = t.op.opdef.lower.steps(t.op, _Workspace(t, memory, target, at, body))
     return steps
 
@@ -42,12 +47,12 @@ class _Workspace:
     """What a record's `steps` are given."""
 
     def __init__(self, t: Tensor, memory: Memory, target: Target, at: Index = (),
-                 body: Sequence[Stmt] = ()) -> None:
+                 body: Callable[[], Sequence[Stmt]] = tuple) -> None:
         self.t = t
         self.memory = memory
         self.target = target
         self.at = at
-        self.body = body
+        self.body = functools.cache(body)
         self.places: dict[str, Place] = {}
         self.given = 0
 
@@ -85,14 +90,15 @@ class _Workspace:
         return blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
-        if not self.body:
+        body = self.body()
+        if not body:
             return [self.store(index, value)]
         self.given += 1
-        names = {"sum", *(s.name for s in self.body if isinstance(s, Let))}
+        names = {"sum", *(s.name for s in body if isinstance(s, Let))}
         other = {name: f"{name}.{self.given}" for name in names}
         values: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in other.items()}
         values |= {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
-        return [Let(other["sum"], value), *(renamed(s, values, other) for s in self.body)]
+        return [Let(other["sum"], value), *(renamed(s, values, other) for s in body)]
 
     def _name(self, place: Place, write: bool = False) -> str:
         name = self.memory.name(place, write)

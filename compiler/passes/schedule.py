@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import (
@@ -47,20 +48,28 @@ def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
     Example:  for i0 < 128: for i1 < 10: p1[10*i0+i1] = neg(p0[10*i0+i1])
     -->       vector for i0 < 1280: p1[i0] = neg(p0[i0])
     """
-    body = tuple(collapse(s) if isinstance(s, Loop) else s for s in nest.body)
-    lanes = vector_lanes(body, vector_bits)
-    if lanes > 1:
-        body = tuple(_in_vectors(s, lanes) if isinstance(s, Loop) else s for s in body)
-    body = tuple(new for s in body for new in (jam(s) if isinstance(s, Loop) else [s]))
-    body = tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in body)
+    lanes = vector_lanes(nest.body, vector_bits)
+    body = tuple(new for s in nest.body for new in _scheduled(s, lanes))
     rooms = (s.rooms for s in statements(body) if isinstance(s, Product) and _uses_rooms(s))
     return replace(nest, body=body, width=lanes, parallel=is_parallel(body),
                    most_parts=min(rooms, default=MOST_PARTS))
 
 
-def _in_vectors(loop: Loop, lanes: int) -> Loop:
-    """The loop with its vector loops, and short sums in these written out."""
-    return _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
+def _scheduled(s: Stmt, lanes: int) -> tuple[Stmt, ...]:
+    """A loop by itself; of one that has products between other loops, each of these by itself."""
+    if not isinstance(s, Loop):
+        return (s,)
+    if len(s.body) > 1 and any(isinstance(i, Product) for i in s.inside):
+        return (replace(s, body=tuple(new for i in s.body for new in _scheduled(i, lanes))),)
+    return _scheduled_loop(s, lanes)
+
+
+@functools.lru_cache(maxsize=64)  # convolutions of one shape have equal loops, whatever follows on their sums
+def _scheduled_loop(loop: Loop, lanes: int) -> tuple[Stmt, ...]:
+    loop = collapse(loop)
+    if lanes > 1:
+        loop = _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
+    return tuple(without_tests(sum_several(s)) if isinstance(s, Loop) else s for s in jam(loop))
 
 
 def _write_out(loop: Loop) -> Loop:
@@ -76,16 +85,15 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
     loops = [s for s in body if not isinstance(s, Let)]
     if len(loops) == 1 and isinstance(loops[0], Product):
         return loops[0].parts > 1
-    work = product(deepest_extents(body)) * max(work_each(body), 1)
-    if isinstance(work, int) and work < 2 * LEAST_PART:
-        return False
     if len(loops) != 1 or not isinstance(loops[0], Loop) or loops[0].accumulators:
         return False
-    if any(isinstance(s, Loop) and s.ordered for s in statements(body)):
+    outer, inside = loops[0], statements(loops)
+    if any(isinstance(s, Loop) and s.ordered for s in inside):
         return False
-    inside = statements((loops[0],))
-    return (all(_is_own(s.offset, loops[0]) for s in inside if isinstance(s, Store))
-            and all(_has_its_own(s, loops[0]) for s in inside if isinstance(s, Product)))
+    work = product(deepest_extents(body)) * max(work_each(body), 1)
+    return (not (isinstance(work, int) and work < 2 * LEAST_PART)
+            and all(_is_own(s.offset, outer) for s in inside if isinstance(s, Store))
+            and all(_has_its_own(s, outer) for s in inside if isinstance(s, Product)))
 
 
 def _has_its_own(p: Product, outer: Loop) -> bool:

@@ -11,7 +11,7 @@ from graphflow.compiler.target import Target
 
 
 def stream(launch: Launch, target: Target) -> Launch:
-    """Mark the buffers that no cache could hold until they are read again.
+    """Mark the buffers that are too large for what a core has of the last cache.
 
     A store past the cache saves reading the line first: a third of the traffic of y = -x. All that a kernel
     writes starts at a cache line, as such stores want.
@@ -19,7 +19,7 @@ def stream(launch: Launch, target: Target) -> Launch:
     nest, large = launch.nest, set[str]()
     for p, t in zip(nest.params, launch.arguments, strict=True):
         size = t.type.size if isinstance(t, Tensor) else t.size
-        if p.written and isinstance(size, int) and size * p.dtype.size >= 2 * target.l3:
+        if p.written and isinstance(size, int) and size * p.dtype.size >= target.l3 // 2:
             large.add(p.name)
     if not large:
         return launch

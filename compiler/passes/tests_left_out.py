@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphflow.compiler.ir.dims import Dim, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Stmt
+from graphflow.compiler.loops.nest import Stmt, expressions
 from graphflow.compiler.loops.substitute import rewrite_stmt
 
 
@@ -15,7 +15,12 @@ def without_tests(stmt: Stmt) -> Stmt:
     Example:  for i < 9: t = p0[i+1 if and(ge(i+1, 0), lt(i+1, 20))]
     -->       for i < 9: t = p0[i+1]
     """
-    return rewrite_stmt(stmt, _settled)
+    nodes = (n for root in expressions((stmt,)) for n in E.walk(root))
+    return rewrite_stmt(stmt, _settled) if any(map(_tests, nodes)) else stmt
+
+
+def _tests(n: Expr) -> bool:
+    return n.op in ("ge", "lt") or (n.op == "load" and bool(n.args))
 
 
 def _settled(n: Expr) -> Expr:

@@ -8,7 +8,6 @@ It imports no more than the framework it measures: what the harness needs beyond
 from __future__ import annotations
 
 import gc
-import hashlib
 import importlib
 import importlib.metadata
 import itertools
@@ -145,6 +144,8 @@ def _arrays(result: Any) -> list[np.ndarray]:
 
 
 def _digest(steps: list[list[np.ndarray]]) -> str:
+    import hashlib
+
     return hashlib.sha256(b"".join(a.tobytes() for arrays in steps for a in arrays)).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
-"""Compute the numbers of compiler/loops/maths and print them as its coefficients.py.
+"""Compute the numbers of compiler/loops/maths and print them as its coefficients.py or tables.py.
 
     python tests/exhaustive/fit_polynomials.py > compiler/loops/maths/coefficients.py
+    python tests/exhaustive/fit_polynomials.py tables > compiler/loops/maths/tables.py
 
 Each is a minimax fit (Remez exchange on a Chebyshev grid, 60 digits) of the least degree that meets its
 target. The error printed is that of the rounded coefficients, relative to the function they serve (see
@@ -9,6 +10,7 @@ target. The error printed is that of the rounded coefficients, relative to the f
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +21,7 @@ mp.dps = 60
 Fn = Callable[[mpf], mpf]
 ERF_SHIFT = 0.025  # erf is less than 1/4 in the first of its intervals alone
 
-HEADER = '''"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
+HEADER = '''"""{}
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -142,9 +144,8 @@ def root(f: Fn) -> Fn:
 
 def fits() -> list[Fit]:
     """Every polynomial, f32 then f64."""
-    ln2, pi, one = mp.log(2), mp.pi, mpf(1)
-    quarter, half, third = (pi / 4 * mpf("1.01")) ** 2, ln2 / 2 * mpf("1.01"), one / 3
-    two_thirds = 2 * third
+    ln2, one = mp.log(2), mpf(1)
+    half, third = ln2 / 2 * mpf("1.01"), one / 3
     s2 = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
     out: list[Fit] = []
     for bits, t in (32, 28.0), (64, 58.0):
@@ -154,6 +155,11 @@ def fits() -> list[Fit]:
 
         add("EXP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -half, half,
             lambda r: r * r / mp.expm1(r))
+        add("EXP_PRECISE", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2,
+            *((-one / 32, one / 32) if bits == 32 else (-5 * one / 64, 5 * one / 64)), lambda r: r * r, t + 3)
+        add("LOG_PRECISE", "(log1p(r) - r + r^2/2) / r^3", lambda r: (mp.log1p(r) - r + r * r / 2) / r**3,
+            *((-one / 32, one / 16) if bits == 32 else (-one / 16, one / 8)), lambda r: r**3,
+            38 if bits == 32 else 63)
         step = ln2 / (32 if bits == 32 else 16) * mpf("1.01")
         add("EXP_STEP", "(exp(r) - 1 - r) / r^2", lambda r: (mp.expm1(r) - r) / r**2, -step, step,
             lambda r: r * r)
@@ -162,8 +168,6 @@ def fits() -> list[Fit]:
                 third, lambda f: f**3 / mp.log1p(f))
             add("LOG_REST", "(log1p(r) - r) / r^2", lambda r: (mp.log1p(r) - r) / r**2, -one / 32, one / 16,
                 lambda r: r * r / mp.log1p(r))
-            add("TANH", "(tanh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.tanh(x) / x - 1) / x**2), 0, 1,
-                lambda z: z / root(lambda x: mp.tanh(x) / x)(z), 27)
             add("LOG2_REST", "(log2(1 + r) - r / log(2)) / r^2", lambda r: (mp.log1p(r) - r) / ln2 / r**2,
                 -one / 32, one / 16, lambda r: r * r / mp.log1p(r) * ln2)
         else:
@@ -178,24 +182,34 @@ def fits() -> list[Fit]:
                 lambda v: v * ln2 / mp.log1p(v), 36)
             add("POW_EXP2", "2^r, for float32", lambda r: mp.power(2, r), mpf("-0.5"), mpf("0.5"),
                 lambda r: mp.power(2, -r), 29)
-        add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
-            lambda z: z)
-        add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
-            quarter, lambda z: z * z)
-        add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0,
-            0.25, lambda z: z)
-        add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1,
-            lambda z: z)
-        add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, 1,
-            lambda z: z)
+        add_waves(add)
         if bits == 64:
             add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
-        add("CBRT", "cbrt(m)", mp.cbrt, two_thirds if bits == 32 else mp.sqrt(2) / 2,
-            2 * two_thirds if bits == 32 else mp.sqrt(2), lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 17)
+        add("CBRT", "cbrt(m)", mp.cbrt, one, 2 * one, lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 28)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
     add_gamma(out)
     return out
+
+
+def add_waves(add: Callable[..., None]) -> None:
+    """Circular and hyperbolic functions and their inverses, by squares."""
+    quarter, half = (mp.pi / 4 * mpf("1.01")) ** 2, (mp.log(2) / 2 * mpf("1.01")) ** 2
+    add("SIN", "(sin(r)/r - 1) / z, z = r^2", root(lambda r: (mp.sin(r) / r - 1) / r**2), 0, quarter,
+        lambda z: z)
+    add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
+        quarter, lambda z: z * z)
+    add("COT", "(r cot(r) - 1 + z/3) / z^2, z = r^2",
+        root(lambda r: (r * mp.cot(r) - 1 + r * r / 3) / r**4), 0, quarter,
+        lambda z: z * z / root(lambda r: r * mp.cot(r))(z))
+    add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0,
+        0.25, lambda z: z)
+    add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1,
+        lambda z: z)
+    add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, half,
+        lambda z: z)
+    add("COSH", "(cosh(x) - 1 - z/2) / z^2, z = x^2", root(lambda x: (mp.cosh(x) - 1 - x * x / 2) / x**4), 0,
+        half, lambda z: z * z)
 
 
 def add_erfc(out: list[Fit], bits: int, target: float) -> None:
@@ -340,10 +354,14 @@ def tables() -> dict[str, tuple[str, list[float]]]:
     """Name -> (what it is, its columns one after another): each fills a vector register."""
     return {"POWER_32": ("2^(k/16) in two parts", powers(32)),
             "POWER_64": ("2^(k/8) in two parts", powers(64)),
+            "THIRDS_32": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(32)),
+            "THIRDS_64": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(64)),
             "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
-                             "parts, log 2 more below 1", logarithms(mp.mpf(1))),
-            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2))),
-            "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors())}
+                             "parts, log 2 more below 1", logarithms(mp.mpf(1), 32)),
+            "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2), 32)),
+            "LOG2_TABLE_64": ("the same in eighths", logarithms(mp.log(2), 64)),
+            "ERF_32": ("x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0", errors()),
+            "TANH_32": ("the same for tanh, x + 1 in fourths of octaves", tangents())}
 
 
 def powers(bits: int) -> list[float]:
@@ -352,15 +370,25 @@ def powers(bits: int) -> list[float]:
     return [row[column] for column in (0, 1) for row in rows]
 
 
-def logarithms(unit: mpf) -> list[float]:
-    inverses, rows = [], []
-    for k in range(16):
-        low = mpf(1) + mpf(k) / 16 if k < 8 else (mpf(1) + mpf(k) / 16) / 2
-        middle = low + (mpf(1) / 32 if k < 8 else mpf(1) / 64)
-        inverses.append(1.0 if k in (0, 15) else float(mp.ceil(32 / middle) / 32))
-        short, rest = parts(mp.log(2) / unit, 32, 2, 15) if k >= 8 else (0.0, 0.0)
-        high, low = parts(-mp.log(inverses[-1]) / unit, 32, 2, 15)
-        rows.append((high + short, float(np.float32(low + rest))))
+def thirds(bits: int) -> list[float]:
+    """The sign and two bits of the exponent tell -1 (101), 0 and 1 (001) apart; other rows are not used."""
+    powers = {1: mpf(1) / 3, 5: -mpf(1) / 3}
+    return [nearest(mp.power(2, powers.get(row, 0)), bits) for row in range(512 // bits)]
+
+
+def logarithms(unit: mpf, bits: int) -> list[float]:
+    """c has so few bits that r = m c - 1 is a float."""
+    inverses, rows, count = [], [], 512 // bits
+    short = 15 if bits == 32 else 41
+    for k in range(count):
+        below = k >= count // 2
+        low = (1 + mpf(k) / count) / (2 if below else 1)
+        middle = low + mpf(1) / (4 * count if below else 2 * count)
+        steps, whole = (32, mp.nint if below else mp.ceil) if bits == 32 else (16 if below else 32, mp.nint)
+        inverses.append(1.0 if k in (0, count - 1) else float(whole(steps / middle) / steps))
+        one, rest = parts(mp.log(2) / unit, bits, 2, short) if below else (0.0, 0.0)
+        high, low = parts(-mp.log(inverses[-1]) / unit, bits, 2, short)
+        rows.append((high + one, nearest(mpf(low) + mpf(rest), bits)))
     return inverses + [row[column] for column in (0, 1) for row in rows]
 
 
@@ -369,29 +397,41 @@ def loss(value: mpf) -> mpf:
     return abs(value - nearest(value, 32))
 
 
-def erf_slope(x: float) -> mpf:
-    return 2 / mp.sqrt(mp.pi) * mp.exp(-mpf(x) ** 2)
-
-
 def errors() -> list[float]:
-    """About points where erf and its slope are nearly float32; errors weighed as units in the last place."""
-    rows: list[list[float]] = []
-    for k in range(16):
-        middle, step = k / 4 + 0.05, 1e-5 if k < 13 else 6e-5
-        choices = [nearest(mpf(middle + step * s), 32) for s in range(-1000, 1001)] if k else [0.0]
-        x = min(choices, key=lambda c: loss(mp.erf(c)) + loss(erf_slope(c)) / 8)
+    return centres(mp.erf, lambda x: 2 / mp.sqrt(mp.pi) * mp.exp(-x**2), 5, [
+        (mpf(k) / 4 - ERF_SHIFT, mpf(k) / 4 - ERF_SHIFT + 0.25, k / 4 + 0.05, 1e-5 if k < 13 else 6e-5)
+        for k in range(16)])
 
-        low = mpf(k) / 4 - ERF_SHIFT
 
-        def slope(u: mpf, x: mpf = mpf(x)) -> mpf:
-            return (mp.erf(x + u) - mp.erf(x)) / u - (0 if x else 1)
+def tangents() -> list[float]:
+    """Fourths of octaves of x + 1, by the exponent's last bits: from 2 to 16, then from 1 to 2."""
+    rows = []
+    for k in (*range(4, 16), *range(4)):
+        octave, fourth = divmod(k, 4)
+        low, width = 2.0**octave * (1 + fourth / 4) - 1, 2.0**octave / 4
+        rows.append((mpf(low), mpf(low + width), low + 0.52 * width, width / 1e5))
+    return centres(mp.tanh, lambda x: mp.sech(x)**2, 6, rows)
+
+
+def centres(f: Fn, slope: Fn, terms: int, rows: list[tuple[mpf, mpf, float, float]]) -> list[float]:
+    """Columns of a table by (from, to, about, step): x, which is 0 in the first; f(x); polynomials.
+
+    f(x) and the slope there are nearly float32; errors are weighed as units in the last place.
+    """
+    out: list[list[float]] = []
+    for low, high, middle, step in rows:
+        choices = [nearest(mpf(middle + step * s), 32) for s in range(-1000, 1001)] if low > 0 else [0.0]
+        x = min(choices, key=lambda c: loss(f(mpf(c))) + loss(slope(mpf(c))) / 8)
+
+        def rise(u: mpf, x: mpf = mpf(x)) -> mpf:
+            return (f(x + u) - f(x)) / u - (0 if x else 1)
 
         def weight(u: mpf, x: mpf = mpf(x)) -> mpf:
-            return u / 2 ** mp.floor(mp.log(mp.erf(x + u), 2))
+            return u / 2 ** mp.floor(mp.log(f(x + u), 2))
 
-        fit = Fit("", 32, "", slope, max(low, 0) - x, low + 0.25 - x, weight, 24.0)
-        rows.append([x, nearest(mp.erf(x), 32), *solve(fit, fewest=5)[0]])
-    return [value for column in zip(*rows, strict=True) for value in column]
+        fit = Fit("", 32, "", rise, max(low, mpf(0)) - x, high - x, weight, 24.0)
+        out.append([x, nearest(f(mpf(x)), 32), *solve(fit, fewest=terms)[0]])
+    return [value for column in zip(*out, strict=True) for value in column]
 
 
 def show(comment: str, name: str, values: list[float]) -> None:
@@ -403,8 +443,13 @@ def show(comment: str, name: str, values: list[float]) -> None:
 
 
 def main() -> None:
-    print(HEADER, end="")
-    for name, (comment, values) in (constants() | tables()).items():
+    if sys.argv[1:] == ["tables"]:
+        print(HEADER.format("Tables by columns, each of as many numbers as a vector register holds."), end="")
+        for name, (comment, values) in tables().items():
+            show(comment, name, values)
+        return
+    print(HEADER.format("Minimax polynomials, lowest power first; split constants, greatest first."), end="")
+    for name, (comment, values) in constants().items():
         show(comment, name, values)
     for fit in fits():
         coefficients, error = solve(fit)

@@ -10,7 +10,7 @@ the work is cut into parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
@@ -19,6 +19,7 @@ from graphflow.compiler.codegen.gemm.parts import PARAMS, Part, PartsBuilder, Sh
 from graphflow.compiler.codegen.gemm.terms import Operand
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import Blocking, heights
+from graphflow.compiler.records import record
 
 
 def blocked_function(module: Module, shape: Shape, blocking: Blocking, finish: Finish | None,
@@ -56,11 +57,13 @@ class BlockedBuilder(PartsBuilder):
         a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b else b
         self.tile = Tile(shape.terms, a, b, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
                          _is_single(shape, blocking), finish, shape.view, fetches=_fetches(shape, blocking))
+        self.m, self.n, self.k = self.sizes(shape)
         self.low, self.extra = "0", "0"
+        self.all_tiles, self.all_panels = self.tile_count(), self.ceil_div(self.n, blocking.columns)
 
     def text(self, name: str) -> str:
         blocking = self.blocking
-        with self.each_part(blocking.parts, self.tile_count(), self.ceil_div("%n", blocking.columns)) as part:
+        with self.each_part(blocking.parts, self.all_tiles, self.all_panels) as part:
             room = blocking.a_room + blocking.b_room
             self.packed_a = self.at("%scratch", self.mul(part.number, room))
             self.packed_b = self.at(self.packed_a, blocking.a_room)
@@ -68,35 +71,34 @@ class BlockedBuilder(PartsBuilder):
         return self.function(name, with_finish(PARAMS, self.finish))
 
     def tile_count(self) -> str:
-        tiles = self.ceil_div("%m", self.blocking.rows)
+        tiles = self.ceil_div(self.m, self.blocking.rows)
         if self.shape.m is not None:
             count = self.most(tiles, 1)
-            self.low, self.extra = self.quotient("%m", count), self.remainder("%m", count)
+            self.low, self.extra = self.quotient(self.m, count), self.remainder(self.m, count)
         return tiles
 
     def part(self, part: Part) -> None:
-        with self.loop(part.column, part.columns, self.blocking.panels) as outer:
-            panels = self.least(self.add(outer.index, self.blocking.panels), part.columns)
-            with self.loop("0", self.most("%k", 1), self.blocking.depth) as along:
-                depth = self.least(self.sub("%k", along.index), self.blocking.depth)
-                more = "true" if self.shape.add else self.compare("ne", along.index, 0)
-                self.block_of_b(part, outer.index, panels, along.index, depth, more)
+        blocking, depth = self.blocking, self.most(self.k, 1)
+        with (self.blocks(part.column, part.columns, blocking.panels, self.all_panels) as (panel, panels),
+              self.blocks("0", depth, blocking.depth, depth) as (k, past)):
+            depth = self.sub(self.least(past, self.k), k)
+            more = "true" if self.shape.add else self.compare("ne", k, 0)
+            self.block_of_b(part, panel, panels, k, depth, more)
 
     def block_of_b(self, part: Part, panel: str, panels: str, k: str, depth: str, more: str) -> None:
         columns, units = self.blocking.columns, self.units(depth)
         first = self.mul(panel, columns)
         if self.blocking.pack_b:
-            count = self.sub(self.least("%n", self.mul(panels, columns)), first)
+            count = self.sub(self.least(self.n, self.mul(panels, columns)), first)
             self.pack(self.right, first, count, k, depth, self.packed_b, columns, self.rows_of_b(units))
             if self.shape.terms.is_moved:
                 name = additions_function(self.module, self.shape.terms, columns, self.width)
                 self.call(name, [f"ptr {self.packed_b}", f"i64 {count}", f"i64 {units}",
                                  f"i64 {self.mul(self.rows_of_b(units), columns)}"])
-        with self.loop(part.row, part.rows, self.blocking.tiles) as outer:
-            tiles = self.least(self.add(outer.index, self.blocking.tiles), part.rows)
+        with self.blocks(part.row, part.rows, self.blocking.tiles, self.all_tiles) as (tile, tiles):
             if self.blocking.pack_a:
-                self.pack_tiles(outer.index, tiles, k, depth)
-            self.cache_block(Block(panel, panels, outer.index, tiles, k, depth, units, more))
+                self.pack_tiles(tile, tiles, k, depth)
+            self.cache_block(Block(panel, panels, tile, tiles, k, depth, units, more))
 
     def pack(self, side: _Side, first: str, count: str, k: str, depth: str, target: str, lines: int,
              rows: str) -> None:
@@ -126,22 +128,22 @@ class BlockedBuilder(PartsBuilder):
         """The first row of a tile, m for the one after the last."""
         if self.shape.m is not None:
             return self.add(self.mul(tile, self.low), self.least(tile, self.extra))
-        return self.least(self.mul(tile, self.blocking.rows), "%m")
+        return self.least(self.mul(tile, self.blocking.rows), self.m)
 
     # Blocks in cache
 
     def cache_block(self, at: Block) -> None:
         """Every panel with every tile; the last panel may be a narrower one."""
         columns, n = self.blocking.columns, self.shape.n
-        whole = self.least(at.panels, self.quotient("%n", columns))
+        whole = self.least(at.panels, self.quotient(self.n, columns))
         with self.loop(at.panel, whole) as panel:
             self.panel(at, panel.index, self.tile)
         if n is None or n % columns:
             rest = (n or -1) % columns
             vecs = -(-rest // self.width) if n is not None else self.blocking.vecs
             masked = n is None or rest % self.width != 0
-            with self.loop(whole, at.panels) as panel:
-                self.panel(at, panel.index, replace(self.tile, vecs=vecs, masked=masked))
+            with self.when(self.compare("slt", whole, at.panels)):
+                self.panel(at, whole, replace(self.tile, vecs=vecs, masked=masked))
 
     def panel(self, at: Block, panel: str, tile: Tile) -> None:
         columns = self.blocking.columns
@@ -150,13 +152,13 @@ class BlockedBuilder(PartsBuilder):
             offset = self.mul(self.mul(self.sub(panel, at.panel), columns), self.rows_of_b(at.units))
             b, stride = self.at(self.packed_b, offset), str(columns)
         elif self.blocking.ahead:
-            row = self.add(self.mul(panel, "%k"), at.k)
+            row = self.add(self.mul(panel, self.k), at.k)
             b, stride = self.at("%b", self.mul(row, columns)), str(columns)
         else:
             at_column = self.add(self.mul(at.k, "%ldb"), column)
             b, stride = self.at("%b", at_column, self.right.operand.dtype), "%ldb"
         ahead = self.to_next_panel(at, panel) if tile.fetches else ""
-        self.tiles(at, Panel(b, stride, column, self.sub("%n", column), ahead), tile)
+        self.tiles(at, Panel(b, stride, column, self.sub(self.n, column), ahead), tile)
 
     def to_next_panel(self, at: Block, panel: str) -> str:
         """Elements of B from a panel to the next one, which may be the first of the next block of k."""
@@ -215,14 +217,14 @@ class BlockedBuilder(PartsBuilder):
         if tile.fetches:
             arguments.append(f"i64 {panel.ahead}")
         if tile.finish is not None:
-            last = self.compare("sge", self.add(at.k, at.depth), "%k")
+            last = self.compare("sge", self.add(at.k, at.depth), self.k)
             *lines, within = place or (row,)
             arguments += [f"i1 {last}", f"i64 {within}", f"i64 {panel.column}", *(f"i64 {i}" for i in lines),
                           *tile.finish.params]
         self.call(tile_function(self.module, tile), arguments)
 
 
-@dataclass(frozen=True)
+@record
 class _Side:
     """An operand: its pointer, stride, and whether the lines of its panels lie together."""
 
@@ -232,7 +234,7 @@ class _Side:
     along_lines: bool
 
 
-@dataclass(frozen=True)
+@record
 class Block:
     """Panels and tiles from the first to the one past the last, k, its depth, that in units, and whether to
     add to C.
@@ -248,7 +250,7 @@ class Block:
     more: str
 
 
-@dataclass(frozen=True)
+@record
 class Panel:
     """Where a panel of B lies, its first column, the columns from there on, and how far to look ahead."""
 

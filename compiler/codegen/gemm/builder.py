@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.nest import LoopNest
 from graphflow.compiler.loops.view import Steps
 
-_FOLD = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
-         "udiv": lambda a, b: a // b, "urem": lambda a, b: a % b}
+_FOLD = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "udiv": operator.floordiv,
+         "urem": operator.mod}
+_COMPARE = {"eq": operator.eq, "ne": operator.ne, "slt": operator.lt, "sle": operator.le, "sgt": operator.gt,
+            "sge": operator.ge}
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Builder(MemoryOps):
             return a
         if (op == "add" and a == "0") or (op == "mul" and a == "1"):
             return b
-        if op == "mul" and "0" in (a, b):
+        if (op == "mul" and "0" in (a, b)) or (op == "urem" and b == "1"):
             return "0"
         return self.em.raw(f"{op} i64 {a}, {b}")
 
@@ -90,9 +93,13 @@ class Builder(MemoryOps):
         return self.em.intrinsic(f"llvm.{name}.i64", [Value(a, int64), Value(b, int64)], int64).ref
 
     def pick(self, condition: str, a: str, b: str) -> str:
+        if condition in ("true", "false"):
+            return a if condition == "true" else b
         return self.em.raw(f"select i1 {condition}, i64 {a}, i64 {b}")
 
     def compare(self, code: str, a: str, b: str | int) -> str:
+        if _number(a) and _number(str(b)):
+            return "true" if _COMPARE[code](int(a), int(b)) else "false"
         return self.em.raw(f"icmp {code} i64 {a}, {b}")
 
     # Steps through memory

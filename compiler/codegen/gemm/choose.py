@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from graphflow.compiler.codegen.gemm import costs
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import SEVERAL, Blocking, ByRows, Chunks, Dots, FewRows, Form
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
 F = TypeVar("F", Blocking, Dots)
 
 
-@dataclass(frozen=True)
+@record
 class Extents:
     """A product's sizes; None where a dim is a run-time integer."""
 
@@ -220,7 +221,7 @@ def _width(e: Extents, target: Target) -> int:
 
 def _is_streamed(e: Extents, target: Target) -> bool:
     """Whether B comes from memory: the last cache has no room for it beside the rest."""
-    return not _at_most(e.bytes_of_b, target.l3 // 2)
+    return not _at_most(e.bytes_of_b, target.l3 // 4)
 
 
 def _at_most(size: int | None, limit: int) -> bool:

@@ -6,7 +6,7 @@ It reads each operand where it lies, which is best when one has few rows: nothin
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
@@ -22,6 +22,7 @@ from graphflow.compiler.codegen.gemm.terms import (
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.ir.dtypes import BY_CODE
 from graphflow.compiler.loops.blocking import Dots
+from graphflow.compiler.records import record
 
 TILE_PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs",
                "i64 %k", "i1 %more")
@@ -29,7 +30,7 @@ AHEAD = "i64 %ahead"
 FINISH_TILES = 64  # whose sums are kept on the stack
 
 
-@dataclass(frozen=True)
+@record
 class DotTile:
     """rows x columns dot products at once.
 
@@ -255,7 +256,7 @@ class _DotsBuilder(PartsBuilder):
         return self.mul(self.add(number, tile.columns), self.ldb)
 
 
-@dataclass(frozen=True)
+@record
 class _At:
     """Rows of A from the first to the one past the last, the first column, k, its depth, whether to add."""
 

@@ -5,13 +5,14 @@ There are two kinds of these, of several rows and of one: more of them would tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, with_finish
 from graphflow.compiler.codegen.gemm.parts import PARAMS, PartsBuilder, Shape, product_name
 from graphflow.compiler.codegen.gemm.tile import Tile, tile_function
 from graphflow.compiler.loops.blocking import SEVERAL, FewRows
+from graphflow.compiler.records import record
 
 
 def few_rows_function(module: Module, shape: Shape, form: FewRows, finish: Finish | None) -> str:
@@ -85,7 +86,7 @@ class _FewRowsBuilder(PartsBuilder):
             *[f"i64 {self.least(self.sub(past, row), SEVERAL)}"] * tile.ragged])
 
 
-@dataclass(frozen=True)
+@record
 class _Block:
     """Columns from the first to the one past the last, k and its depth, and whether to add to C."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.builder import Builder
@@ -23,11 +23,12 @@ from graphflow.compiler.loops.nest import (
     loads,
     positions,
 )
+from graphflow.compiler.records import record
 
 SUM = "sum"
 
 
-@dataclass(frozen=True)
+@record
 class Finish:
     """A product's body, and what it refers to.
 

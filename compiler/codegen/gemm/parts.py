@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder
 from graphflow.compiler.codegen.gemm.terms import Terms
 from graphflow.compiler.loops.blocking import Blocking, Dots, FewRows
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 
 PARAMS = ("ptr noalias %a", "i64 %lda", "ptr noalias %b", "i64 %ldb", "ptr noalias %c", "i64 %ldc",
           "i64 %m", "i64 %n", "i64 %k", "i64 %begin", "i64 %end", "ptr %scratch")  # then the finish's
 
 
-@dataclass(frozen=True)
+@record
 class Shape:
     """What is known of a product when it is compiled; sizes are None where they are run-time integers.
 
@@ -33,7 +34,7 @@ class Shape:
     add: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """Units of rows and columns, from the first to the one past the last; the number of its scratch."""
 
@@ -61,6 +62,12 @@ def _plain(value: int | tuple[int, int]) -> str:
 class PartsBuilder(FinishingBuilder):
     """Builds a function for parts %begin to %end of a product."""
 
+    def sizes(self, shape: Shape) -> tuple[str, str, str]:
+        """m, n and k: numbers where they are known."""
+        m, n, k = (f"%{name}" if d is None else str(d)
+                   for name, d in (("m", shape.m), ("n", shape.n), ("k", shape.k)))
+        return m, n, k
+
     @contextmanager
     def each_part(self, parts: tuple[int, int], rows: str, columns: str) -> Iterator[Part]:
         """A loop over the parts, of so many units each way; all parts at once are one."""
@@ -77,6 +84,15 @@ class PartsBuilder(FinishingBuilder):
                        self.pick(all_at_once, "0", self.share(j, columns, across)),
                        self.pick(all_at_once, columns, self.share(self.add(j, 1), columns, across)),
                        part.index)
+
+    @contextmanager
+    def blocks(self, begin: str, end: str, step: int, most: str) -> Iterator[tuple[str, str]]:
+        """Where each block of `step` units begins and ends; there are `most` units, which one may hold."""
+        if most.isdigit() and int(most) <= step:
+            yield begin, end
+            return
+        with self.loop(begin, end, step) as outer:
+            yield outer.index, self.least(self.add(outer.index, step), end)
 
     def share(self, number: str, units: str, of: int) -> str:
         """Where part `number` of so many begins."""

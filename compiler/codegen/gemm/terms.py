@@ -12,18 +12,19 @@ k stay together in a unit of 32 bits, where the CPU multiplies groups and adds t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow.compiler.codegen.gemm.builder import Builder
 from graphflow.compiler.codegen.scalar import emit_cast
 from graphflow.compiler.codegen.values import Value, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import BY_CODE, DType, bfloat16, float32, int8, int32, uint8
+from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
 _SIGN_BITS = -0x7f7f7f80  # 0x80808080: the upper bit of each of four bytes
 
 
-@dataclass(frozen=True)
+@record
 class Operand:
     """A matrix's dtype in memory, and how many of its elements along k make a `unit` in registers.
 
@@ -48,7 +49,7 @@ class Operand:
         return Operand(self.unit, self.unit)
 
 
-@dataclass(frozen=True)
+@record
 class Terms:
     """The dtypes of a product's operands and sums; `group` elements of k in a unit."""
 

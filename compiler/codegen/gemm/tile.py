@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.gemm.finish import Finish, FinishingBuilder, with_finish
 from graphflow.compiler.codegen.gemm.terms import Operand, Terms, corrected, load_units, multiply_add
 from graphflow.compiler.codegen.values import Value
 from graphflow.compiler.loops.view import View
+from graphflow.compiler.records import record
 
 PARAMS = ("ptr noalias %a", "i64 %as", "ptr noalias %b", "i64 %bs", "ptr noalias %c", "i64 %cs", "i64 %k",
           "i64 %columns", "i1 %more")
@@ -17,7 +16,7 @@ RAGGED_PARAMS = ("i64 %rows",)
 FINISH_PARAMS = ("i1 %last", "i64 %row", "i64 %column")
 
 
-@dataclass(frozen=True)
+@record
 class Tile:
     """One micro-kernel.
 

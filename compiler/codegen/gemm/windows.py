@@ -23,7 +23,7 @@ class ViewBuilder(BlockedBuilder):
         return -(-self.view.rows.length // self.blocking.rows)
 
     def tile_count(self) -> str:
-        return self.mul(self.quotient("%m", self.view.rows.length), self.tiles_per_run)
+        return self.mul(self.quotient(self.m, self.view.rows.length), self.tiles_per_run)
 
     def tiles(self, at: Block, panel: Panel, tile: Tile) -> None:
         low, extra = heights(self.view.rows.length, self.blocking.rows)

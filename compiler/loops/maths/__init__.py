@@ -52,9 +52,16 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (scaling.is_normal, (scaling.exponent, scaling.mantissa), _BOTH),
     (trigonometry.is_near, (trigonometry.sin, trigonometry.cos, trigonometry.tan), _BOTH),
     (scaling.is_normal, (logarithm.log, logarithm.log2), (F64,)),
+    (exponential.sinh_is_near, (exponential.sinh,), _BOTH),
+    (exponential.expm1_is_near, (exponential.expm1,), _BOTH),
     (logarithm.log1p_is_normal, (logarithm.log1p,), _BOTH),
+    (logarithm.asinh_is_near, (logarithm.asinh,), _BOTH),
+    (logarithm.acosh_is_near, (logarithm.acosh,), _BOTH),
+    (logarithm.atanh_is_near, (logarithm.atanh,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
+    (power.is_plain, (power.pow,), _BOTH),
+    (trigonometry.is_plain, (trigonometry.atan2,), _BOTH),
 )
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {

@@ -1,4 +1,4 @@
-"""Minimax polynomials, lowest power first; tables by columns; split constants, greatest first.
+"""Minimax polynomials, lowest power first; split constants, greatest first.
 
 Printed by tests/exhaustive/fit_polynomials.py, not edited by hand.
 """
@@ -116,85 +116,6 @@ TURNS_64 = _numbers("""
     0x1.b34f2ff516ba9p-441 0x1.eeb1faf97c5edp-496 -0x1.7c63043ad6b69p-553 0x1.4d7f6bf623f1bp-607
     0x1.7527bac7ebe5fp-482 0x1.7b3d0739f78a5p-538 0x1.497535fdafd89p-593 -0x1.ca8bdea7f33eep-652""")
 
-# 2^(k/16) in two parts
-POWER_32 = _numbers("""
-    0x1.000000p+0 0x1.0b5586p+0 0x1.172b84p+0 0x1.2387a6p+0
-    0x1.306fe0p+0 0x1.3dea64p+0 0x1.4bfdaep+0 0x1.5ab07ep+0
-    0x1.6a09e6p+0 0x1.7a1148p+0 0x1.8ace54p+0 0x1.9c4918p+0
-    0x1.ae89fap+0 0x1.c199bep+0 0x1.d5818ep+0 0x1.ea4afap+0
-    0x0.0p+0 0x1.9f3122p-25 -0x1.c15742p-27 0x1.ceac48p-25
-    0x1.4636e2p-25 0x1.824684p-25 -0x1.593abcp-25 -0x1.5bd5ecp-27
-    0x1.9fcef4p-26 -0x1.829fd0p-25 0x1.15506ep-27 0x1.51f848p-27
-    -0x1.a94b14p-26 -0x1.3d56b2p-27 -0x1.822dbcp-27 0x1.52486cp-27""")
-
-# 2^(k/8) in two parts
-POWER_64 = _numbers("""
-    0x1.000000p+0 0x1.172b83c7d517bp+0 0x1.306fe0a31b715p+0 0x1.4bfdad5362a27p+0
-    0x1.6a09e667f3bcdp+0 0x1.8ace5422aa0dbp+0 0x1.ae89f995ad3adp+0 0x1.d5818dcfba487p+0
-    0x0.0p+0 -0x1.19041b9d78a76p-55 0x1.6f46ad23182e4p-55 0x1.d4397afec42e2p-56
-    -0x1.bdd3413b26456p-54 0x1.6e9f156864b27p-54 0x1.7a1cd345dcc81p-54 0x1.2ed02d75b3707p-55""")
-
-# mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two parts, log 2 more below 1
-LOG_TABLE_32 = _numbers("""
-    0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
-    0x1.900000p-1 0x1.800000p-1 0x1.700000p-1 0x1.600000p-1
-    0x1.500000p+0 0x1.480000p+0 0x1.380000p+0 0x1.300000p+0
-    0x1.200000p+0 0x1.180000p+0 0x1.100000p+0 0x1.000000p+0
-    0x0.0p+0 0x1.084000p-4 0x1.117000p-3 0x1.5bf000p-3
-    0x1.f99000p-3 0x1.269000p-2 0x1.522800p-2 0x1.7fa800p-2
-    0x1.af5000p-2 0x1.c7f800p-2 0x1.fb3000p-2 0x1.0ae400p-1
-    0x1.269400p-1 0x1.350000p-1 0x1.43d800p-1 0x1.62e400p-1
-    0x0.0p+0 0x1.98b59ep-16 0x1.1d0450p-16 0x1.01ad50p-17
-    0x1.c6cb3cp-19 0x1.8844d4p-16 0x1.7039c6p-17 0x1.e8ef60p-16
-    0x1.4a9246p-17 0x1.e71d16p-16 0x1.62bdeap-16 0x1.b71682p-16
-    0x1.1089a6p-16 0x1.456cecp-16 0x1.ff2f92p-17 0x1.7f7d1cp-20""")
-
-# the same for log2
-LOG2_TABLE_32 = _numbers("""
-    0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
-    0x1.900000p-1 0x1.800000p-1 0x1.700000p-1 0x1.600000p-1
-    0x1.500000p+0 0x1.480000p+0 0x1.380000p+0 0x1.300000p+0
-    0x1.200000p+0 0x1.180000p+0 0x1.100000p+0 0x1.000000p+0
-    0x0.0p+0 0x1.7d6000p-4 0x1.8a8000p-3 0x1.f5f000p-3
-    0x1.6cb000p-2 0x1.a8f800p-2 0x1.e7d800p-2 0x1.14c400p-1
-    0x1.372000p-1 0x1.48ec00p-1 0x1.6ddc00p-1 0x1.810c00p-1
-    0x1.a8fc00p-1 0x1.bdcc00p-1 0x1.d33800p-1 0x1.000000p+0
-    0x0.0p+0 0x1.25b3eep-22 0x1.301580p-16 0x1.b1520cp-16
-    0x1.ed0cbap-19 0x1.e5c604p-16 0x1.d7f94ep-16 0x1.60fe68p-17
-    0x1.15db84p-16 0x1.78c98cp-16 0x1.e153c8p-16 0x1.d28dfcp-16
-    0x1.cb8c08p-16 0x1.4ee64cp-16 0x1.20a6dep-21 0x0.0p+0""")
-
-# x near k/4 + 1/20, but 0; erf(x); (erf(x + u) - erf(x))/u, less 1 at 0
-ERF_32 = _numbers("""
-    0x0.0p+0 0x1.2b3bb8p-2 0x1.158644p-1 0x1.98c3f4p-1
-    0x1.0f3388p+0 0x1.4e9cccp+0 0x1.8f27bcp+0 0x1.cac51ap+0
-    0x1.06833cp+1 0x1.25f2bap+1 0x1.47458cp+1 0x1.67a052p+1
-    0x1.854cecp+1 0x1.a9abf4p+1 0x1.ca1038p+1 0x1.ea9004p+1
-    0x0.0p+0 0x1.48476cp-2 0x1.1d0226p-1 0x1.7b7560p-1
-    0x1.bb5958p-1 0x1.def5bcp-1 0x1.f1f1ecp-1 0x1.fa3b7ap-1
-    0x1.fe177cp-1 0x1.ff6782p-1 0x1.ffd8c4p-1 0x1.fff6b6p-1
-    0x1.fffdc6p-1 0x1.ffffaap-1 0x1.fffff2p-1 0x1.fffffep-1
-    0x1.06eba6p-3 0x1.0938d2p+0 0x1.aea6cep-1 0x1.316d6ap-1
-    0x1.78247cp-2 0x1.a29c92p-3 0x1.96717cp-4 0x1.747aa4p-5
-    0x1.138a52p-6 0x1.7aef10p-8 0x1.ac7054p-10 0x1.b9688ap-12
-    0x1.c6ca7ap-14 0x1.29f2f2p-16 0x1.9f5f88p-19 0x1.fa314cp-22
-    0x1.003ea2p-18 -0x1.3604b4p-2 -0x1.d2ddaap-2 -0x1.e7b076p-2
-    -0x1.8e7a22p-2 -0x1.119402p-2 -0x1.3cdca8p-3 -0x1.4dc072p-4
-    -0x1.1a8d20p-5 -0x1.b31dd0p-7 -0x1.11de6ap-8 -0x1.360ef0p-10
-    -0x1.59ded4p-12 -0x1.ef5daep-15 -0x1.73878ap-17 -0x1.e4caa0p-20
-    -0x1.8149c6p-2 -0x1.2526c4p-2 -0x1.d9418ap-4 0x1.bfe230p-5
-    0x1.380786p-3 0x1.5124ecp-3 0x1.058d36p-3 0x1.509fb6p-4
-    0x1.5469f0p-5 0x1.2d9528p-6 0x1.af779cp-8 0x1.105e3ap-9
-    0x1.4c0a7cp-11 0x1.06d570p-13 0x1.ab3ddap-16 0x1.2c2f5cp-18
-    0x1.81273ep-10 0x1.2666a6p-3 0x1.7922f6p-3 0x1.18b570p-3
-    0x1.90eae2p-5 -0x1.312eb4p-6 -0x1.893b00p-5 -0x1.7db5e6p-5
-    -0x1.fd5c32p-6 -0x1.10c91ap-6 -0x1.cb7524p-8 -0x1.4a9f0ap-9
-    -0x1.b854b6p-11 -0x1.9038ccp-13 -0x1.6505f0p-15 -0x1.119824p-17
-    0x1.b73f1ap-4 0x1.b92d10p-5 -0x1.4013b4p-6 -0x1.08bc3cp-4
-    -0x1.031d1ep-4 -0x1.17b35cp-5 -0x1.3254c2p-8 0x1.59d46ap-7
-    0x1.9fe3f4p-7 0x1.2262d4p-7 0x1.2d7f2cp-8 0x1.f5ec52p-10
-    0x1.5c02d0p-11 0x1.8fc668p-13 0x1.8abfcep-15 0x1.4e2988p-17""")
-
 # (exp(r) - 1 - r) / r^2 on [-0.35004, 0.35004]; error 2^-30.3
 EXP_32 = _numbers("""
     0x1.000000p-1 0x1.555554p-3 0x1.5554f6p-5 0x1.1112b0p-7
@@ -202,6 +123,9 @@ EXP_32 = _numbers("""
 
 # (exp(r) - 1 - r) / r^2 on [-0.021877, 0.021877]; error 2^-29.2
 EXP_STEP_32 = _numbers("0x1.00022ap-1 0x1.55576cp-3")
+
+# (exp(r) - 1 - r) / r^2 on [-0.03125, 0.03125]; error 2^-34.8
+EXP_PRECISE_32 = _numbers("0x1.000000p-1 0x1.55590ap-3 0x1.55582ep-5")
 
 # (log1p(f) - f + f^2/2) / f^3 on [-0.33333, 0.33333]; error 2^-28.7
 LOG_32 = _numbers("""
@@ -212,10 +136,8 @@ LOG_32 = _numbers("""
 # (log1p(r) - r) / r^2 on [-0.03125, 0.0625]; error 2^-28.3
 LOG_REST_32 = _numbers("-0x1.000000p-1 0x1.555836p-2 -0x1.00133ep-2 0x1.826182p-3")
 
-# (tanh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-27.6
-TANH_32 = _numbers("""
-    -0x1.55553cp-2 0x1.110be4p-3 -0x1.b96238p-5 0x1.600988p-6
-    -0x1.045f56p-7 0x1.2d9d62p-9 -0x1.77c49ep-12""")
+# (log1p(r) - r + r^2/2) / r^3 on [-0.03125, 0.0625]; error 2^-38.4
+LOG_PRECISE_32 = _numbers("0x1.555562p-2 -0x1.000332p-2 0x1.99541ap-3 -0x1.3aeeb6p-3")
 
 # (log2(1 + r) - r / log(2)) / r^2 on [-0.03125, 0.0625]; error 2^-28.2
 LOG2_REST_32 = _numbers("-0x1.715478p-1 0x1.ec74b4p-2 -0x1.716694p-2 0x1.166450p-2")
@@ -231,6 +153,9 @@ SIN_32 = _numbers("-0x1.555556p-3 0x1.111174p-7 -0x1.a058e4p-13 0x1.7bf148p-19")
 # (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.62925]; error 2^-33.1
 COS_32 = _numbers("0x1.55554ap-5 -0x1.6c0c1ap-10 0x1.99e0cep-16")
 
+# (r cot(r) - 1 + z/3) / z^2, z = r^2 on [0, 0.62925]; error 2^-32.5
+COT_32 = _numbers("-0x1.6c167ep-6 -0x1.157e34p-9 -0x1.b639b2p-13 -0x1.acf582p-16")
+
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-31.7
 ASIN_32 = _numbers("""
     0x1.55554cp-3 0x1.3338aap-4 0x1.6ca7dcp-5 0x1.04cd0cp-5
@@ -242,13 +167,16 @@ ATAN_32 = _numbers("""
     -0x1.58bc1cp-4 0x1.dc941ap-5 -0x1.0129b0p-5 0x1.6957fcp-7
     -0x1.dca730p-10""")
 
-# (sinh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-31.5
-SINH_32 = _numbers("0x1.555556p-3 0x1.1110e2p-7 0x1.a02156p-13 0x1.75a6d0p-19")
+# (sinh(x)/x - 1) / z, z = x^2 on [0, 0.12253]; error 2^-34.3
+SINH_32 = _numbers("0x1.555556p-3 0x1.110fc2p-7 0x1.a2d77cp-13")
 
-# cbrt(m) on [0.66667, 1.3333]; error 2^-22.4
+# (cosh(x) - 1 - z/2) / z^2, z = x^2 on [0, 0.12253]; error 2^-33.0
+COSH_32 = _numbers("0x1.5554e2p-5 0x1.6d5524p-10")
+
+# cbrt(m) on [1, 2]; error 2^-22.4
 CBRT_32 = _numbers("""
-    0x1.8ffcf4p-2 0x1.3eb754p+0 -0x1.4f35c4p+0 0x1.22dcf2p+0
-    -0x1.4720e6p-1 0x1.a3dc3cp-3 -0x1.d2349cp-6""")
+    0x1.c9df40p-2 0x1.e673aep-1 -0x1.551592p-1 0x1.8a9d1ep-2
+    -0x1.27e07cp-3 0x1.fa5556p-6 -0x1.76d0e6p-9""")
 
 # exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
 ERFC_32 = _numbers("""
@@ -279,6 +207,17 @@ EXP_64 = _numbers("""
     0x1.000000p-1 0x1.5555555555559p-3 0x1.555555555553cp-5 0x1.111111110f4c5p-7
     0x1.6c16c16c1fb0ep-10 0x1.a01a01b0c31a4p-13 0x1.a01a0179b5146p-16 0x1.71ddf5e60d789p-19
     0x1.27e53821fba28p-22 0x1.af635ca45cbe6p-26 0x1.1ee9246d132d6p-29""")
+
+# (exp(r) - 1 - r) / r^2 on [-0.078125, 0.078125]; error 2^-64.1
+EXP_PRECISE_64 = _numbers("""
+    0x1.000000p-1 0x1.5555555555555p-3 0x1.5555555555be6p-5 0x1.1111111113f21p-7
+    0x1.6c16c13c58cbbp-10 0x1.a01a00011ed05p-13 0x1.a027865af973cp-16 0x1.72146909fa7e5p-19""")
+
+# (log1p(r) - r + r^2/2) / r^3 on [-0.0625, 0.125]; error 2^-63.6
+LOG_PRECISE_64 = _numbers("""
+    0x1.55555555554d5p-2 -0x1.ffffffffff72dp-3 0x1.9999999a048b0p-3 -0x1.5555555a652a9p-3
+    0x1.249248437cd38p-3 -0x1.ffffe3016f40ep-4 0x1.c71da2cccc1fap-4 -0x1.99b97b30358e4p-4
+    0x1.7499423958d41p-4 -0x1.4a90486ee870fp-4 0x1.b592f2247e073p-5""")
 
 # (exp(r) - 1 - r) / r^2 on [-0.043755, 0.043755]; error 2^-58.2
 EXP_STEP_64 = _numbers("""
@@ -323,6 +262,12 @@ COS_64 = _numbers("""
     0x1.555555555554ap-5 -0x1.6c16c16c14dc4p-10 0x1.a01a019c515acp-16 -0x1.27e4f7c235cf0p-22
     0x1.1ee9b9e2d29d0p-29 -0x1.8f941f928b7abp-37""")
 
+# (r cot(r) - 1 + z/3) / z^2, z = r^2 on [0, 0.62925]; error 2^-62.5
+COT_64 = _numbers("""
+    -0x1.6c16c16c16ce9p-6 -0x1.1566abc0006dfp-9 -0x1.bbd7794446c24p-13 -0x1.66a8ee4225f3ep-16
+    -0x1.22811194cf8d0p-19 -0x1.d6b7fee7c85b6p-23 -0x1.7fcc85f8f6f99p-26 -0x1.20dc8985f393dp-29
+    -0x1.646f63c521cd3p-32""")
+
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-59.8
 ASIN_64 = _numbers("""
     0x1.5555555555578p-3 0x1.333333332df22p-4 0x1.6db6db722a7e1p-5 0x1.f1c71a8c0a0f4p-6
@@ -339,10 +284,15 @@ ATAN_64 = _numbers("""
     -0x1.73b15626694d3p-8 0x1.1db8ad21f1c3dp-9 -0x1.3bbacde575ef1p-11 0x1.bb94db1529e67p-14
     -0x1.2854014b0835dp-17""")
 
-# (sinh(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-61.7
+# (sinh(x)/x - 1) / z, z = x^2 on [0, 0.12253]; error 2^-61.5
 SINH_64 = _numbers("""
-    0x1.5555555555556p-3 0x1.1111111111020p-7 0x1.a01a01a036c6cp-13 0x1.71de3a3b6a262p-19
-    0x1.ae646f97fd85fp-26 0x1.61171ceeb5ad3p-33 0x1.b5bb71881c800p-41""")
+    0x1.5555555555559p-3 0x1.111111110f5a2p-7 0x1.a01a01b07c4b1p-13 0x1.71ddf67d0ceafp-19
+    0x1.af6276c018df6p-26""")
+
+# (cosh(x) - 1 - z/2) / z^2, z = x^2 on [0, 0.12253]; error 2^-69.7
+COSH_64 = _numbers("""
+    0x1.5555555555558p-5 0x1.6c16c16c14f8ap-10 0x1.a01a01adc28dfp-16 0x1.27e4cb456a8aap-22
+    0x1.1f8d66ab38691p-29""")
 
 # erf(x)/x - 1, z = x^2 on [0, 1]; error 2^-56.2
 ERF_64 = _numbers("""
@@ -351,10 +301,11 @@ ERF_64 = _numbers("""
     0x1.ba824c2151ba5p-20 -0x1.64732188cebf5p-23 0x1.181d35b47cf56p-26 -0x1.e4ccddacf135ep-30
     0x1.687e149ae6ff8p-33""")
 
-# cbrt(m) on [0.70711, 1.4142]; error 2^-19.6
+# cbrt(m) on [1, 2]; error 2^-28.1
 CBRT_64 = _numbers("""
-    0x1.afcf7b632cfd6p-2 0x1.0e56f3947cfcbp+0 -0x1.ac111a8f1eafbp-1 0x1.059d107168fd3p-1
-    -0x1.6fbaf701c166bp-3 0x1.b9a03c5ea8fa0p-6""")
+    0x1.a209d53540551p-2 0x1.280a7c6f2353ep+0 -0x1.234a810ba6390p+0 0x1.fbf7558f869c9p-1
+    -0x1.3fb47dfaffa8fp-1 0x1.14311bea1b806p-2 -0x1.3651099dea450p-4 0x1.984e8d62e1ec4p-7
+    -0x1.dd7f38cdeb03dp-11""")
 
 # exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2) on [-0.33333, 0.5]; error 2^-54.5
 ERF_FAR_64 = _numbers("""

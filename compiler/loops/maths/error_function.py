@@ -11,10 +11,8 @@ from graphflow.compiler.loops.maths.floats import (
     F64,
     Format,
     Pair,
-    at_least,
     at_most,
     fast_two_sum,
-    horner,
     ldexp,
     magnitude,
     multiply,
@@ -67,10 +65,7 @@ def erf(f: Format, x: Expr) -> Expr:
     a = magnitude(x)
     if f.wide:
         return select(a < 1.0, fma(x, f.polynomial("ERF", x * x), x), signed(1.0 - _short_erfc(a), x))
-    a = at_most(a, 3.97)
-    centre, base, *slopes = f.lookups("ERF", f.bits(a + 4.025) >> 19)
-    u = a - centre  # more than its base only about 0, where that is 0 and erf(a) is a + a p(a)
-    return signed(fma(u, horner(slopes, u), at_least(base, u)), x)
+    return signed(f.near_centre("ERF", at_most(a, 3.97), 4.025, 19), x)
 
 
 def erfinv(f: Format, x: Expr) -> Expr:

@@ -78,6 +78,19 @@ def exp2_of_pair(f: Format, n: Expr, r: Pair) -> Expr:
     return ldexp(h + (l + (curve(f, t) + fma(e, t, e))), n)
 
 
+def exp2_of_sum(f: Format, x: Expr, low: Expr) -> Expr:
+    """2^(x + low) by the table, for a normal result and |low| below 1/32."""
+    shifted = x + f.rounder / f.entries
+    n = shifted - f.rounder / f.entries
+    ln2, d = f.table("LN2")[0], x - n
+    h = d * ln2
+    l = fma(low, ln2, fma(d, ln2, -h))
+    r = h + l
+    power, rest = f.lookups("POWER", f.bits(shifted))
+    tail = fma(r * r, f.polynomial("EXP_PRECISE", r), l)
+    return ldexp(power + fma(power, h, fma(power, tail, rest)), n)
+
+
 def exp2(f: Format, x: Expr) -> Expr:
     x = at_most(at_least(x, f.pick(-151.0, -1076.0)), f.pick(129.0, 1025.0))
     n, _ = f.round(x)
@@ -85,30 +98,33 @@ def exp2(f: Format, x: Expr) -> Expr:
     return ldexp(fma(r, f.polynomial("EXP2", r), 1.0), n)
 
 
-def expm1(f: Format, x: Expr) -> Expr:
-    """2 (2^(n-1) - 1/2 + 2^(n-1) (exp(r) - 1)); halved, so that the power stays finite to the end."""
-    word, (r, low) = reduce_pair(f, at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0)))
-    scale = f.power_of_two(word - 1)
-    base, lost = two_sum(scale, f.number(-0.5))
-    h, l = fast_two_sum(base, scale * r)
+def expm1_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.pick(16.0, 36.0)
+
+
+def expm1(f: Format, x: Expr, near: bool = False) -> Expr:
+    """(2^n - 1) + 2^n (exp(r) - 1), where 2^n - 1 is exact; halved beyond, so that the power stays finite."""
+    x_in = x if near else at_most(at_least(x, f.pick(-20.0, -40.0)), f.pick(89.0, 710.0))
+    word, (r, low) = reduce_pair(f, x_in)
+    scale = f.power_of_two(word if near else word - 1)
+    base, lost = (scale - 1.0, None) if near else two_sum(scale, f.number(-0.5))
+    h = fma(scale, r, base)
+    l = fma(scale, r, base - h)
     square, e = two_product(r, r)
     rest = fma(square, f.polynomial("EXP", r), fma(e, 0.5, low))
-    whole = 2.0 * (h + fma(scale, rest, l + lost))
-    return select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole)
+    whole = h + fma(scale, rest, l if lost is None else l + lost)
+    return signed(whole, x) if near else select(magnitude(x) < f.pick(2.0**-25, 2.0**-54), x, whole + whole)
 
 
 def tanh(f: Format, x: Expr) -> Expr:
-    """float32: an odd polynomial up to 1, 1 - 2/(1 + exp(2|x|)) beyond.
+    """float32: tanh(c + u) = tanh(c) + u p(u), c the nearest of 16.
 
     float64: -t / (2 + t), t = expm1(-2|x|) as a pair.
     """
+    a = magnitude(x)
     if not f.wide:
-        a, z = magnitude(x), x * x
-        double = at_most(a + a, 20.0)
-        n, (h, l) = split_exp(f, double)
-        far = 1.0 - 2.0 / (ldexp(h + l, n) + 1.0)
-        return signed(select(a < 1.0, fma(a * z, f.polynomial("TANH", z), a), far), x)
-    word, r = reduce(f, at_least(-2.0 * magnitude(x), f.pick(-20.0, -40.0)))
+        return signed(f.near_centre("TANH", at_most(a, 9.5), 1.0, 21), x)
+    word, r = reduce(f, at_least(-2.0 * a, -40.0))
     scale = f.power_of_two(word)
     base, lost = fast_two_sum(-1.0, scale)
     h, l = fast_two_sum(base, scale * r)
@@ -135,14 +151,31 @@ def _half_exp(f: Format, x: Expr) -> tuple[Pair, Expr, Expr]:
     return p, ldexp(1.0 / p[0], at_least(-2.0 * whole, 4.0 - 2.0 * f.bias)), whole - 1.0
 
 
-def sinh(f: Format, x: Expr) -> Expr:
-    """(exp|x| - exp(-|x|))/2 from 1 on, an odd polynomial below."""
-    a = magnitude(x)
-    (h, l), w, n = _half_exp(f, a)
+def sinh_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.pick(80.0, 700.0)
+
+
+def sinh(f: Format, x: Expr, near: bool = False) -> Expr:
+    """sinh(n log 2) cosh(r) + cosh(n log 2) sinh(r); among large numbers (exp|x| - exp(-|x|))/2 from 1 on."""
+    if near:
+        return _near_sinh(f, x)
+    (h, l), w, n = _half_exp(f, magnitude(x))
     d, e = fast_two_sum(h, -w)
-    z = x * x
-    near = fma(x * z, f.polynomial("SINH", z), x)
-    return select(a < 1.0, near, signed(ldexp(d + (e + l), n), x))
+    far = signed(ldexp(d + (e + l), n), x)
+    return select(magnitude(x) < 1.0, _near_sinh(f, at_most(at_least(x, -1.0), 1.0)), far)
+
+
+def _near_sinh(f: Format, x: Expr) -> Expr:
+    word, (r, low) = reduce_pair(f, magnitude(x))
+    up = f.power_of_two(word - 1)
+    down = f.of_bits(2 * f.one - (2 << f.fraction) - f.bits(up))
+    (sine, lost), (cosine, rest) = fast_two_sum(up, -down), fast_two_sum(up, down)
+    z, e = two_product(r, r)
+    h = fma(cosine, r, sine)
+    l = fma(cosine, r, sine - h) + fma(rest, r, fma(sine, 0.5 * e, lost))
+    odd = fma(r * z, f.polynomial("SINH", z), low)
+    even = fma(z, 0.5, z * z * f.polynomial("COSH", z))
+    return signed(h + fma(sine, even, fma(cosine, odd, l)), x)
 
 
 def cosh(f: Format, x: Expr) -> Expr:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from graphflow.compiler.ir.dtypes import DType, float32, float64, uint32, uint64
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Value, fma
-from graphflow.compiler.loops.maths import coefficients
+from graphflow.compiler.loops.maths import coefficients, tables
 from graphflow.compiler.records import record
 
 Pair: TypeAlias = "tuple[Expr, Expr]"
@@ -74,8 +74,17 @@ class Format:
 
     def lookups(self, name: str, word: Expr) -> list[Expr]:
         """From each column of a table, the number that the low bits of a word say."""
-        values, size = self.table(name), self.entries
+        values, size = getattr(tables, f"{name}_{self.width}"), self.entries
         return [E.lookup(values[k:k + size], word, self.dtype) for k in range(0, len(values), size)]
+
+    def near_centre(self, name: str, x: Expr, shift: float, bits: int) -> Expr:
+        """g(c + u) = g(c) + u p(u) by a table of c, g(c) and p; x + shift without its last bits is its row.
+
+        g(0) is 0 and p one less there, so that it adds little: u is more than g(c) about 0 alone.
+        """
+        centre, base, *slopes = self.lookups(name, self.bits(x + shift) >> bits)
+        u = x - centre
+        return fma(u, horner(slopes, u), at_least(base, u))
 
     def number(self, value: float) -> Expr:
         return E.const(value, self.dtype)

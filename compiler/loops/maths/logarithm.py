@@ -14,7 +14,6 @@ from graphflow.compiler.loops.maths.floats import (
     Format,
     Pair,
     at_least,
-    divide,
     fast_two_sum,
     ldexp,
     magnitude,
@@ -70,13 +69,23 @@ def log_pair(f: Format, k: Expr, v: Expr, low: Expr | None = None) -> Pair:
     return h, l if f.wide else fma(v * v, fma(v, f.polynomial("LOG", v), -0.5), l)
 
 
-def log1p_pair(f: Format, a: Pair, doublings: Expr | None = None) -> Pair:
-    """log(1 + a) + doublings log 2 as a pair, for a normalised a > -1."""
-    u, c = two_sum(f.number(1.0), a[0])
-    m, k, power = split(f, u)
-    scale = f.of_bits((f.one + (2 << f.fraction)) - power + (f.one - (1 << f.fraction)))  # 2 / 2^k
-    v, low = fast_two_sum(m - 1.0, c * scale * 0.5)
-    return log_pair(f, k if doublings is None else k + doublings, v, fma(a[1] * scale, 0.5, low))
+def log_sum(f: Format, u: Expr, c: Expr, rest: Expr | None = None) -> Pair:
+    """log(u + c + rest), to the last place about 1 too; u normal, c below its last place, rest below c's."""
+    if f.wide:
+        m, k, power = split(f, u)
+        scale = f.of_bits((f.one + (2 << f.fraction)) - power + (f.one - (1 << f.fraction)))  # 2 / 2^k
+        c = c if rest is None else c + rest
+        return log_pair(f, k, *fast_two_sum(m - 1.0, c * scale * 0.5))
+    high, short = f.table("LN2_SHORT")
+    bits, k, m = f.bits(u), E.call("exponent", u), E.call("mantissa", u)
+    inverse, base, base_rest = f.lookups("LOG_TABLE", bits >> (f.fraction - 4))
+    r = fma(m, inverse, -1.0)
+    scale = f.of_bits(f.bits(m) - bits + (f.one + (2 << f.fraction)))  # 4 m / u: a fourth may be denormal
+    scale = scale * (inverse * 0.25)
+    low = c * scale
+    small = fma(k, short, base_rest) if rest is None else fma(rest, scale, fma(k, short, base_rest))
+    small = fma(fma(low, -0.5, -r), low, small)
+    return fma(k, high, base), r + (low + fma(r * r, f.polynomial("LOG_REST", r), small))
 
 
 def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
@@ -85,10 +94,10 @@ def positive_only(f: Format, x: Expr, inside: Expr) -> Expr:
     return select(x > 0.0, select(x < math.inf, inside, x), outside)
 
 
-def _near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
+def near_table(f: Format, x: Expr, name: str) -> tuple[Expr, Expr, Expr, Expr]:
     """(k, r, base, its rest) with log(x) = k log 2 + base + log(1 + r), k infinite where log(x) is."""
     k, m = E.call("exponent", x), E.call("mantissa", x)
-    inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - 4))
+    inverse, base, rest = f.lookups(name, f.bits(m) >> (f.fraction - f.entries.bit_length() + 1))
     return k, fma(m, inverse, -1.0), base, rest
 
 
@@ -98,7 +107,7 @@ def log(f: Format, x: Expr, near: bool = False) -> Expr:
         m, k = split(f, x)[:2] if near else split_any(f, x)
         h, l = log_pair(f, k, m - 1.0)
         return h + l if near else positive_only(f, x, h + l)
-    k, r, base, rest = _near_table(f, x, "LOG_TABLE")
+    k, r, base, rest = near_table(f, x, "LOG_TABLE")
     high, low = f.table("LN2_SHORT")
     return fma(k, high, base) + (r + fma(r * r, f.polynomial("LOG_REST", r), fma(k, low, rest)))
 
@@ -110,7 +119,7 @@ def log2(f: Format, x: Expr, near: bool = False) -> Expr:
         p, e = multiply(near_pair(f, m - 1.0), (high, low))
         h, l = fast_two_sum(k, p)
         return h + (l + e) if near else positive_only(f, x, h + (l + e))
-    k, r, base, rest = _near_table(f, x, "LOG2_TABLE")
+    k, r, base, rest = near_table(f, x, "LOG2_TABLE")
     p, e = two_product(r, f.number(high))
     return (k + base) + (p + (e + fma(r * r, f.polynomial("LOG2_REST", r), fma(r, low, rest))))
 
@@ -120,7 +129,8 @@ def log1p_is_normal(f: Format, x: Expr) -> Expr:
 
 
 def log1p(f: Format, x: Expr, near: bool = False) -> Expr:
-    h, l = log1p_pair(f, (x, f.number(0.0)))
+    """log(u + c), where u + c is 1 + x: exactly up to where c is less than shows."""
+    h, l = log_sum(f, *fast_two_sum(1.0, x))
     value = signed(h + l, x)
     return value if near else positive_only(f, x + 1.0, value)
 
@@ -128,40 +138,80 @@ def log1p(f: Format, x: Expr, near: bool = False) -> Expr:
 def softplus(f: Format, x: Expr) -> Expr:
     """max(x, 0) + log1p(exp(-|x|))."""
     n, (h, l) = exponential.exp_pair(f, at_least(-magnitude(x), f.pick(-104.0, -746.0)))
-    h, l = log1p_pair(f, (ldexp(h, n), ldexp(l, n)))
+    u, c = fast_two_sum(1.0, ldexp(h, n))
+    h, l = log_sum(f, u, c, ldexp(l, n))
     s, e = two_sum(select(x > 0.0, x, 0.0), h)
     return select(x > f.pick(40.0, 80.0), x, s + (e + l))
 
 
-def asinh(f: Format, x: Expr) -> Expr:
-    """log1p(|x| + x^2 / (1 + sqrt(1 + x^2))); log 2|x| for the largest."""
+def _is_small(f: Format, x: Expr) -> Expr:
+    return x <= f.pick(2.0**60, 2.0**500)
+
+
+def asinh_is_near(f: Format, x: Expr) -> Expr:
+    return _is_small(f, magnitude(x))
+
+
+def asinh(f: Format, x: Expr, near: bool = False) -> Expr:
+    """log(|x| + sqrt(1 + x^2)); log 2|x| for the largest."""
     a = magnitude(x)
-    large = a > f.pick(2.0**30, 2.0**60)
-    b = select(large, 1.0, a)
-    q, rest = divide(two_product(b, b), fast_two_sum(root(fma(b, b, 1.0)), f.number(1.0)))
-    h, l = fast_two_sum(a, select(large, 0.0, q))
-    h, l = log1p_pair(f, (h, l + select(large, 0.0, rest)), select(large, f.number(1.0), 0.0))
+    large = ~_is_small(f, a)
+    b = a if near else select(large, 1.0, a)
+    square = fma(b, b, 1.0)
+    s = root(square)
+    left = (fma(-s, s, square) + fma(b, b, 1.0 - square)) * (0.5 / s)
+    u, c = fast_two_sum(s, b)
+    h, l = log_sum(f, u, c + left) if near else log_sum(f, select(large, a, u), select(large, 0.0, c + left))
+    if near:
+        return signed(h + l, x)
+    h, l = _doubled(f, large, (h, l))
     return signed(select(a < math.inf, h + l, a), x)
 
 
-def acosh(f: Format, x: Expr) -> Expr:
-    """log1p(t + sqrt(x^2 - 1)), t = x - 1; log 2x for the largest."""
-    large = x > f.pick(2.0**30, 2.0**60)
-    t = x - 1.0
-    b = select(large, 1.0, x)
-    p, e = two_product(b, b)
-    p, e2 = fast_two_sum(p, f.number(-1.0))
-    s = root(p + (e + e2))
-    left = fma(-s, s, p) + (e + e2)
-    c = 0.5 * left / (s + f.least_normal)
-    h, l = fast_two_sum(select(large, t, s), select(large, 0.0, t))
-    h, l = log1p_pair(f, fast_two_sum(h, select(large, 0.0, l + c)), select(large, f.number(1.0), 0.0))
-    return select(x >= 1.0, select(x < math.inf, h + l, x), f.number(math.nan))
+def _doubled(f: Format, large: Expr, a: Pair) -> Pair:
+    """A logarithm with log 2 added where a number was too large to be doubled."""
+    high, low = f.table("LN2_SHORT")
+    h, l = two_sum(a[0], select(large, f.number(high), 0.0))
+    return h, a[1] + (l + select(large, f.number(low), 0.0))
 
 
-def atanh(f: Format, x: Expr) -> Expr:
+def acosh_is_near(f: Format, x: Expr) -> Expr:
+    return (x > 1.0) & _is_small(f, x)
+
+
+def acosh(f: Format, x: Expr, near: bool = False) -> Expr:
+    """log(x + sqrt(t^2 + 2t)), t = x - 1; log 2x for the largest."""
+    large = ~_is_small(f, x)
+    b = x if near else select(large, 2.0, x)
+    t = b - 1.0
+    double = t + t
+    square = fma(t, t, double)
+    s = root(square)
+    left = (fma(-s, s, square) + fma(t, t, double - square)) * (0.5 / s)
+    u, c = fast_two_sum(b, s)
+    if near:
+        h, l = log_sum(f, u, c + left)
+        return h + l
+    h, l = log_sum(f, select(large, x, u), select(large, 0.0, c + left))
+    h, l = _doubled(f, large, (h, l))
+    value = select(x > 1.0, select(x < math.inf, h + l, x), f.number(math.nan))
+    return select(E.eq(x, 1.0), 0.0, value)
+
+
+def atanh_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) < 1.0
+
+
+def atanh(f: Format, x: Expr, near: bool = False) -> Expr:
     """log1p(2|x| / (1 - |x|)) / 2."""
     a = magnitude(x)
-    h, l = log1p_pair(f, fast_two_sum(*divide((2.0 * a, f.number(0.0)), fast_two_sum(1.0, -a))))
-    outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
-    return signed(select(a < 1.0, 0.5 * (h + l), outside), x)
+    under, low = fast_two_sum(1.0, -a)
+    q = (a + a) / under
+    u, c = fast_two_sum(1.0, q)
+    left = fma(-q, under, a + a) - q * low
+    h, l = log_sum(f, u, fma(left, fma(u, 0.5, 0.5), c))  # 1 / (1 - |x|) is (1 + u) / 2
+    value = 0.5 * (h + l)
+    if not near:
+        edge = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
+        value = select(a < 1.0, value, edge)
+    return signed(value, x)

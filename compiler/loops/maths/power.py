@@ -17,13 +17,14 @@ from graphflow.compiler.loops.maths.floats import (
     at_most,
     divide,
     fast_two_sum,
+    ldexp,
     magnitude,
     multiply,
     root,
     signed,
     two_product,
 )
-from graphflow.compiler.loops.maths.logarithm import split_any
+from graphflow.compiler.loops.maths.logarithm import near_table, split_any
 
 
 def log2_pair(f: Format, x: Expr) -> Pair:
@@ -70,8 +71,29 @@ def positive_power(f: Format, x: Expr, y: Expr) -> Expr:
     return exponential.exp2_of_pair(f, n, fast_two_sum(p - n, e))
 
 
-def pow(f: Format, x: Expr, y: Expr) -> Expr:
+def is_plain(f: Format, x: Expr, y: Expr) -> Expr:
+    """Whether x is positive, x^y surely far from overflow and denormals, and y from -32 to 32 in float64."""
+    k = magnitude(E.call("exponent", x))
+    return (x > 0.0) & (magnitude(y) * (k + f.pick(1.0, 31.0)) <= f.pick(120.0, 1000.0))
+
+
+def plain_power(f: Format, x: Expr, y: Expr) -> Expr:
+    """2^(y log2(x)): the logarithm as a pair, to 2^-36 or 2^-62."""
+    k, r, base, rest = near_table(f, x, "LOG2_TABLE")
+    square, e = two_product(r, r)
+    h = fma(square, -0.5, r)
+    l = fma(e, -0.5, fma(square, -0.5, r - h))
+    l = fma(r * square, f.polynomial("LOG_PRECISE", r), l)
+    p, e = multiply((h, l), f.pair("LOG2_E"))
+    h, l = fast_two_sum(k + base, p)
+    p, q = two_product(y, h)
+    return exponential.exp2_of_sum(f, p, fma(y, l + (e + rest), q))
+
+
+def pow(f: Format, x: Expr, y: Expr, near: bool = False) -> Expr:
     """x^y with the special values of C99."""
+    if near:
+        return plain_power(f, x, y)
     a = magnitude(x)
     half = y * 0.5
     whole = E.eq(E.call("floor", y), y)
@@ -95,22 +117,18 @@ def rsqrt(f: Format, x: Expr) -> Expr:
 
 
 def cbrt(f: Format, x: Expr) -> Expr:
-    """2^q cbrt(m), m from 1/3 to 3: a polynomial, Halley's step in float64, and one of Newton in pairs."""
+    """2^q cbrt(m 2^left), m from 1 to 2, left -1, 0 or 1: a polynomial, and a step of Newton's in pairs."""
     a = magnitude(x)
-    m, k = split_any(f, a)
-    q, word = f.round(k, 1.0 / 3.0)
-    left = fma(q, -3.0, k)  # -1, 0 or 1
-    up, down = left > 0.0, left < 0.0
-    down_root = f.number(0.5**(1 / 3))
-    y = f.polynomial("CBRT", m) * select(up, 2.0**(1 / 3), select(down, down_root, 1.0))
-    m = m * select(up, 2.0, select(down, f.number(0.5), 1.0))
-    if f.wide:
-        cube = y * y * y
-        y = fma(y, (m - cube) / fma(2.0, cube, m), y)
+    k = E.call("exponent", a)
+    m = ldexp(a, -k)
+    q, _ = f.round(k, 1.0 / 3.0)
+    left = fma(q, -3.0, k)
+    factor, = f.lookups("THIRDS", f.bits(left) >> (f.width - 3))
+    y = f.polynomial("CBRT", m) * factor
     square, e = two_product(y, y)
     cube, e3 = two_product(square, y)
-    error = (m - cube) - fma(e, y, e3)
-    root3 = fma(error, (1.0 / 3.0) / square, y) * f.power_of_two(word)
+    error = (ldexp(m, left) - cube) - fma(e, y, e3)
+    root3 = ldexp(fma(error, (1.0 / 3.0) / square, y), q)
     return signed(select((a > 0.0) & (a < math.inf), root3, a), x)
 
 

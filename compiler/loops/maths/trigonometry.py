@@ -17,7 +17,7 @@ from graphflow.compiler.loops.maths.floats import (
     F64,
     Format,
     Pair,
-    divide,
+    at_most,
     fast_two_sum,
     magnitude,
     multiply,
@@ -44,11 +44,14 @@ def reduce(f: Format, x: Expr, near: bool) -> tuple[Expr, Pair]:
 
 
 def _subtract(f: Format, x: Expr) -> tuple[Expr, Pair]:
-    """Cody and Waite's subtraction in three parts: n times the first cancels exactly."""
+    """Cody and Waite's subtraction in three parts; n times the first cancels exactly.
+
+    What it leaves is a multiple of the last place of n times the second: `fast_two_sum` holds.
+    """
     n, word = f.round(x, 2.0 / math.pi)
     p1, p2, p3 = f.table("HALF_PI")
     p, e = two_product(n, -p2)
-    r, low = two_sum(fma(n, -p1, x), p)
+    r, low = fast_two_sum(fma(n, -p1, x), p)
     return word, (r, low + fma(n, -p3, e))
 
 
@@ -124,13 +127,13 @@ def sine(f: Format, r: Pair) -> Pair:
     return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
-def _precise_sine(f: Format, r: Pair) -> Pair:
-    """`sine` without the rounding errors of the cube: a quotient near 1 shows them."""
-    z, lost = two_product(r[0], r[0])
-    cube, rest = two_product(r[0], z)
-    first, *_ = f.table("SIN")
-    low = fma(fma(r[0], lost, rest), first, r[1])
-    return fast_two_sum(r[0], fma(cube, first, fma(cube * z, f.polynomial("SIN", z, 1), low)))
+def _cotangent(f: Format, r: Pair) -> Pair:
+    """r cot(r) = 1 - r^2/3 + r^4 p(r^2)."""
+    z, e = two_product(r[0], r[0])
+    third, _ = f.table("THIRD")
+    slope = fma(z, f.polynomial("COT", z), -third)
+    h = fma(z, slope, 1.0)
+    return h, fma(fma(r[0] + r[0], r[1], e), -third, fma(z, slope, 1.0 - h))
 
 
 def cosine(f: Format, r: Pair) -> Pair:
@@ -158,14 +161,17 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
 
 
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
-    """sin/cos, or -cos/sin in the odd quadrants."""
+    """r / (r cot r), or minus its inverse in the odd quadrants."""
     n, r = reduce(f, x, near)
-    s, c = _precise_sine(f, r), fast_two_sum(*cosine(f, r))
-    odd = E.eq(n & 1, 1)
-    q, rest = divide((select(odd, c[0], s[0]), select(odd, c[1], s[1])),
-                     (select(odd, s[0], c[0]), select(odd, s[1], c[1])))
-    ratio = q + rest
-    return select(E.eq(x, 0.0), x, select(odd, -ratio, ratio))
+    r = fast_two_sum(*r)  # near a multiple of pi/2 the lesser part shows in its square
+    c = _cotangent(f, r)
+    even = E.eq(n & 1, 0)
+    over, under = ([select(even, a, b) for a, b in zip(p, q, strict=True)] for p, q in ((r, c), (c, r)))
+    inverse = 1.0 / under[0]
+    q = over[0] * inverse
+    rest = fma(-q, under[0], over[0]) + fma(-q, under[1], over[1])
+    ratio = f.of_bits(f.bits(fma(rest, inverse, q)) ^ (n << (f.width - 1)))
+    return select(E.eq(x, 0.0), x, ratio)
 
 
 def _arc(f: Format, a: Expr) -> tuple[Expr, Pair]:
@@ -199,41 +205,58 @@ def acos(f: Format, x: Expr) -> Expr:
     return b + (c + fma(l, factor, rest))
 
 
-def _arc_tangent(f: Format, q: Pair, over: Expr) -> Pair:
-    """atan(q) as a pair, or pi/2 - atan(q) where `over`; for 0 <= q <= 1."""
+def _arc_tangent(f: Format, q: Pair, base: Expr, low: Expr) -> Expr:
+    """base + low + atan(q), for |q| up to 1 and a base of 0 or larger than that."""
     h, l = q
     z, e = two_product(h, h)
     l = fma(h * e, -0.14, l)  # the slope of atan(h)/h by z at 1, where the square's rounding error tells
     t = fma(h * z, f.polynomial("ATAN", z), fma(z * l, -0.5, l))
-    high, low, _ = f.table("HALF_PI")
-    b, c = fast_two_sum(select(over, f.number(high), 0.0), select(over, -h, h))
-    return b, c + select(over, low - t, t)
+    b, c = fast_two_sum(base, h)
+    return b + (c + (low + t))
 
 
 def atan(f: Format, x: Expr) -> Expr:
     """An odd polynomial up to 1; pi/2 - atan(1/|x|) beyond."""
-    a = magnitude(x)
+    a = at_most(magnitude(x), f.pick(2.0**100, 2.0**1000))
     over = a > 1.0
-    inverse = 1.0 / a
-    error = select(a < f.pick(2.0**100, 2.0**1000), fma(-inverse, a, 1.0) * inverse, 0.0)
-    b, c = _arc_tangent(f, (select(over, inverse, a), select(over, error, 0.0)), over)
-    return signed(b + c, x)
+    above, below = select(over, f.number(-1.0), a), select(over, a, 1.0)
+    q = above / below
+    high, low, _ = f.table("HALF_PI")
+    angle = _arc_tangent(f, (q, fma(q, below, -above) * q), select(over, f.number(high), 0.0),
+                         select(over, f.number(low), 0.0))  # -q is 1/|x| beyond 1, and q exact up to there
+    return signed(angle, x)
 
 
-def atan2(f: Format, y: Expr, x: Expr) -> Expr:
-    """The angle of the point (x, y), in [-pi, pi]."""
+def sides(y: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """(whether |y| > |x|, the smaller of both, the larger)."""
     a, b = magnitude(y), magnitude(x)
     over = a > b
-    small, large = select(over, b, a), select(over, a, b)
-    edge = E.eq(large, 0.0) | E.eq(large, math.inf)
-    small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small)
-    large = select(edge, 1.0, large)
-    scale = select(large < f.pick(2.0**-64, 2.0**-800), f.number(f.pick(2.0**64, 2.0**200)), 1.0)
-    small, large = small * scale, large * scale  # so that the quotient's correction does not underflow
-    q = small / large
-    h, l = _arc_tangent(f, (q, fma(-q, large, small) / large), over)
+    return over, select(over, b, a), select(over, a, b)
+
+
+def is_plain(f: Format, y: Expr, x: Expr) -> Expr:
+    """Whether a point is off the origin, and its quotient and remainder far from overflow and denormals."""
+    _, small, large = sides(y, x)
+    least, most = (f.pick(2.0**(31 * k), 2.0**(300 * k)) for k in (-1, 1))
+    return (large <= most) & (large >= least) & ((small >= least * least) | E.eq(small, 0.0))
+
+
+def atan2(f: Format, y: Expr, x: Expr, near: bool = False) -> Expr:
+    """The angle of the point (x, y), in [-pi, pi]: 0, pi/2 or pi, more or less an arc tangent up to pi/4."""
+    over, small, large = sides(y, x)
+    if not near:
+        edge = E.eq(large, 0.0) | E.eq(large, math.inf)
+        small = select(edge, select(E.eq(small, math.inf), f.number(1.0), 0.0), small)
+        large = select(edge, 1.0, large)
+        scale = select(large < f.pick(2.0**-64, 2.0**-800), f.number(f.pick(2.0**64, 2.0**200)), 1.0)
+        small, large = small * scale, large * scale  # so that the quotient's correction does not underflow
+    inverse = 1.0 / large
     left = f.bits(x) >= f.sign
-    high, low = f.table("PI")
-    s, e = fast_two_sum(select(left, f.number(high), 0.0), select(left, -h, h))
-    angle = s + (e + select(left, low - l, l))
-    return select(E.isnan(x) | E.isnan(y), x + y, signed(angle, y))
+    inverse = select(over ^ left, -inverse, inverse)
+    large = select(over ^ left, -large, large)
+    q = small * inverse if near else small / large
+    (quarter, rest, _), half = f.table("HALF_PI"), f.table("PI")
+    base, low = (select(over, f.number(k), select(left, f.number(m), 0.0))
+                 for k, m in ((quarter, half[0]), (rest, half[1])))
+    angle = signed(_arc_tangent(f, (q, fma(-q, large, small) * inverse), base, low), y)
+    return angle if near else select(E.isnan(x) | E.isnan(y), x + y, angle)
