@@ -40,6 +40,11 @@ def use_winograd() -> bool:
     return _is_on("GRAPHFLOW_WINOGRAD", True)
 
 
+def use_bands() -> bool:
+    """`GRAPHFLOW_BANDS=0` runs each kernel over all of its rows before the next one begins."""
+    return _is_on("GRAPHFLOW_BANDS", True)
+
+
 def use_blas() -> bool:
     """`GRAPHFLOW_GEMM=blas` computes matrix products by numpy's OpenBLAS instead of generated code."""
     return _one_of("GRAPHFLOW_GEMM", ("", "blas")) == "blas"

@@ -9,6 +9,7 @@ from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.rewrite import ancestors, everywhere
 from graphflow.compiler.ir.verify import verify
+from graphflow.compiler.passes.band import band
 from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
@@ -36,7 +37,8 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows: hoist, fuse, lower, share, schedule, plan_memory, order, emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, share, schedule, plan_memory, order,
+# emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)
@@ -81,8 +83,9 @@ def _compile_setup(graph: Graph, target: Target, passed: Callable[[str], None], 
 def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:
     """The kernels of all groups, in order, and where in memory their values are."""
     passed("fuse")
-    steps = _scheduled(lower(grouping, target), target)
+    steps = band(lower(grouping, target), grouping, target)
     passed("lower")
+    steps = _scheduled(steps, target)
     plan = plan_memory(grouping.graph, steps)
     if is_plain(steps):
         sequence = order(plan.launches, plan)

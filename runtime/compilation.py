@@ -103,8 +103,8 @@ class _Cached:
 
     def _key(self, subject: Subject) -> str:
         return cache.key_of("program", compiler_version(self.cache), objects.version(), cpu.target(),
-                            f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()}",
-                            subject.fingerprint)
+                            f"{cpu.host_target()} {flags.use_blas()} {flags.use_winograd()} "
+                            f"{flags.use_bands()}", subject.fingerprint)
 
     def get(self) -> tuple[Program, Compiled]:
         found = self._find()

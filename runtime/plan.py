@@ -269,7 +269,7 @@ def _work(c: Call, values: Mapping[Atom, int]) -> int:
     """Of a launch, in additions of vector lanes."""
     extents = [max(evaluate(d, values), 1) for d in c.extents]
     product = math.prod(extents) * (_ASSUMED_TRIPS if c.kind == "while" else 1)
-    if c.kind == "product":
+    if c.kind in ("product", "banded"):
         return 2 * product + ACCESS * sum(product // d for d in extents[-3:])  # a matrix lacks m, n or k
     return product * max(c.work, 1)
 

@@ -12,11 +12,12 @@ from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import Let, Loop, Product, Stmt, Store, statements
 
 Change = Callable[[Expr], Expr]
+Move = Callable[[str, Dim], "tuple[str, Dim]"]  # a buffer and an offset in it -> others
 
 
 def substitute_stmt(stmt: Stmt, values: dict[Atom, Dim]) -> Stmt:
     """The statement with loop indices replaced."""
-    return _mapped(stmt, _rewriter(_moving(values)), lambda d: substitute(d, values), _same)
+    return _mapped(stmt, _rewriter(_moving(values)), _shifting(values), _same)
 
 
 def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
@@ -44,7 +45,15 @@ def renamed(stmt: Stmt, values: dict[Atom, Dim], names: Mapping[str, str]) -> St
     def named(name: str) -> str:
         return names.get(name, name)
 
-    return _mapped(stmt, _rewriter(changed), lambda d: substitute(d, values), named)
+    return _mapped(stmt, _rewriter(changed), _shifting(values), named)
+
+
+def relocated(stmt: Stmt, move: Move) -> Stmt:
+    """The statement with all that it reads and writes in other places."""
+    def moved(n: Expr) -> Expr:
+        return Expr("load", n.args, n.dtype, move(*n.attr)) if n.op == "load" else n
+
+    return _mapped(stmt, _rewriter(moved), move, _same)
 
 
 def rewrite(root: Expr, change: Change) -> Expr:
@@ -54,7 +63,7 @@ def rewrite(root: Expr, change: Change) -> Expr:
 
 def rewrite_stmt(stmt: Stmt, change: Change) -> Stmt:
     """The statement with every node of its expressions changed."""
-    return _mapped(stmt, _rewriter(change), _same, _same)
+    return _mapped(stmt, _rewriter(change), lambda buffer, offset: (buffer, offset), _same)
 
 
 def _rewriter(change: Change) -> Change:
@@ -80,23 +89,29 @@ def _moving(values: dict[Atom, Dim]) -> Change:
     return moved
 
 
+def _shifting(values: Mapping[Atom, Dim]) -> Move:
+    return lambda buffer, offset: (buffer, substitute(offset, values))
+
+
 def _same(x: Any) -> Any:
     return x
 
 
-def _mapped(stmt: Stmt, value: Change, offset: Callable[[Dim], Dim], name: Callable[[str], str]) -> Stmt:
+def _mapped(stmt: Stmt, value: Change, move: Move, name: Callable[[str], str]) -> Stmt:
     """The statement with its expressions, its places in memory and what it names mapped."""
     if isinstance(stmt, Let):
         return Let(name(stmt.name), value(stmt.value))
     if isinstance(stmt, Store):
-        return replace(stmt, offset=offset(stmt.offset), value=value(stmt.value))
+        buffer, offset = move(stmt.buffer, stmt.offset)
+        return replace(stmt, buffer=buffer, offset=offset, value=value(stmt.value))
     assert isinstance(stmt, (Loop, Product)), "a While stands outside of loops"
-    body = tuple(_mapped(s, value, offset, name) for s in stmt.body)
+    body = tuple(_mapped(s, value, move, name) for s in stmt.body)
     if isinstance(stmt, Loop):
         accumulators = tuple(replace(a, name=name(a.name), value=value(a.value)) for a in stmt.accumulators)
         return replace(stmt, body=body, accumulators=accumulators)
-    return replace(stmt, a_offset=offset(stmt.a_offset), b_offset=offset(stmt.b_offset),
-                   out_offset=offset(stmt.out_offset), body=body)
+    (a, a_at), (b, b_at) = move(stmt.a, stmt.a_offset), move(stmt.b, stmt.b_offset)
+    out, out_at = move(stmt.out, stmt.out_offset) if stmt.out else ("", stmt.out_offset)
+    return replace(stmt, a=a, b=b, out=out, a_offset=a_at, b_offset=b_at, out_offset=out_at, body=body)
 
 
 def _names_in(loop: Loop) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, atom, axis, product, single_atom
+from graphflow.compiler.ir.dims import Atom, Dim, atom, axis, only_atom, product
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index, temp
 from graphflow.compiler.loops.forms import Contraction
@@ -151,7 +151,7 @@ class Images:
     def add_loops(self, group: Group, stmts: Sequence[Stmt]) -> None:
         """What a group does for all images, as what it does for one."""
         *before, loop = stmts
-        assert isinstance(loop, Loop) and loop.axis == single_atom(group.outer[0])
+        assert isinstance(loop, Loop) and loop.axis == only_atom(group.outer[0])
         self._add(group, [*before, *loop.body], loop.axis)
 
     def add_alone(self, group: Group) -> None:
@@ -163,8 +163,7 @@ class Images:
 
     def add_product(self, group: Group, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> None:
         """A product of an image's rows, whose sums go through `body`; in it `at` is the index of the sum."""
-        first = single_atom(at[0])
-        assert first is not None
+        first = only_atom(at[0])
         rows, along = t.op.opdef.lower.sides(t.op)
         one = tuple(renamed(s, {first: self.image}, {}) for s in body)
         p = view_product(t, (rows[1:], along), at[1:], one)

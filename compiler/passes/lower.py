@@ -35,6 +35,7 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.ops.control import while_loop
+from graphflow.compiler.passes.band import band
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.images import Images, Run, runs_of
@@ -102,7 +103,7 @@ def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
     for graph in subgraphs(op):
         inner = fuse(graph)
         inner.settled = _settled_inside(grouping, op, inner.graph.inputs)
-        steps = _rows_first(lower(inner, target))
+        steps = _rows_first(band(lower(inner, target), inner, target))
         blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
 

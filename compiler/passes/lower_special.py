@@ -168,14 +168,16 @@ def with_room(memory: Memory, p: Product) -> Product:
 
     The new value of a variable is left to its kernel: it may then be written over the old one.
     """
-    if p.blocking is not None and not p.blocking.keeps_sums(p.k):
+    if not p.body or (p.blocking is not None and not p.blocking.keeps_sums(p.k)):
         return p
-    offset = linear((*(i for i, _ in p.row_extents), p.column), (*(e for _, e in p.row_extents), p.n))
-    offset = p.out_offset + offset
+    indices = (*p.row_extents, (p.column, p.n))
+    place, own = linear(*zip(*indices, strict=True)), {single_atom(i) for i, _ in indices}
     new = {memory.names.get(t) for t in memory.grouping.graph.updates.values()}
     for s in p.body:
-        if isinstance(s, Store) and s.offset == offset and s.value.dtype is p.dtype and s.buffer not in new:
-            return replace(p, out=s.buffer)
+        if isinstance(s, Store) and s.value.dtype is p.dtype and s.buffer not in new:
+            start = s.offset - place
+            if own.isdisjoint(atoms_of(start)):
+                return replace(p, out=s.buffer, out_offset=start)
     room: Dim = p.m * p.n
     return replace(p, out=memory.name(Scratch(p.dtype, room * p.rooms), write=True),
                    out_offset=PART_NUMBER * room if p.rooms > 1 else 0)
@@ -211,11 +213,13 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
             ahead: bool = True) -> Product:
     """The product with its operands and blocking; matrix times vector becomes vector times transposed matrix.
 
-    A matrix B that is the same in every run is packed `ahead`, where the blocking wants it so. A product
-    inside of a loop is not cut into parts: these are of the loop, and have scratch of their own.
+    A matrix B that is the same in every run is packed `ahead`, where the blocking wants it so, or where it
+    was before: `b` may be panels, in place of which others are made. A product inside of a loop is not cut
+    into parts: these are of the loop, and have scratch of their own.
     """
     a, b = operands
-    terms = Terms(a.dtype, b.dtype, p.dtype)
+    panels = b if isinstance(b, Panels) else None
+    terms = Terms(a.dtype, panels.matrix.dtype if panels else b.dtype, p.dtype)
     if p.n == 1 and p.m != 1 and p.view is None:
         a, b, terms = b, a, replace(terms, a=terms.b, b=terms.a)
         p = replace(p, a_offset=p.b_offset, b_offset=p.a_offset, m=1, n=p.m,
@@ -224,22 +228,25 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
         p = replace(p, transpose_a=False)
     if flags.use_blas() and terms.code in ("f32", "f64"):
         return replace(p, a=memory.name(a), b=memory.name(b))
-    matrix = memory.settled(b) if ahead and isinstance(b, Tensor) else None
+    matrix = panels.matrix if panels else memory.settled(b) if ahead and isinstance(b, Tensor) else None
     extents = Extents(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view)
     rooms = rooms_of(target) if inside else 1
     shared = replace(target, threads=1) if inside else target
-    blocking = in_tiles(extents, shared) if p.add else choose(extents, shared, matrix is not None)
+    blocking = (in_tiles(extents, shared, panels is not None) if p.add or panels else
+                choose(extents, shared, matrix is not None))
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        panels = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
-        number = p.b_offset // (extents.k * extents.n)
-        p = replace(p, a=memory.name(a), b=memory.name(panels), b_offset=number * panels.each,
-                    transpose_b=False)
-    else:
-        p = replace(p, a=memory.name(a), b=memory.name(b))
-    room = Scratch(p.dtype, blocking.scratch * rooms)
-    return replace(p, blocking=blocking, scratch=memory.name(room, write=True) if blocking.scratch else "",
-                   rooms=rooms)
+        b = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
+        p = replace(p, b_offset=p.b_offset // (b.k * b.n) * b.each, transpose_b=False)
+    return placed(memory, (a, b), replace(p, blocking=blocking, rooms=rooms))
+
+
+def placed(memory: Memory, operands: Sequence[Place], p: Product) -> Product:
+    """The product with its operands and scratch, as its blocking needs them."""
+    assert p.blocking is not None
+    a, b = (memory.name(t) for t in operands)
+    room = Scratch(p.dtype, p.blocking.scratch * p.rooms)
+    return replace(p, a=a, b=b, scratch=memory.name(room, write=True) if p.blocking.scratch else "")
 
 
 def rooms_of(target: Target) -> int:

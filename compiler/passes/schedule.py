@@ -92,11 +92,11 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
         return False
     work = product(deepest_extents(body)) * max(work_each(body), 1)
     return (not (isinstance(work, int) and work < 2 * LEAST_PART)
-            and (outer.apart or all(_is_own(s.offset, outer.axis) for s in inside if isinstance(s, Store)))
-            and all(_has_its_own(s, outer.axis) for s in inside if isinstance(s, Product)))
+            and all(_is_own(s.offset, outer) for s in inside if isinstance(s, Store))
+            and all(_has_its_own(s, outer) for s in inside if isinstance(s, Product)))
 
 
-def _has_its_own(p: Product, outer: Atom) -> bool:
+def _has_its_own(p: Product, outer: Loop) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
     return (p.blocking is not None and (not p.scratch or p.rooms > 1)
             and (not p.out or _is_own(p.out_offset, outer)))
@@ -109,10 +109,12 @@ def _rooms(body: tuple[Stmt, ...]) -> int:
     return min((p.rooms for p in products), default=MOST_PARTS) if own else MOST_PARTS
 
 
-def _is_own(offset: Dim, outer: Atom) -> bool:
+def _is_own(offset: Dim, outer: Loop) -> bool:
+    """Whether an offset moves with the outermost loop, or is in memory of its part."""
     atoms = atoms_of(offset)
-    return PART in atoms or (coefficient(offset, outer) not in (0, None)
-                             and not any(a.kind == "value" for a in atoms))
+    if PART in atoms or outer.apart:
+        return PART in atoms or outer.axis in atoms
+    return coefficient(offset, outer.axis) not in (0, None) and not any(a.kind == "value" for a in atoms)
 
 
 def vector_lanes(body: tuple[Stmt, ...], vector_bits: int) -> int:
