@@ -11,7 +11,6 @@ from graphflow.compiler.ir.dims import Atom, single_atom
 from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.interpret import Env, Fault, evaluate, evaluate_dim
 from graphflow.compiler.loops.nest import (
-    PART,
     Let,
     Loop,
     LoopNest,
@@ -30,7 +29,7 @@ _COMBINE = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.mini
 def run_nest(nest: LoopNest, buffers: Sequence[Array], symbols: Mapping[Atom, int]) -> list[Fault]:
     """Run a kernel on flat buffers, in place; gives the indices found out of range."""
     env = Env(buffers={p.name: b for p, b in zip(nest.params, buffers, strict=True)},
-              atoms={PART: 0, **symbols})
+              atoms=dict(symbols))
     run_body(nest.body, env)
     return env.faults
 

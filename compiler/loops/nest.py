@@ -9,21 +9,19 @@ alike and are compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, only_atom, poly, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atom, atoms_of, only_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
 from graphflow.compiler.loops.view import View
 from graphflow.compiler.records import record
 
-PART = Atom("part", "part")  # in a parallel kernel, the number of the part that runs
-PART_NUMBER = poly({(PART,): 1})
 MOST_PARTS = 64
 LEAST_PART = 800_000  # work, about 10 us: below, handing a part to a thread costs more than it gives
 ACCESS = 8            # what moving a number between memory and registers costs, in additions of lanes
@@ -61,7 +59,7 @@ class Loop:
     """for axis in range(extent): body. A `vector` loop runs several registers' lanes of iterations at once.
 
     In an `ordered` loop an iteration may read what earlier ones stored. Those of a loop that is `apart` store
-    to places of their own, however these are found.
+    to places of their own, however these are found: all that move with its index, or are in a part's rooms.
     """
 
     axis: Atom
@@ -114,7 +112,7 @@ class Product:
 
     blocking     how it is computed; the library's GEMM where there is none
     scratch      the buffer for packed operands, if any are packed
-    rooms        for how many parts of a loop around it there is scratch
+    rooms        how many parts of a loop around it may run at a time: each has scratch of its own
     body         what becomes of each sum, named `sum`, at index [*lines, row, column]; with no body `out`
                  keeps it, else `out` is only for sums that are not finished
     view         how `a` lies in memory, if not as a matrix: `row` is then within a run of its rows, and
@@ -159,6 +157,11 @@ class Product:
     def parts(self) -> int:
         """How many parts may run at the same time."""
         return self.blocking.count if self.blocking else 1
+
+    @property
+    def scratch_offset(self) -> Dim:
+        """Where the scratch of the part that runs begins."""
+        return part_number(self.rooms) * self.blocking.scratch if self.blocking else 0
 
 
 Stmt: TypeAlias = "Let | Store | Loop | While | Product"
@@ -224,6 +227,16 @@ class LoopNest:
         return "\n".join([f"{kind}({head}{dims})", *_lines(self.body, "  ")])
 
 
+def part_number(rooms: int) -> Dim:
+    """In a parallel kernel the number of the part that runs, of so many at most: which room is its own."""
+    return atom("part", "part", rooms) if rooms > 1 else 0
+
+
+def part_numbers(places: Iterable[Dim]) -> set[Atom]:
+    """Those on which any of these places depends."""
+    return {a for d in places for a in atoms_of(d) if a.kind == "part"}
+
+
 def reduction_start(combine: str, dtype: DType) -> Expr:
     """The neutral element of a reduction, which is also its value over nothing."""
     if dtype.is_bool:
@@ -236,10 +249,11 @@ def reduction_start(combine: str, dtype: DType) -> Expr:
 
 
 def loop_over(index: Dim, body: Sequence[Stmt], ordered: bool = True,
-              accumulators: Sequence[Accumulator] = ()) -> Loop:
+              accumulators: Sequence[Accumulator] = (), apart: bool = False) -> Loop:
     """The loop of an index over all of its range; ordered, if nothing else is said."""
     found = only_atom(index)
-    return Loop(found, found.payload[0], tuple(body), tuple(accumulators), ordered=ordered)
+    return Loop(found, found.payload[0], tuple(body), tuple(accumulators), ordered=ordered and not apart,
+                apart=apart)
 
 
 def nested(body: list[Stmt], axes: Index) -> list[Stmt]:
@@ -314,7 +328,7 @@ def positions(body: tuple[Stmt, ...]) -> list[Dim]:
         if isinstance(stmt, Store):
             found.append(stmt.offset)
         elif isinstance(stmt, Product):
-            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset]
+            found += [stmt.a_offset, stmt.b_offset, stmt.out_offset, stmt.scratch_offset]
     for root in expressions(body):
         for n in walk(root):
             if n.op == "load":

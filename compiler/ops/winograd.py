@@ -18,7 +18,6 @@ Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 201
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,7 @@ def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     inside = [*_products(op, memory, bands, panel, patches, products),
               *_outputs(op, memory, bands, (band, panel), products)]
     body += nested(inside, (panel,))
-    return body if band == 0 else [replace(loop_over(band, body, ordered=False), apart=True)]
+    return body if band == 0 else [loop_over(band, body, apart=True)]
 
 
 def _products(op: Operation, memory: Workspace, bands: Bands, panel: Dim, patches: Piece,

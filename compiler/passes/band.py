@@ -27,10 +27,10 @@ from graphflow.compiler.ir.dims import (
 )
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Piece
-from graphflow.compiler.loops.nest import PART_NUMBER, Let, Loop, Product, Stmt, loop_over, statements
+from graphflow.compiler.loops.nest import Let, Loop, Product, Stmt, loop_over, statements
 from graphflow.compiler.loops.substitute import relocated, renamed
 from graphflow.compiler.passes.group import Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, Step
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Step
 from graphflow.compiler.passes.lower_special import blocked, placed, rooms_of, with_room
 from graphflow.compiler.passes.pack_once import is_packed_each_time, packed_once
 from graphflow.compiler.passes.row_stages import Stage, rows_of, stage_of
@@ -241,14 +241,12 @@ class _Builder:
         stages = dict(sorted(self.chain.stages.items()))
         body = [s for k, stage in stages.items() for s in self.steps(stage, f".{k}")]
         members = tuple(t for stage in stages.values() for t in stage.launch.members)
-        loop = replace(loop_over(self.band, body, ordered=False), apart=True)
+        loop = loop_over(self.band, body, apart=True)
         return [*self.before, self.memory.launch([loop], members, "banded")]
 
     def room(self, t: Tensor) -> Piece:
         """A band's rows of what goes between, for each part that may run at a time."""
-        rooms, size = rooms_of(self.target), self.rows * self.chain.between[t]
-        name = self.memory.name(Scratch(t.dtype, size * rooms), write=True)
-        return name, PART_NUMBER * size if rooms > 1 else 0
+        return self.memory.room(t.dtype, self.rows * self.chain.between[t], rooms_of(self.target))
 
     def indices(self) -> list[Dim]:
         """Of a row of the band: an index for each digit, the last with the row."""

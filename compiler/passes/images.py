@@ -12,7 +12,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, atom, axis, only_atom, product
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index, temp
 from graphflow.compiler.loops.forms import Contraction
-from graphflow.compiler.loops.nest import PART_NUMBER, Let, Loop, Stmt, Store, loop_over, statements
+from graphflow.compiler.loops.nest import Let, Loop, Stmt, Store, loop_over, part_number, statements
 from graphflow.compiler.loops.substitute import renamed
 from graphflow.compiler.passes.group import Group, Grouping, current
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch
@@ -172,8 +172,7 @@ class Images:
         self._add(group, [with_room(self.memory, p)], first)
 
     def launch(self) -> Launch:
-        loop = loop_over(self.image, self.body, ordered=False)
-        loop = replace(loop, apart=rooms_of(self.target) > 1)
+        loop = loop_over(self.image, self.body, apart=True)
         return self.memory.launch([loop], tuple(self.members), "images")
 
     def _add(self, group: Group, body: Sequence[Stmt], first: Atom) -> None:
@@ -196,7 +195,7 @@ class _Memory(Memory):
         for tensors in _sharing(run):
             size = max(_each(t) for t in tensors)
             scratch = Scratch(tensors[0].dtype, size * rooms)
-            self.rooms |= dict.fromkeys(tensors, (scratch, PART_NUMBER * size if rooms > 1 else 0))
+            self.rooms |= dict.fromkeys(tensors, (scratch, part_number(rooms) * size))
 
     def name(self, t: Place, write: bool = False) -> str:
         room = self.rooms.get(self.grouping.memory_of(t)) if isinstance(t, Tensor) else None

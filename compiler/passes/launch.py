@@ -14,7 +14,18 @@ from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
-from graphflow.compiler.loops.nest import Loop, LoopNest, Param, Product, Stmt, Store, expressions, statements
+from graphflow.compiler.loops.forms import Piece
+from graphflow.compiler.loops.nest import (
+    Loop,
+    LoopNest,
+    Param,
+    Product,
+    Stmt,
+    Store,
+    expressions,
+    part_number,
+    statements,
+)
 from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import Grouping
@@ -143,6 +154,10 @@ class Memory:
         if write:
             self.written.add(found)
         return found
+
+    def room(self, dtype: DType, size: Dim, rooms: int) -> Piece:
+        """Scratch for each part of the outermost loop that may run at a time: where that of a part begins."""
+        return self.name(Scratch(dtype, size * rooms), write=True), part_number(rooms) * size
 
     def settled(self, t: Tensor) -> Tensor | None:
         """What a tensor in memory is in the outermost graph, if it is the same in every run."""

@@ -20,10 +20,9 @@ from graphflow.compiler.ir.regions import subgraphs
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
-from graphflow.compiler.loops.forms import Banded, BlockSum, Contraction, Form, Load
+from graphflow.compiler.loops.forms import Banded, BlockSum, Contraction, Form, Load, Piece
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
-    PART_NUMBER,
     Accumulator,
     Let,
     Loop,
@@ -39,7 +38,7 @@ from graphflow.compiler.passes.band import band
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.images import Images, Run, runs_of
-from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Scratch, Step, linear
+from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Step, linear
 from graphflow.compiler.passes.lower_special import (
     fused_product,
     lower_product,
@@ -152,7 +151,7 @@ class _LoopBuilder:
         self.inner_levels: list[list[Stmt]] = []
         self.values: dict[tuple[Tensor, Index], Expr] = {}
         self.depends: dict[str, frozenset[Atom]] = {}
-        self.scratch: dict[Tensor, tuple[Scratch, Dim]] = {}
+        self.scratch: dict[Tensor, Piece] = {}
         self.next_temp = 0
 
     def build(self) -> Launch:
@@ -305,8 +304,7 @@ class _LoopBuilder:
             return self.values[t, at]
         if t in self.group.members and mask is None:
             if t in self.scratch:
-                scratch, offset = self.scratch[t]
-                return E.load(self.memory.name(scratch), offset, t.dtype)
+                return E.load(*self.scratch[t], t.dtype)
             return self._value(t, at)
         if t in self.grouping.stored or t in self.grouping.aliases or not _has_form(t):
             return self.memory.load(t, at, mask)
@@ -349,17 +347,13 @@ class _LoopBuilder:
 
     def _spill(self, t: Tensor) -> None:
         """Keep a costly value for later stages: a row at a time where rows lie together, else all of it."""
-        axes = self.group.axes
-        parts: int = 1
-        part: Dim = 0
+        axes, rooms = self.group.axes, 1
         if self.group.inner and axes[-1] in self.group.inner:
-            axes, parts, part = self.group.inner, MOST_PARTS, PART_NUMBER
+            axes, rooms = self.group.inner, MOST_PARTS
         extents = tuple(extent_of(a) for a in axes)
-        scratch = Scratch(t.dtype, product((parts, *extents)))
-        offset = linear((part, *axes), (parts, *extents))
-        self.scratch[t] = scratch, offset
-        name = self.memory.name(scratch, write=True)
-        self.inner_levels[-1].append(Store(name, offset, self.values[t, self.group.members[t]]))
+        name, start = self.memory.room(t.dtype, product(extents), rooms)
+        self.scratch[t] = name, start + linear(tuple(axes), extents)
+        self.inner_levels[-1].append(Store(*self.scratch[t], self.values[t, self.group.members[t]]))
 
     def _fresh(self, prefix: str) -> str:
         self.next_temp += 1

@@ -29,7 +29,6 @@ from graphflow.compiler.loops.blocking import Blocking
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.nest import (
     MOST_PARTS,
-    PART_NUMBER,
     Let,
     Product,
     Stmt,
@@ -41,7 +40,7 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Scratch, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, linear
 from graphflow.compiler.target import Target
 
 
@@ -178,9 +177,8 @@ def with_room(memory: Memory, p: Product) -> Product:
             start = s.offset - place
             if own.isdisjoint(atoms_of(start)):
                 return replace(p, out=s.buffer, out_offset=start)
-    room: Dim = p.m * p.n
-    return replace(p, out=memory.name(Scratch(p.dtype, room * p.rooms), write=True),
-                   out_offset=PART_NUMBER * room if p.rooms > 1 else 0)
+    out, start = memory.room(p.dtype, p.m * p.n, p.rooms)
+    return replace(p, out=out, out_offset=start)
 
 
 def _is_one_matrix(op: Operation) -> bool:
@@ -245,8 +243,8 @@ def placed(memory: Memory, operands: Sequence[Place], p: Product) -> Product:
     """The product with its operands and scratch, as its blocking needs them."""
     assert p.blocking is not None
     a, b = (memory.name(t) for t in operands)
-    room = Scratch(p.dtype, p.blocking.scratch * p.rooms)
-    return replace(p, a=a, b=b, scratch=memory.name(room, write=True) if p.blocking.scratch else "")
+    scratch, _ = memory.room(p.dtype, p.blocking.scratch, p.rooms) if p.blocking.scratch else ("", 0)
+    return replace(p, a=a, b=b, scratch=scratch)
 
 
 def rooms_of(target: Target) -> int:

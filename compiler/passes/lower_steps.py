@@ -11,7 +11,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
-from graphflow.compiler.loops.nest import PART_NUMBER, Let, Product, Stmt, Store
+from graphflow.compiler.loops.nest import Let, Product, Stmt, Store
 from graphflow.compiler.loops.substitute import renamed
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
@@ -78,8 +78,7 @@ class _Workspace:
     # Kernels with products
 
     def room(self, dtype: DType, size: Dim) -> Piece:
-        rooms = rooms_of(self.target)
-        return self.scratch(dtype, size * rooms), PART_NUMBER * size if rooms > 1 else 0
+        return self.memory.room(dtype, size, rooms_of(self.target))
 
     def operand(self, k: int) -> str:
         return self._name(self.t.op.operands[k])

@@ -19,7 +19,6 @@ from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import (
     LEAST_PART,
     MOST_PARTS,
-    PART,
     Accumulator,
     Let,
     Loop,
@@ -29,6 +28,7 @@ from graphflow.compiler.loops.nest import (
     Store,
     deepest_extents,
     expressions,
+    part_numbers,
     positions,
     statements,
     work_each,
@@ -98,22 +98,21 @@ def is_parallel(body: tuple[Stmt, ...]) -> bool:
 
 def _has_its_own(p: Product, outer: Loop) -> bool:
     """Whether a product in a loop shares no memory that it writes with those of other iterations."""
-    return (p.blocking is not None and (not p.scratch or p.rooms > 1)
-            and (not p.out or _is_own(p.out_offset, outer)))
+    places = ((p.scratch, p.scratch_offset), (p.out, p.out_offset))
+    return p.blocking is not None and all(_is_own(offset, outer) for buffer, offset in places if buffer)
 
 
 def _rooms(body: tuple[Stmt, ...]) -> int:
-    """For how many parts of a loop over products there is memory, if they use any of their own."""
-    products = [s for s in statements(body) if isinstance(s, Product) and s.rooms > 1]
-    own = any(p.scratch for p in products) or any(PART in atoms_of(d) for d in positions(body))
-    return min((p.rooms for p in products), default=MOST_PARTS) if own else MOST_PARTS
+    """How many parts there is memory for."""
+    return min((a.payload[0] for a in part_numbers(positions(body))), default=MOST_PARTS)
 
 
 def _is_own(offset: Dim, outer: Loop) -> bool:
     """Whether an offset moves with the outermost loop, or is in memory of its part."""
     atoms = atoms_of(offset)
-    if PART in atoms or outer.apart:
-        return PART in atoms or outer.axis in atoms
+    of_part = bool(part_numbers((offset,)))
+    if of_part or outer.apart:
+        return of_part or outer.axis in atoms
     return coefficient(offset, outer.axis) not in (0, None) and not any(a.kind == "value" for a in atoms)
 
 

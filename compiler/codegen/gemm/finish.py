@@ -13,7 +13,6 @@ from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, dims_of
 from graphflow.compiler.loops.nest import (
-    PART,
     Let,
     LoopNest,
     Product,
@@ -21,6 +20,7 @@ from graphflow.compiler.loops.nest import (
     Store,
     is_computed,
     loads,
+    part_numbers,
     positions,
 )
 from graphflow.compiler.records import record
@@ -52,7 +52,7 @@ class Finish:
         return [*self._common(), *(f"i64 {axes[a]}" for a in self.outer)]
 
     def _common(self) -> list[str]:
-        of_part = self.nest.parallel and any(PART in atoms_of(d) for d in positions(self.product.body))
+        of_part = self.nest.parallel and bool(part_numbers(positions(self.product.body)))
         return ["ptr %frame", "i64 %check", *(f"ptr %{p.name}" for p in self.nest.params),
                 *(f"i64 %sym{k}" for k in range(len(self.nest.symbols))), *["i64 %part"] * of_part]
 

@@ -17,7 +17,7 @@ from graphflow.compiler.codegen.gemm.windows import ViewBuilder
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.loops.blocking import ByRows, Chunks, Dots, FewRows, Form
-from graphflow.compiler.loops.nest import PART_NUMBER, Product
+from graphflow.compiler.loops.nest import Product
 
 
 def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> None:
@@ -31,8 +31,8 @@ def emit_product(kernel: MemoryOps, p: Product, key: str, in_parts: bool) -> Non
     lda, ldb = (m if p.transpose_a else k), (k if p.transpose_b else n)
     parts = ["i64 %begin", "i64 %end"] if in_parts else ["i64 0", f"i64 {p.parts}"]
     done = ["ptr %done" if in_parts else "ptr null"] if isinstance(p.blocking, Chunks) else []
-    room = PART_NUMBER * p.blocking.scratch if p.rooms > 1 else 0
-    scratch = f"ptr {kernel.address(p.scratch, p.dtype, kernel.dim(room))}" if p.scratch else "ptr null"
+    room = kernel.dim(p.scratch_offset)
+    scratch = f"ptr {kernel.address(p.scratch, p.dtype, room)}" if p.scratch else "ptr null"
     module = kernel.em.module
     terms = Terms(dtypes[p.a], dtypes[p.b], p.dtype, p.blocking.group)
     shape = Shape(terms, known(p.m), known(p.n), known(p.k), p.transpose_a, p.transpose_b, p.view,
