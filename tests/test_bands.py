@@ -10,6 +10,7 @@ import pytest
 import graphflow as tf
 from graphflow.compiler.ir.text import parse_graph
 from graphflow.compiler.passes import band as bands
+from graphflow.compiler.passes import joined
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.target import Target
@@ -25,7 +26,7 @@ def small_cache(monkeypatch):
     monkeypatch.setattr(cpu, "host_target", lambda: host)
     monkeypatch.setattr(bands, "FEWEST", 2)
     monkeypatch.setattr(bands, "LONG", 24)
-    monkeypatch.setattr(bands, "NEAR", 1e9)
+    monkeypatch.setattr(joined, "NEAR", 1e9)
     monkeypatch.setenv("GRAPHFLOW_CACHE", "0")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphflow.compiler.ir.dims import Atom, Dim, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atom, substitute
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
 from graphflow.compiler.loops.nest import Let, Loop, Product, Stmt, Store, statements
@@ -26,13 +26,18 @@ def substitute_expr(root: Expr, values: dict[Atom, Dim]) -> Expr:
 
 
 def copied(loop: Loop, at: Dim, suffix: str) -> Loop:
-    """The loop with another index in it than its own, and names of its own.
-
-    Its `value` atoms must not refer to names in it.
-    """
-    new = renamed(loop, {loop.axis: at}, {name: name + suffix for name in _names_in(loop)})
+    """The loop with another index in it than its own, and names of its own."""
+    new, = under_own_names((loop,), {loop.axis: at}, suffix)
     assert isinstance(new, Loop)
     return new
+
+
+def under_own_names(body: Sequence[Stmt], values: Mapping[Atom, Dim], suffix: str,
+                    given: Iterable[str] = ()) -> list[Stmt]:
+    """The statements with loop indices replaced, and a suffix for temps that they define, or are `given`."""
+    names = {name: name + suffix for name in (*_defined(body), *given)}
+    moves = {**values, **{Atom("value", old): atom("value", new) for old, new in names.items()}}
+    return [renamed(s, moves, names) for s in body]
 
 
 def renamed(stmt: Stmt, values: dict[Atom, Dim], names: Mapping[str, str]) -> Stmt:
@@ -114,8 +119,8 @@ def _mapped(stmt: Stmt, value: Change, move: Move, name: Callable[[str], str]) -
     return replace(stmt, a=a, b=b, out=out, a_offset=a_at, b_offset=b_at, out_offset=out_at, body=body)
 
 
-def _names_in(loop: Loop) -> set[str]:
-    """The temps that are defined in a loop."""
-    inside = statements((loop,))
+def _defined(body: Sequence[Stmt]) -> set[str]:
+    """The temps that a body defines; `sum` is every product's."""
+    inside = statements(body)
     return {s.name for s in inside if isinstance(s, Let)} | {
         a.name for s in inside if isinstance(s, Loop) for a in s.accumulators}

@@ -11,9 +11,7 @@ from dataclasses import replace
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.dims import (
-    Atom,
     Dim,
-    atom,
     atoms_of,
     axis,
     evaluate,
@@ -27,9 +25,10 @@ from graphflow.compiler.ir.dims import (
 )
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.forms import Piece
-from graphflow.compiler.loops.nest import Let, Loop, Product, Stmt, loop_over, statements
-from graphflow.compiler.loops.substitute import relocated, renamed
+from graphflow.compiler.loops.nest import Product, Stmt, loop_over
+from graphflow.compiler.loops.substitute import relocated, under_own_names
 from graphflow.compiler.passes.group import Grouping
+from graphflow.compiler.passes.joined import STAGES, largest, rooms, traffic_saved, turns
 from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Step
 from graphflow.compiler.passes.lower_special import blocked, placed, rooms_of, with_room
 from graphflow.compiler.passes.pack_once import is_packed_each_time, packed_once
@@ -40,9 +39,6 @@ from graphflow.compiler.target import Target
 FEWEST, MOST = 16, 128  # rows of a band: with fewer, products wait for B; more gain nothing
 OPEN = 32               # the same where the rows are not known
 SHARES = 4              # so many bands at least, for threads to share
-STAGES = 12             # of a chain: longer ones compile slowly
-PASSES = 3              # what an intermediate in memory costs by its size: written, first fetched, and read
-NEAR = 4                # how much faster B comes from a cache that all cores share than from memory
 LONG, BATCH = 512, 8    # what the unknown sides of a matrix, and an unknown count of those, are taken for
 
 
@@ -87,26 +83,21 @@ class Chain:
         """Rows that follow one another in the memory of all: those of a batch's matrix, or all."""
         return self.cuts[0] if self.cuts else self.total
 
-    def homes(self) -> dict[Tensor, Tensor]:
-        """What goes between -> the first in its memory, where a kernel writes over what it read."""
-        found = {t: t for t in self.between}
-        for k in sorted(self.stages):
-            stage = self.stages[k]
-            for new in found.keys() & set(stage.launch.written):
-                old = next((t for t in found if t is not new and self.gives_way(t, new, stage)), new)
-                found[new] = found[old]
-        return found
+    @property
+    def in_order(self) -> list[Stage]:
+        return [self.stages[k] for k in sorted(self.stages)]
 
-    def gives_way(self, old: Tensor, new: Tensor, stage: Stage) -> bool:
-        """Whether a stage, which makes `new`, may do it in the memory of `old`."""
-        users = sum(old in s.launch.arguments for s in self.stages.values())
-        alike = self.between[old] == self.between[new] and old.dtype is new.dtype
-        return (alike and users == 2 and old in stage.launch.arguments and old not in stage.launch.written
-                and stage.writes_over(old, new))
+    def pieces(self) -> list[list[Tensor]]:
+        """What goes between, by the memory that it takes turns in."""
+        stages = self.in_order
+        made = [[t for t in self.between if t in stage.launch.written] for stage in stages]
+        last = {t: k for k, stage in enumerate(stages) for t in self.between if t in stage.launch.arguments}
+        return turns(made, last, lambda k, old, new: (
+            self.between[old] == self.between[new] and stages[k].writes_over(old, new)))
 
     def rows(self, target: Target) -> int:
         """Of a band: such that what goes between fills half a core's cache; 0 if there are too few."""
-        each = sum(self.number(self.between[t]) * t.dtype.size for t in set(self.homes().values()))
+        each = sum(self.number(largest(p, self.between)) * p[0].dtype.size for p in self.pieces())
         most = min(MOST if isinstance(self.matrix, int) else OPEN, target.l2 // 2 // each)
         shares = max(SHARES, target.threads)
         if not isinstance(self.matrix, int):
@@ -119,12 +110,10 @@ class Chain:
         rows, total = self.rows(target), self.number(self.total)
         if not rows:
             return 0.0
-        sizes = (self.number(n) * total * t.dtype.size for t, n in self.between.items())
-        saved = sum(PASSES * size for size in sizes if size > target.l2)
+        between = [self.number(n) * total * t.dtype.size for t, n in self.between.items()]
         products = (p for stage in self.stages.values() if (p := stage.product) is not None)
         right = [self.number(p.k * p.n) * p.dtype.size for p in products]
-        again = sum(size for size in right if size > target.l2) * (total // rows)
-        return saved - again / (NEAR if 2 * sum(right) <= target.l3 else 1)
+        return traffic_saved(between, right, total // rows, target)
 
     def number(self, d: Dim, batch: int = BATCH) -> int:
         """A dim, with unknown ones taken for what is likely."""
@@ -140,8 +129,7 @@ class _Finder:
         self.target = target
         self.users: dict[Place, list[int]] = {}
         self.makers: dict[Place, int] = {}
-        graph = grouping.graph
-        self.kept = {grouping.memory_of(t) for t in (*graph.outputs, *graph.updates.values(), *graph.kept)}
+        self.kept = grouping.results
         for k, step in enumerate(steps):
             for place in _used(step):
                 self.users.setdefault(place, []).append(k)
@@ -232,21 +220,16 @@ class _Builder:
         self.band = axis("b", chain.total // chain.matrix * self.bands)
         self.row = axis("r", minimum(self.rows, chain.matrix))
         self.before: list[Launch] = []
-        homes = chain.homes()
-        rooms = {t: self.room(t) for t in chain.between if homes[t] is t}
-        self.rooms = {t: rooms[home] for t, home in homes.items()}
+        sizes = {t: self.rows * each for t, each in chain.between.items()}
+        self.rooms = rooms(self.memory, chain.pieces(), sizes, rooms_of(target))
 
     def launches(self) -> list[Launch]:
         """The kernel, after those that pack what all bands need."""
-        stages = dict(sorted(self.chain.stages.items()))
-        body = [s for k, stage in stages.items() for s in self.steps(stage, f".{k}")]
-        members = tuple(t for stage in stages.values() for t in stage.launch.members)
+        stages = self.chain.in_order
+        body = [s for k, stage in enumerate(stages) for s in self.steps(stage, f".{k}")]
+        members = tuple(t for stage in stages for t in stage.launch.members)
         loop = loop_over(self.band, body, apart=True)
         return [*self.before, self.memory.launch([loop], members, "banded")]
-
-    def room(self, t: Tensor) -> Piece:
-        """A band's rows of what goes between, for each part that may run at a time."""
-        return self.memory.room(t.dtype, self.rows * self.chain.between[t], rooms_of(self.target))
 
     def indices(self) -> list[Dim]:
         """Of a row of the band: an index for each digit, the last with the row."""
@@ -263,10 +246,8 @@ class _Builder:
     def steps(self, stage: Stage, suffix: str) -> list[Stmt]:
         """What a stage does for a band."""
         row = only_atom(self.row)
-        values = stage.cut_at(self.chain.cuts, self.indices())
-        names = {name: name + suffix for name in _names(stage.body)}
-        moves = {**values, **{Atom("value", old): atom("value", new) for old, new in names.items()}}
-        body = [renamed(relocated(s, lambda b, d: self.place(stage, b, d)), moves, names) for s in stage.body]
+        body = [relocated(s, lambda b, d: self.place(stage, b, d)) for s in stage.body]
+        body = under_own_names(body, stage.cut_at(self.chain.cuts, self.indices()), suffix)
         if stage.product is None:
             return [loop_over(self.row, body, ordered=False)]
         (p,), (one,) = body, stage.body
@@ -303,10 +284,3 @@ class _Builder:
         packing, panels, p = packed_once(self.memory.grouping, trial, b, of)
         self.before.append(packing)
         return placed(self.memory, (a, panels), p)
-
-
-def _names(body: Sequence[Stmt]) -> set[str]:
-    """The temps that are defined in a body; `sum` is every product's."""
-    inside = statements(body)
-    return {s.name for s in inside if isinstance(s, Let)} | {
-        a.name for s in inside if isinstance(s, Loop) for a in s.accumulators}

@@ -133,6 +133,12 @@ class Grouping:
     parts: dict[Tensor, Part]
     settled: dict[Tensor, Tensor] | None = None
 
+    @property
+    def results(self) -> set[Tensor]:
+        """The memory that is read when all kernels are done."""
+        graph = self.graph
+        return {self.memory_of(t) for t in (*graph.outputs, *graph.updates.values(), *graph.kept)}
+
     def memory_of(self, t: Tensor) -> Tensor:
         """The tensor whose memory holds the elements of t."""
         while t in self.aliases:

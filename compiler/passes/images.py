@@ -8,23 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, atom, axis, only_atom, product
+from graphflow.compiler.ir.dims import Atom, Dim, axis, only_atom, product
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops.expr import Index, temp
-from graphflow.compiler.loops.forms import Contraction
-from graphflow.compiler.loops.nest import Let, Loop, Stmt, Store, loop_over, part_number, statements
-from graphflow.compiler.loops.substitute import renamed
+from graphflow.compiler.loops.forms import Contraction, Piece
+from graphflow.compiler.loops.nest import Loop, Stmt, Store, loop_over
+from graphflow.compiler.loops.substitute import renamed, under_own_names
 from graphflow.compiler.passes.group import Group, Grouping, current
-from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch
+from graphflow.compiler.passes.joined import STAGES, rooms, traffic_saved, turns
+from graphflow.compiler.passes.launch import Launch, Memory, Place
 from graphflow.compiler.passes.lower_special import blocked, rooms_of, view_product, with_room
 from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
 LEAST_ROWS = 32  # of an image in a product: with fewer, each waits for the right side
-MOST_STAGES = 16  # of a kernel: longer ones compile slowly
 ROUNDS = 4       # images for each thread from which on it hardly matters that some have one more
-PASSES = 3       # what a tensor in memory costs by its size: written, first fetched, and read
-NEAR = 4         # how much faster what all cores share is read than memory
 
 
 @record
@@ -34,6 +32,12 @@ class Run:
     groups: tuple[Group, ...]
     images: int
     between: tuple[Tensor, ...]
+
+    def pieces(self) -> list[list[Tensor]]:
+        """What goes between, by the memory that it takes turns in."""
+        made = [[t for t in g.members if t in self.between] for g in self.groups]
+        last = {t: k for k, g in enumerate(self.groups) for t in (*g.members, *(s.tensor for s in g.sources))}
+        return turns(made, last, lambda k, old, new: False)
 
 
 def runs_of(grouping: Grouping, target: Target) -> list[Run]:
@@ -55,7 +59,7 @@ def _alike(grouping: Grouping) -> Iterable[tuple[list[Group], int]]:
     images = 0
     for group in grouping.groups:
         count = _images_of(grouping, group)
-        if found and (count != images or not _keeps_to_images(group, found) or len(found) == MOST_STAGES):
+        if found and (count != images or not _keeps_to_images(group, found) or len(found) == STAGES):
             yield found, images
             found = []
         if count:
@@ -67,8 +71,7 @@ def _alike(grouping: Grouping) -> Iterable[tuple[list[Group], int]]:
 def _worth_it(grouping: Grouping, groups: list[Group], images: int, target: Target) -> list[Run]:
     """The run of these groups, if it saves more traffic than reading right sides for each image costs."""
     inside = {id(g) for g in groups}
-    graph = grouping.graph
-    outside = {grouping.memory_of(t) for t in (*graph.outputs, *graph.updates.values(), *graph.kept)}
+    outside = grouping.results
     for group in grouping.groups:
         if id(group) not in inside:
             outside.update(grouping.memory_of(t) for t in group.reads)
@@ -76,16 +79,12 @@ def _worth_it(grouping: Grouping, groups: list[Group], images: int, target: Targ
     made = [t for g in groups for t in g.members if t in grouping.stored]
     between = tuple(t for t in made if t not in outside and t not in grouping.parts)
     sizes = [size * t.dtype.size for t in between if isinstance(size := t.type.size, int)]
-    saved = PASSES * sum(size for size in sizes if size > target.l2)
-    again = sum(_bytes_of_right(g) for g in groups) * (images - 1) // NEAR
-    pays = saved > again and any(_product_of(g) is not None for g in groups)
+    right = [_bytes_of_right(t) for g in groups if (t := _product_of(g)) is not None]
+    pays = bool(right) and traffic_saved(sizes, right, images, target) > 0
     return [Run(tuple(groups), images, between)] if pays else []
 
 
-def _bytes_of_right(group: Group) -> int:
-    t = _product_of(group)
-    if t is None:
-        return 0
+def _bytes_of_right(t: Tensor) -> int:
     size = t.op.operands[1].type.size
     assert isinstance(size, int)
     return size * t.dtype.size
@@ -144,7 +143,7 @@ class Images:
         self.run = run
         self.target = target
         self.image = axis("b", run.images)
-        self.memory = _Memory(grouping, run, self.image, rooms_of(target))
+        self.memory = _Memory(grouping, run, rooms_of(target))
         self.body: list[Stmt] = []
         self.members: list[Tensor] = []
 
@@ -177,52 +176,25 @@ class Images:
 
     def _add(self, group: Group, body: Sequence[Stmt], first: Atom) -> None:
         """Statements in which `first` is the image, under names of their own."""
-        names = {s.name: f"{s.name}.{len(self.members)}" for s in statements(body) if isinstance(s, Let)}
-        names |= {a.name: f"{a.name}.{len(self.members)}" for s in statements(body) if isinstance(s, Loop)
-                  for a in s.accumulators}
-        moves: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in names.items()}
-        self.body += [renamed(s, {**moves, first: self.image}, names) for s in body]
+        self.body += under_own_names(body, {first: self.image}, f".{len(self.members)}")
         self.members += group.members
 
 
 class _Memory(Memory):
     """Memory in which what goes between the groups of a run is of one image, for each thread."""
 
-    def __init__(self, grouping: Grouping, run: Run, image: Dim, rooms: int) -> None:
+    def __init__(self, grouping: Grouping, run: Run, count: int) -> None:
         super().__init__(grouping)
-        self.image = image
-        self.rooms: dict[Tensor, tuple[Scratch, Dim]] = {}
-        for tensors in _sharing(run):
-            size = max(_each(t) for t in tensors)
-            scratch = Scratch(tensors[0].dtype, size * rooms)
-            self.rooms |= dict.fromkeys(tensors, (scratch, part_number(rooms) * size))
+        sizes = {t: product(t.type.known_dims[1:]) for t in run.between}
+        self.rooms = rooms(self, run.pieces(), sizes, count)
 
     def name(self, t: Place, write: bool = False) -> str:
-        room = self.rooms.get(self.grouping.memory_of(t)) if isinstance(t, Tensor) else None
-        return super().name(room[0] if room else t, write or room is not None)
+        room = self.room_of(t)
+        return room[0] if room else super().name(t, write)
 
     def offset(self, t: Tensor, at: Index) -> Dim:
-        room = self.rooms.get(t)
-        return super().offset(t, at) if room is None else room[1] + super().offset(t, (0, *at[1:]))
+        room = self.room_of(t)
+        return room[1] + super().offset(t, (0, *at[1:])) if room else super().offset(t, at)
 
-
-def _each(t: Tensor) -> int:
-    """Elements of an image."""
-    size = product(t.type.known_dims[1:])
-    assert isinstance(size, int)
-    return size
-
-
-def _sharing(run: Run) -> list[list[Tensor]]:
-    """What goes between, by the pieces of memory that it takes turns in: few of them."""
-    last = {s.tensor: k for k, g in enumerate(run.groups) for s in g.sources}
-    pieces: list[list[Tensor]] = []
-    for k, group in enumerate(run.groups):
-        for t in (t for t in group.members if t in run.between):
-            free = (p for p in pieces if p[-1].dtype is t.dtype and last.get(p[-1], k) < k)
-            piece = next(free, None)
-            if piece is None:
-                pieces.append([t])
-            else:
-                piece.append(t)
-    return pieces
+    def room_of(self, t: Place) -> Piece | None:
+        return self.rooms.get(self.grouping.memory_of(t)) if isinstance(t, Tensor) else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from graphflow.compiler.ir.dims import Atom, Dim, atom, single_atom
+from graphflow.compiler.ir.dims import Dim, single_atom
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import Let, Product, Stmt, Store
-from graphflow.compiler.loops.substitute import renamed
+from graphflow.compiler.loops.substitute import under_own_names
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
 from graphflow.compiler.passes.lower_special import blocked, rooms_of
@@ -93,11 +93,9 @@ class _Workspace:
         if not body:
             return [self.store(index, value)]
         self.given += 1
-        names = {"sum", *(s.name for s in body if isinstance(s, Let))}
-        other = {name: f"{name}.{self.given}" for name in names}
-        values: dict[Atom, Dim] = {Atom("value", old): atom("value", new) for old, new in other.items()}
-        values |= {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
-        return [Let(other["sum"], value), *(renamed(s, values, other) for s in body)]
+        suffix = f".{self.given}"
+        values = {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
+        return [Let("sum" + suffix, value), *under_own_names(body, values, suffix, ("sum",))]
 
     def _name(self, place: Place, write: bool = False) -> str:
         name = self.memory.name(place, write)
