@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,8 @@ CHAINS = {  # of x [n, 64]
     "a mask": lambda x: tf.matmul(x * tf.cast(x[:, :1] > 0, tf.float32), _weights(64, 64)),
     "layers of one shape": lambda x: tf.nn.relu(_dense(tf.nn.relu(_dense(x, 64, 0)), 64, 2)),
     "layers": lambda x: _dense(tf.tanh(_dense(tf.nn.relu(_dense(x, 96, 0)), 40, 2)), 10, 4),
+    "layers in turn": lambda x: functools.reduce(
+        lambda h, n: tf.tanh(_dense(h, n, n)), (96, 40, 80, 80, 33), x),
     "a residual": lambda x: x + _dense(tf.nn.relu(_dense(_normal(x), 128, 0)), 64, 2),
     "after a product": lambda x: _normal(tf.nn.relu(_dense(x, 80, 0)) + 1.0),
     "one read twice": lambda x: (lambda h: _dense(h, 64, 2) * h)(tf.sigmoid(_dense(x, 64, 0))),
