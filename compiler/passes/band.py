@@ -252,10 +252,9 @@ class _Builder:
             return [loop_over(self.row, body, ordered=False)]
         (p,), (one,) = body, stage.body
         assert isinstance(p, Product) and isinstance(one, Product)
-        a = next(place for place, name in self.memory.names.items() if name == p.a)
         p = replace(p, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
                     out_offset=substitute(p.out_offset, {row: 0}))
-        p = self.in_blocks(replace(p, m=self.chain.matrix), a, stage.places[one.b], stage.launch.members[0])
+        p = self.in_blocks(replace(p, m=self.chain.matrix), stage.places[one.b], stage.launch.members[0])
         return [with_room(self.memory, replace(p, m=extent_of(self.row)))]
 
     def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
@@ -271,11 +270,12 @@ class _Builder:
         written = any(p.written for p in stage.launch.nest.params if p.name == buffer)
         return self.memory.name(t, written), offset
 
-    def in_blocks(self, p: Product, a: Place, b: Place, of: Tensor) -> Product:
+    def in_blocks(self, p: Product, b: Place, of: Tensor) -> Product:
         """The product of a matrix's bands with the blocking that it has alone: bits stay the same.
 
         If B is packed, then it is once for all bands.
         """
+        a = self.memory.named(p.a)
         if isinstance(b, Panels):
             p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
         trial = blocked(Memory(self.memory.grouping), (a, b), p, self.target, True)

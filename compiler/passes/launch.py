@@ -155,6 +155,10 @@ class Memory:
             self.written.add(found)
         return found
 
+    def named(self, name: str) -> Place:
+        """What has this name."""
+        return next(t for t, found in self.names.items() if found == name)
+
     def room(self, dtype: DType, size: Dim, rooms: int) -> Piece:
         """Scratch for each part of the outermost loop that may run at a time: where that of a part begins."""
         return self.name(Scratch(dtype, size * rooms), write=True), part_number(rooms) * size

@@ -14,7 +14,7 @@ from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import Let, Product, Stmt, Store
 from graphflow.compiler.loops.substitute import under_own_names
 from graphflow.compiler.passes.group import Group, Grouping
-from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
+from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
 from graphflow.compiler.passes.lower_special import blocked, rooms_of
 from graphflow.compiler.target import Target
 
@@ -53,7 +53,6 @@ class _Workspace:
         self.target = target
         self.at = at
         self.body = functools.cache(body)
-        self.places: dict[str, Place] = {}
         self.given = 0
 
     @property
@@ -70,10 +69,10 @@ class _Workspace:
         return E.load(self.result_buffer(), linear(index, self.t.type.known_dims), self.t.dtype)
 
     def result_buffer(self) -> str:
-        return self._name(self.t, write=True)
+        return self.memory.name(self.t, write=True)
 
     def scratch(self, dtype: DType, size: Dim) -> str:
-        return self._name(Scratch(dtype, size), write=True)
+        return self.memory.name(Scratch(dtype, size), write=True)
 
     # Kernels with products
 
@@ -81,12 +80,12 @@ class _Workspace:
         return self.memory.room(dtype, size, rooms_of(self.target))
 
     def operand(self, k: int) -> str:
-        return self._name(self.t.op.operands[k])
+        return self.memory.name(self.t.op.operands[k])
 
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
                 transpose_a: bool = False, add: bool = False) -> Stmt:
         p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype, add=add)
-        return blocked(self.memory, [self.places[x[0]] for x in (a, b)], p, self.target, True, False)
+        return blocked(self.memory, [self.memory.named(x[0]) for x in (a, b)], p, self.target, True, False)
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
         body = self.body()
@@ -96,8 +95,3 @@ class _Workspace:
         suffix = f".{self.given}"
         values = {a: i for d, i in zip(self.at, index, strict=True) if (a := single_atom(d)) is not None}
         return [Let("sum" + suffix, value), *under_own_names(body, values, suffix, ("sum",))]
-
-    def _name(self, place: Place, write: bool = False) -> str:
-        name = self.memory.name(place, write)
-        self.places[name] = place
-        return name
