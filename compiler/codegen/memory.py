@@ -183,13 +183,23 @@ class MemoryOps:
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
             return self.load_one(buffer, n.dtype, offset, mask)
-        width = self.width
-        mask = self.both(mask, self.mask)
+        lanes = self.both(mask, self.mask)
         if stride == 1:
-            loaded = self.load_vector(self.element(buffer, n.dtype, offset), n.dtype, mask)
+            loaded = self.load_vector(self.row(buffer, n.dtype, offset, mask), n.dtype, lanes)
         else:
-            loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, mask)
-        return self.from_memory(loaded, n.dtype, width)
+            loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, lanes)
+        return self.from_memory(loaded, n.dtype, self.width)
+
+    def row(self, buffer: str, dtype: DType, offset: Dim, mask: Value | None) -> str:
+        """The address of a vector; the buffer's own where a mask leaves out all of it.
+
+        What lies before and behind a buffer may be no memory: a processor that finds this out while it loads
+        nothing from there takes as long as for a hundred loads.
+        """
+        address = self.element(buffer, dtype, offset)
+        if mask is None or mask.lanes > 1:
+            return address
+        return self.em.raw(f"select i1 {mask.ref}, ptr {address}, ptr %{buffer}")
 
     def load_one(self, buffer: str, dtype: DType, offset: Dim, mask: Value | None) -> Value:
         em, kind = self.em, memory_type(dtype)
