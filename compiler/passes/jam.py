@@ -106,16 +106,13 @@ def _rows_that_share(loop: Loop, row: Loop) -> int:
 def _goes_in_pairs(loop: Loop) -> bool:
     """Whether two rows of tiles save loads that the tiles of one row make."""
     inside = [s for s in loop.body if isinstance(s, Loop)]
-    if (len(inside) != 1 or loop.vector or loop.accumulators
-            or not isinstance(loop.extent, int) or loop.extent < LEAST_PAIRED):
+    row = _row(inside[0]) if len(inside) == 1 and not loop.vector and not loop.accumulators else None
+    if row is None or not isinstance(loop.extent, int) or loop.extent < LEAST_PAIRED or not _stores_apart(loop):
         return False
-    (columns,) = inside
-    row = _row(columns)
-    tile = {columns.axis: _rows_that_share(columns, row)} if row is not None else {}
-    if row is None or tile[columns.axis] == 1 or not _stores_apart(loop):
-        return False
-    heavy = 2 * tile[columns.axis] * work_each(row.body) > _HEAVY
-    return not heavy and 2 * _loads_of(row, {loop.axis: 2, **tile}) <= 3 * _loads_of(row, tile)
+    columns = _rows_that_share(inside[0], row)
+    light = 2 * columns * work_each(row.body) <= _HEAVY and not any(isinstance(s, Loop) for s in row.body)
+    tile = {inside[0].axis: columns}
+    return columns > 1 and light and 2 * _loads_of(row, {loop.axis: 2, **tile}) <= 3 * _loads_of(row, tile)
 
 
 def _loads_of(row: Loop, counts: Mapping[Atom, int]) -> int:
