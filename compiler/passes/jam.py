@@ -107,12 +107,14 @@ def _goes_in_pairs(loop: Loop) -> bool:
     """Whether two rows of tiles save loads that the tiles of one row make."""
     inside = [s for s in loop.body if isinstance(s, Loop)]
     row = _row(inside[0]) if len(inside) == 1 and not loop.vector and not loop.accumulators else None
-    if row is None or not isinstance(loop.extent, int) or loop.extent < LEAST_PAIRED or not _stores_apart(loop):
+    if row is None or any(isinstance(s, Loop) for s in row.body) or not _stores_apart(loop):
         return False
     columns = _rows_that_share(inside[0], row)
-    light = 2 * columns * work_each(row.body) <= _HEAVY and not any(isinstance(s, Loop) for s in row.body)
+    if columns == 1 or not isinstance(loop.extent, int) or loop.extent < LEAST_PAIRED:
+        return False
     tile = {inside[0].axis: columns}
-    return columns > 1 and light and 2 * _loads_of(row, {loop.axis: 2, **tile}) <= 3 * _loads_of(row, tile)
+    light = 2 * columns * work_each(row.body) <= _HEAVY
+    return light and 2 * _loads_of(row, {loop.axis: 2, **tile}) <= 3 * _loads_of(row, tile)
 
 
 def _loads_of(row: Loop, counts: Mapping[Atom, int]) -> int:
