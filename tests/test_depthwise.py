@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from graphflow.compiler.ir.dtypes import float32
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.nest import Loop, Store, statements
 from graphflow.compiler.passes.columns import FEWEST, column_by_column
+from graphflow.compiler.passes.jam import jam
 
 
 def layer(x, w, bias, strides, padding, rates):
@@ -23,7 +26,10 @@ def layer(x, w, bias, strides, padding, rates):
     (2, (7, 9), 128, (5, 5), (1, 1), "VALID", None), (1, (12, 10), 256, (5, 4), (2, 2), "VALID", None),
     (1, (14, 15), 256, (5, 5), (1, 1), "SAME", (2, 3)), (None, (9, 9), 256, (5, 5), (1, 1), "SAME", None),
     (3, (6, 7), 272, (4, 4), (1, 1), "SAME", None), (1, (9, 9), 250, (5, 5), (1, 1), "SAME", None),
-    (1, (5, 1), 512, (5, 5), (1, 1), "SAME", None), (1, (8, 9), 640, (3, 3), (1, 1), "SAME", None)])
+    (1, (5, 1), 512, (5, 5), (1, 1), "SAME", None), (1, (8, 9), 640, (3, 3), (1, 1), "SAME", None),
+    (1, (17, 14), 64, (3, 3), (1, 1), "SAME", None), (2, (16, 23), 40, (3, 3), (1, 1), "SAME", None),
+    (1, (35, 33), 48, (3, 3), (2, 2), "SAME", None), (1, (21, 20), 32, (3, 3), (1, 1), "SAME", (2, 2)),
+    (1, (7, 7), 1024, (3, 3), (1, 1), "SAME", None), (None, (19, 18), 16, (3, 3), (1, 1), "VALID", None)])
 def test_as_in_float64(batch, side, channels, size, strides, padding, rates):
     rng = np.random.default_rng(channels)
     x = rng.normal(size=(batch or 2, *side, channels)).astype(np.float32)
@@ -41,6 +47,25 @@ def test_as_in_float64(batch, side, channels, size, strides, padding, rates):
         exact = oracle.run([y], {fed: x.astype(np.float64)})[0]
     np.testing.assert_allclose(found[0], exact, rtol=1e-5, atol=1e-4)
     assert np.array_equal(*found)
+
+
+def windows(side: int) -> Loop:
+    """for i < side: for j < side: vector for c < 64: y[i, j, c] = a window of 3 x 3 of x times w"""
+    i, j, c = axis("i", side), axis("j", side), axis("c", 64)
+    value = E.const(0, float32)
+    for u, v in itertools.product(range(3), repeat=2):
+        value = value + E.load("x", 64 * ((side + 2) * (i + u) + j + v) + c, float32) * E.load(
+            "w", 64 * (3 * u + v) + c, float32)
+    row, column, channel = (single_atom(d) for d in (i, j, c))
+    inner = Loop(channel, 64, (Store("y", 64 * (side * i + j) + c, value),), vector=True)
+    return Loop(row, side, (Loop(column, side, (inner,)),))
+
+
+@pytest.mark.parametrize(("side", "stores"), [
+    (28, [8]), (16, [8]), (14, [7]), (7, [7]), (15, [5]), (13, [4, 1]), (17, [8, 2, 4, 1]), (3, [9])])
+def test_windows_in_tiles(side, stores):
+    loops = [s for s in statements(tuple(jam(windows(side)))) if isinstance(s, Loop) and s.vector]
+    assert [sum(isinstance(s, Store) for s in loop.body) for loop in loops] == stores
 
 
 def rows_times(count: int, extent: int = 512) -> Loop:

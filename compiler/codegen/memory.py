@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from graphflow.compiler.codegen.emitter import Emitter
@@ -183,13 +183,29 @@ class MemoryOps:
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
             return self.load_one(buffer, n.dtype, offset, mask)
-        width = self.width
-        mask = self.both(mask, self.mask)
+        lanes = self.both(mask, self.mask)
         if stride == 1:
-            loaded = self.load_vector(self.element(buffer, n.dtype, offset), n.dtype, mask)
+            found = self.element(buffer, n.dtype, offset)
+            loaded = self.load_vector(self.within(buffer, found, n.args), n.dtype, lanes)
         else:
-            loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, mask)
-        return self.from_memory(loaded, n.dtype, width)
+            loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, lanes)
+        return self.from_memory(loaded, n.dtype, self.width)
+
+    def within(self, buffer: str, address: str, masks: Sequence[Expr]) -> str:
+        """The address of a vector; the buffer's own where tests that all lanes share leave out all of it.
+
+        What lies before and behind a buffer may be no memory: a processor that finds this out while it loads
+        nothing from there takes as long as for a hundred loads.
+        """
+        tests, shared = list(masks), None
+        while tests:
+            test = tests.pop()
+            value = self.expression(test)
+            if value.lanes == 1:
+                shared = self.both(shared, value)
+            elif test.op == "and":
+                tests += test.args
+        return self.em.raw(f"select i1 {shared.ref}, ptr {address}, ptr %{buffer}") if shared else address
 
     def load_one(self, buffer: str, dtype: DType, offset: Dim, mask: Value | None) -> Value:
         em, kind = self.em, memory_type(dtype)

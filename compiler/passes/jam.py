@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, axis, coefficient, only_atom, substitute
@@ -20,9 +22,11 @@ from graphflow.compiler.loops.nest import (
 )
 from graphflow.compiler.loops.substitute import copied, substitute_expr
 
-ROWS = 4     # that share sums, or loads
+ROWS = 4     # that share sums; at least so many share loads, and
+MOST = 2 * ROWS  # at most
 COLUMNS = 8  # that share lines of memory
 SETS = 1024  # bytes: lines a multiple of that apart share few places in a cache
+LEAST_PAIRED = 16  # rows of tiles: pairs of fewer are hard to share out among threads
 LEAST_LOADS = 6  # of a row: with fewer, loading some of them once gains little
 MOST_SUMS = 7    # that are added up at once
 _LIGHT = 80      # work of an iteration
@@ -34,7 +38,8 @@ def jam(loop: Loop) -> list[Stmt]:
 
     Sums that all rows share go through memory once for ROWS of them. A transposition gathers from each line
     once for COLUMNS rows of its result, where the cache could not hold all of these lines until the next row.
-    Rows that read the same elements, as windows that overlap do, load them once.
+    Rows that read the same elements, as windows that overlap do, load them once; of windows that overlap both
+    ways, tiles of two rows do.
 
     Example:  for i < 8: vector for j < n: p[j] += x[n*i+j]
     -->       for i < 2: vector for j < n: p[j] += ((x[4*n*i+j] + x[4*n*i+n+j]) + ...) + ...
@@ -43,11 +48,18 @@ def jam(loop: Loop) -> list[Stmt]:
     rows = _rows_at_once(loop, row) if row is not None else 1
     if rows > 1:
         return [*_in_rounds(loop, rows, False), *_one_by_one(loop, loop.extent % rows)]
-    loop = replace(loop, body=tuple(new for s in loop.body
-                                    for new in (jam(s) if isinstance(s, Loop) else [s])))
+    if _goes_in_pairs(loop):
+        pairs = [*_in_rounds(loop, 2, True), *_one_by_one(loop, loop.extent % 2)]
+        return [_with_jammed(s) if isinstance(s, Loop) else s for s in pairs]
+    loop = _with_jammed(loop)
     row = _row(loop)
     rows = _rows_that_share(loop, row) if row is not None else 1
     return [*_in_rounds(loop, rows, True), *_one_by_one(loop, loop.extent % rows)] if rows > 1 else [loop]
+
+
+def _with_jammed(loop: Loop) -> Loop:
+    return replace(loop, body=tuple(new for s in loop.body
+                                    for new in (jam(s) if isinstance(s, Loop) else [s])))
 
 
 def _in_rounds(loop: Loop, rows: int, share: bool) -> list[Stmt]:
@@ -80,21 +92,38 @@ def _rows_that_share(loop: Loop, row: Loop) -> int:
     """
     if not isinstance(loop.extent, int) or not _stores_apart(loop):
         return 1
-    once = _loads_of(loop, 1)
+    once = _loads_of(row, {})
     sums = [len(s.accumulators) for s in row.body if isinstance(s, Loop)]
     if sums:
-        several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(loop, 2) < 2 * once
+        several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(row, {loop.axis: 2}) < 2 * once
         return loop.extent if several else 1
-    rows = min(ROWS, loop.extent)
-    pays = rows > 1 and once >= LEAST_LOADS and rows * work_each(row.body) <= _HEAVY
-    return rows if pays and 3 * _loads_of(loop, rows) <= 2 * rows * once else 1
+    most = min(MOST, loop.extent, _HEAVY // max(work_each(row.body), 1))
+    rows = min(range(ROWS, most + 1), key=loop.extent.__mod__, default=min(ROWS, loop.extent))
+    pays = 1 < rows <= most and once >= LEAST_LOADS
+    return rows if pays and 3 * _loads_of(row, {loop.axis: rows}) <= 2 * rows * once else 1
 
 
-def _loads_of(loop: Loop, rows: int) -> int:
-    """Of so many rows: the different elements."""
-    rounds: list[dict[Atom, Dim]] = [{loop.axis: k} for k in range(rows)]
+def _goes_in_pairs(loop: Loop) -> bool:
+    """Whether two rows of tiles save loads that the tiles of one row make."""
+    inside = [s for s in loop.body if isinstance(s, Loop)]
+    row = _row(inside[0]) if len(inside) == 1 and not loop.vector and not loop.accumulators else None
+    if row is None or any(isinstance(s, Loop) for s in row.body) or not _stores_apart(loop):
+        return False
+    columns = _rows_that_share(inside[0], row)
+    if columns == 1 or not isinstance(loop.extent, int) or loop.extent < LEAST_PAIRED:
+        return False
+    tile = {inside[0].axis: columns}
+    light = 2 * columns * work_each(row.body) <= _HEAVY
+    return light and 2 * _loads_of(row, {loop.axis: 2, **tile}) <= 3 * _loads_of(row, tile)
+
+
+def _loads_of(row: Loop, counts: Mapping[Atom, int]) -> int:
+    """Of so many rows along each axis: the different elements."""
+    rounds: list[dict[Atom, Dim]] = [dict(zip(counts, at, strict=True))
+                                     for at in itertools.product(*map(range, counts.values()))]
+    found = set(loads(row.body))
     return len({(n.attr[0], substitute(n.attr[1], at), *(substitute_expr(mask, at) for mask in n.args))
-                for n in set(loads(loop.body)) for at in rounds})
+                for n in found for at in rounds})
 
 
 def _stores_apart(loop: Loop) -> bool:

@@ -36,11 +36,12 @@ from graphflow.compiler.loops.nest import (
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
-from graphflow.compiler.passes.tests_left_out import without_tests
+from graphflow.compiler.passes.tests_left_out import with_joint_tests, without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
 
 _LIGHT = 100  # work of an iteration
 _SELDOM = 0.1
+_NARROW = 8   # iterations: more fill vectors, whose tests are best made once for all lanes
 
 
 def schedule(nest: LoopNest, vector_bits: int) -> LoopNest:
@@ -162,8 +163,13 @@ def _is_irregular(loop: Loop) -> bool:
 def collapse(loop: Loop) -> Loop:
     """Merge a loop with the one inside it wherever every access allows it, from the inside out."""
     loop = replace(loop, body=tuple(collapse(s) if isinstance(s, Loop) else s for s in loop.body))
-    while len(loop.body) == 1 and isinstance(loop.body[0], Loop) and _can_merge(loop, loop.body[0]):
-        loop = _merge(loop, loop.body[0])
+    while len(loop.body) == 1 and isinstance(loop.body[0], Loop):
+        inner = loop.body[0]
+        if isinstance(inner.extent, int) and inner.extent <= _NARROW:
+            inner = with_joint_tests(inner, loop.axis)
+        if not _can_merge(loop, inner):
+            break
+        loop = _merge(loop, inner)
     return loop
 
 

@@ -1,11 +1,11 @@
-"""Tests of positions left out of a nest where the extents of its loops tell their outcome."""
+"""Tests of positions: left out where the extents of loops tell their outcome, told of two loops as of one."""
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Dim, terms_of
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, coefficient, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Stmt, expressions
+from graphflow.compiler.loops.nest import Loop, Stmt, expressions
 from graphflow.compiler.loops.substitute import rewrite_stmt
 
 
@@ -17,6 +17,27 @@ def without_tests(stmt: Stmt) -> Stmt:
     """
     nodes = (n for root in expressions((stmt,)) for n in E.walk(root))
     return rewrite_stmt(stmt, _settled) if any(map(_tests, nodes)) else stmt
+
+
+def with_joint_tests(inner: Loop, outer: Atom) -> Loop:
+    """The loop, where tests of the index of the one around it are of the index that the two have as one.
+
+    Example:  for i < 20: for j < 3: t = p0[3*i+j if lt(i, 19)]
+    -->       for i < 20: for j < 3: t = p0[3*i+j if lt(3*i+j, 57)]
+    """
+    def joint(n: Expr) -> Expr:
+        if n.op not in ("ge", "lt"):
+            return n
+        left, right = (_position(a) for a in n.args)
+        if (left is None or right is None or coefficient(left, outer) != 1
+                or inner.axis in atoms_of(left) or {outer, inner.axis} & atoms_of(right)):
+            return n
+        return E.call(n.op, E.index(left * inner.extent + axis), E.index(right * inner.extent))
+
+    axis = Poly({(inner.axis,): 1})
+    new = rewrite_stmt(inner, joint)
+    assert isinstance(new, Loop)
+    return new
 
 
 def _tests(n: Expr) -> bool:
