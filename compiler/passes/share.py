@@ -1,4 +1,4 @@
-"""share: one kernel for all that differ only in where in memory they start."""
+"""share: one kernel for all that differ only in where in memory they start, and how far they go."""
 
 from __future__ import annotations
 
@@ -6,50 +6,64 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from graphflow.compiler.ir.dims import Atom, Dim, Poly, substitute, terms_of
+from graphflow.compiler.ir.dims import Atom, Dim, Poly, axis, coefficient, substitute, terms_of
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import Let, Loop, LoopNest, Product, Stmt, Store, While, statements
+from graphflow.compiler.loops.nest import (
+    Let,
+    Loop,
+    LoopNest,
+    Product,
+    Stmt,
+    Store,
+    While,
+    loop_over,
+    positions,
+    statements,
+)
+from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.passes.launch import Launch
+from graphflow.compiler.passes.schedule import collapse
 from graphflow.compiler.records import record
 
 OnDim = Callable[[str, Dim], Dim]  # a buffer's name ("" for an index) and an offset in it -> another offset
+_EXTENT = Atom("sym", "extent")
 
 
 def share(launches: Sequence[Launch]) -> list[Launch]:
     """Give kernels of equal structure their starting offsets as integers, where those differ.
 
-    An unrolled loop over slices, or a tensor joined from many parts, then compiles one kernel for all steps.
+    Those that walk memory from end to end are given their extent too. An unrolled loop over slices, a tensor
+    joined from many parts, or updates of variables of many shapes then compile one kernel.
 
-    Example:  kernel(p0, p1): for i < 4: p1[i] = p0[i+4] ; kernel(p0, p1): for i < 4: p1[i] = p0[i+8]
-    -->       kernel(p0, p1, s): for i < 4: p1[i] = p0[i+s], called with s = 4 and s = 8
+    Example:  kernel(p0, p1): for i < 4: p1[i] = p0[i+4] ; kernel(p0, p1): for i < 6: p1[i] = p0[i+8]
+    -->       kernel(p0, p1, n, s): for i < n: p1[i] = p0[i+s], called with n = 4, s = 4 and n = 6, s = 8
     """
-    nests = dict.fromkeys(x.nest for x in launches if x.kind != "while")
-    outlines = {nest: _outline(nest) for nest in nests}
+    flat = {nest: _flat(nest) for nest in dict.fromkeys(x.nest for x in launches if x.kind != "while")}
+    outlines = {nest: _outline(found.nest) for nest, found in flat.items()}
     count = Counter(outlines.values())
-    forms = {nest: _open(nest) for nest in nests if count[outlines[nest]] > 1}
+    forms = {nest: _open(found) for nest, found in flat.items() if count[outlines[nest]] > 1}
     opened = {k: forms[launch.nest] for k, launch in enumerate(launches) if launch.nest in forms}
     alike: dict[LoopNest, list[int]] = {}
     for k, o in opened.items():
         alike.setdefault(o.nest, []).append(k)
     result = list(launches)
     for nest, numbers in alike.items():
-        columns = list(zip(*(opened[k].starts for k in numbers), strict=True))
-        varying = [j for j, column in enumerate(columns) if len(set(column)) > 1]
+        first = opened[numbers[0]].integers
+        varying = [a for a, n in first.items() if any(opened[k].integers[a] != n for k in numbers)]
         if varying:
-            shared = _close(nest, {j: column[0] for j, column in enumerate(columns) if j not in varying},
-                            varying)
+            shared = _close(nest, {a: n for a, n in first.items() if a not in varying}, varying)
             for k in numbers:
-                result[k] = _given(launches[k], shared, [opened[k].starts[j] for j in varying])
+                result[k] = _given(launches[k], shared, [opened[k].integers[a] for a in varying])
     return result
 
 
 @record
 class _Opened:
-    """A nest whose constant offsets are symbols, and what they were."""
+    """A nest with symbols for some of its integers, and what these were."""
 
     nest: LoopNest
-    starts: tuple[int, ...]
+    integers: dict[Atom, int]
 
 
 def _outline(nest: LoopNest) -> tuple[object, ...]:
@@ -57,31 +71,56 @@ def _outline(nest: LoopNest) -> tuple[object, ...]:
     return nest.params, *((type(s), s.extent if isinstance(s, Loop) else 0) for s in statements(nest.body))
 
 
-def _symbol(k: int) -> Atom:
-    return Atom("sym", f"start {k:03}")
-
-
-def _open(nest: LoopNest) -> _Opened:
-    known: dict[tuple[str, int], int] = {}
+def _open(flat: _Opened) -> _Opened:
+    """With symbols for all constant offsets too."""
+    known: dict[tuple[str, int], Atom] = {}
 
     def on_dim(buffer: str, d: Dim) -> Dim:
         start = next((c for mono, c in terms_of(d) if not mono), 0)
-        k = known.setdefault((buffer, start), len(known))
-        return d - start + Poly({(_symbol(k),): 1})
+        symbol = known.setdefault((buffer, start), Atom("sym", f"start {len(known):03}"))
+        return d - start + Poly({(symbol,): 1})
 
-    body = _map_body(nest.body, on_dim)
-    return _Opened(replace(nest, body=body), tuple(start for _, start in known))
+    nest = replace(flat.nest, body=_map_body(flat.nest.body, on_dim))
+    return _Opened(nest, {**flat.integers, **{symbol: start for (_, start), symbol in known.items()}})
 
 
-def _close(nest: LoopNest, fixed: dict[int, int], varying: Sequence[int]) -> LoopNest:
-    """The nest with fixed starts as numbers again, and those that vary among its symbols."""
-    values: dict[Atom, Dim] = {_symbol(j): v for j, v in fixed.items()}
+def _close(nest: LoopNest, fixed: dict[Atom, int], varying: Sequence[Atom]) -> LoopNest:
+    """The nest with what is fixed as numbers again, and what varies among its symbols."""
+    values: dict[Atom, Dim] = {**fixed}
     body = _map_body(nest.body, lambda buffer, d: substitute(d, values))
-    return replace(nest, body=body, symbols=(*nest.symbols, *(_symbol(j) for j in varying)))
+    if _EXTENT in fixed:
+        body = _resized(body, fixed[_EXTENT])
+    return replace(nest, body=body, symbols=(*nest.symbols, *varying))
 
 
-def _given(launch: Launch, nest: LoopNest, starts: Sequence[int]) -> Launch:
-    return replace(launch, nest=nest, symbols=(*launch.symbols, *starts))
+def _given(launch: Launch, nest: LoopNest, integers: Sequence[int]) -> Launch:
+    return replace(launch, nest=nest, symbols=(*launch.symbols, *integers))
+
+
+# Extents
+
+def _flat(nest: LoopNest) -> _Opened:
+    """With a symbol for the extent of its loop, if that is one, or as good as one, over memory as it lies."""
+    if len(nest.body) != 1 or not isinstance(nest.body[0], Loop):
+        return _Opened(nest, {})
+    loop = collapse(nest.body[0])
+    if not isinstance(loop.extent, int) or not _is_flat(loop):
+        return _Opened(nest, {})
+    return _Opened(replace(nest, body=_resized((loop,), Poly({(_EXTENT,): 1}))), {_EXTENT: loop.extent})
+
+
+def _is_flat(loop: Loop) -> bool:
+    """Whether iterations compute and store alone, each next to the one before in all that they touch."""
+    strides = [coefficient(d, loop.axis) for d in positions((loop,))]
+    return (all(isinstance(s, (Let, Store)) for s in loop.body) and not (loop.ordered or loop.accumulators)
+            and all(stride in (0, 1) for stride in strides))
+
+
+def _resized(body: tuple[Stmt, ...], extent: Dim) -> tuple[Stmt, ...]:
+    loop, = body
+    assert isinstance(loop, Loop)
+    i = axis(loop.axis.name, extent)
+    return (loop_over(i, [substitute_stmt(s, {loop.axis: i}) for s in loop.body], ordered=False),)
 
 
 # A nest with other offsets
