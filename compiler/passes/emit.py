@@ -83,7 +83,8 @@ class _Kernel:
 def _call(launch: Launch, kernel: _Kernel, buffers: tuple[int, ...], check: int) -> Call:
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
     given = dict(zip(launch.nest.symbols, launch.symbols, strict=True))
-    extents = () if launch.kind == "while" else tuple(substitute(d, given) for d in kernel.extents)
+    known = kernel.extents if launch.kind != "while" else ()  # of a while known as it runs
+    extents = tuple(substitute(d, given) for d in known)
     return Call(kernel.name, launch.nest, buffers, launch.symbols, check, names, len(launch.members),
                 launch.kind, extents, kernel.work, location(launch.members[-1]))
 
