@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import Atom, Dim
+from graphflow.compiler.ir.dims import Atom, Dim, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
@@ -73,6 +73,16 @@ class Call:
     extents: tuple[Dim, ...]
     work: int
     source: str = ""
+
+    @property
+    def integers(self) -> dict[Atom, Dim]:
+        """What each of the kernel's run-time integers is in this call."""
+        return dict(zip(self.nest.symbols, self.symbols, strict=True))
+
+    @property
+    def iterations(self) -> Dim:
+        """Of the kernel's outermost statement."""
+        return substitute(self.nest.iterations, self.integers)
 
 
 @record

@@ -69,8 +69,9 @@ def kernel_figures(plan: Plan) -> list[KernelFigures]:
 
 def _figures(plan: Plan, c: Call) -> KernelFigures:
     buffers = [plan.program.buffers[k] for k in c.buffers]
+    integers = {a: evaluate(d, plan.values) for a, d in c.integers.items()}
     found = traffic(c.nest, [plan.sizes[k] // b.dtype.size for k, b in zip(c.buffers, buffers, strict=True)],
-                    plan.values)
+                    integers)
     read, written = (sum(n * b.dtype.size for n, b in zip(counts, buffers, strict=True))
                      for counts in (found.reads, found.writes))
     extents = tuple(evaluate(d, plan.values) for d in c.extents)

@@ -280,7 +280,7 @@ def _parts(c: Call, values: Mapping[Atom, int], threads: int) -> tuple[int, int]
     A launch has several only if there are threads for them and enough work for each.
     """
     loop = c.nest.outermost
-    count = evaluate(c.nest.iterations, values)
+    count = evaluate(c.iterations, values)
     parts = min(_work(c, values) // LEAST_PART, c.nest.most_parts)
     if parts <= 1 or threads <= 1:
         return count, max(count, 1)

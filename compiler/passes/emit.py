@@ -8,7 +8,7 @@ from graphflow.compiler.codegen.emitter import Module
 from graphflow.compiler.codegen.entry import emit_entry, emit_module, slot_table
 from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.codegen.shared import shared_loops
-from graphflow.compiler.ir.dims import Dim
+from graphflow.compiler.ir.dims import Dim, substitute
 from graphflow.compiler.ir.explain import location
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.loops.nest import LoopNest, deepest_extents, work_each
@@ -82,7 +82,9 @@ class _Kernel:
 
 def _call(launch: Launch, kernel: _Kernel, buffers: tuple[int, ...], check: int) -> Call:
     names = ", ".join(dict.fromkeys(t.op.opdef.name for t in launch.members))
-    extents = () if launch.kind == "while" else kernel.extents  # of a while known as it runs
+    given = dict(zip(launch.nest.symbols, launch.symbols, strict=True))
+    known = kernel.extents if launch.kind != "while" else ()  # of a while known as it runs
+    extents = tuple(substitute(d, given) for d in known)
     return Call(kernel.name, launch.nest, buffers, launch.symbols, check, names, len(launch.members),
                 launch.kind, extents, kernel.work, location(launch.members[-1]))
 

@@ -66,9 +66,10 @@ def cheaper_again(grouping: Grouping) -> set[Tensor]:
     As many elements are read then, and none written.
     """
     work: dict[Tensor, int] = {}
+    read = {t for op in grouping.graph.operations for t in op.operands}
     for op in grouping.graph.operations:
         form = op.opdef.lower
-        if not isinstance(form, Pointwise) or op.out not in grouping.stored:
+        if not isinstance(form, Pointwise) or op.out not in grouping.stored or op.out not in read:
             continue
         large = {t for t in op.operands if t.type.dims == op.out.type.dims}
         for t in large if len(large) == 1 else ():
