@@ -216,8 +216,8 @@ class Plan:
         for k, (source, target) in enumerate(self._copied):
             at = self._blocks.end + 3 * k
             slot.frame[at:at + 3] = addresses[source], addresses[target], self.sizes[source]
-        if self._flags:
-            slot.frame[-len(self._flags):] = addresses[self._flags]
+        first = self._blocks.end + 3 * len(self._copied)
+        slot.frame[first:first + len(self._flags)] = addresses[self._flags]
         slot.version = version
         slot.outdates = store.watching(program.writes)
         slot.first_writes = tuple(v for v in program.writes if not store.is_initialized(v))

@@ -120,6 +120,21 @@ def test_times_and_shares_and_the_variables_as_before():
     assert np.array_equal(sess.run(w), np.ones((64, 10)))
 
 
+CONTROL = {
+    "while_loop": lambda x: tf.while_loop(lambda i, y: tf.reduce_sum(y) < 1e6, lambda i, y: (i + 1, y + 1.0),
+                                          [0, tf.matmul(x, x, transpose_b=True)])[1],
+    "cond": lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: tf.exp(x), lambda: tf.matmul(x, tf.ones([64, 64]))),
+    "map_fn": lambda x: tf.map_fn(lambda row: tf.cond(row[0] > 0.5, lambda: row, lambda: -row), x),
+    "scan": lambda x: tf.scan(lambda sums, row: sums + row, x)}
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_loops_and_branches_are_timed(name):
+    x = placeholder()
+    found = tf.explain(CONTROL[name](x), {x: X}, session=session(), run=True)
+    assert found.seconds and any(k.launches for k in found.kernels)
+
+
 def test_random_numbers_stay_in_their_sequence():
     noise = tf.random_uniform([4], seed=3)
     first, second = session(), session()
