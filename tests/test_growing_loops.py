@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from control_suite import run, way  # noqa: F401
@@ -153,3 +155,17 @@ def test_errors_in_a_growing_loop_have_the_line():
     assert sess.run(y, {n: 2, x: [5]}).tolist() == [5, 2, 10]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"test_growing_loops.py:\d+.*division by zero"):
         sess.run(y, {n: 2, x: [10]})
+
+
+def test_locked_writes_of_growing_loops_are_not_lost():
+    n, v = tf.placeholder(tf.int32, []), tf.Variable(0.0)
+    y = _grown(n, tf.zeros([1]) + v, lambda i, y: y[:1])
+    step, sess = tf.assign(v, y[0] + 1.0, use_locking=True), tf.Session()
+    sess.run(v.initializer)
+    sess.run(step, {n: 2})
+    workers = [threading.Thread(target=lambda: [sess.run(step, {n: 2}) for _ in range(50)]) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sess.run(v) == 101

@@ -41,9 +41,9 @@ def _kept(loop: Loop, lanes: int) -> list[Expr]:
     if {(v.axis, v.extent) for v in vectors} != {(first.axis, first.extent)} or any(
             s.add or s.buffer in read for s in stores):
         return []
-    rows = {s.axis for s in inside if not s.vector}
-    found = [n for n in dict.fromkeys(loads(first.body))
-             if not n.args and atoms_of(n.attr[1]) & {first.axis, *rows} == {first.axis}]
+    inner = {s.axis for s in inside}
+    found = [n for n in dict.fromkeys(loads(first.body)) if not n.args and first.axis in atoms_of(n.attr[1])
+             and all(a == first.axis or not (a in inner or a.kind == "value") for a in atoms_of(n.attr[1]))]
     tops = [upper_bound(s.offset) for s in stores]
     if not isinstance(first.extent, int) or first.extent % lanes or not all(isinstance(t, int) for t in tops):
         return []

@@ -315,6 +315,8 @@ class Pruner:
         fixed = self.signature.stages and not self.signature.asks and self.graph is self.whole
         if not fixed or self.before.get(loop) or any("random" in effects_of(op) for op in self.needed):
             return False
+        if any(op.use_locking for op in writes_within(self.needed)):  # others may not run in between
+            return False
         results, rows = loop.outputs[:loop.count], loop.outputs[loop.count:]
         if not self.wanted.isdisjoint(rows) or any(is_open(self.mapping[t]) for t in loop.operands):
             return False
