@@ -197,3 +197,10 @@ def test_errors_are_told_against_the_scale_of_the_whole(value, expected, relativ
     t = tf.placeholder(tf.float32, [None])
     found = _difference(t, np.array(value), np.array(expected))
     np.testing.assert_allclose([found.max_relative, found.max_ulp], [relative, ulp], 1e-6)
+
+
+def test_a_root_by_pow_is_the_same_for_constants():
+    x = np.array([-np.inf, -0.0, 2.0], np.float32)
+    fed = tf.placeholder(tf.float32, [3])
+    folded, run = session().run([tf.pow(tf.constant(x), 0.5), tf.pow(fed, 0.5)], {fed: x})
+    assert folded.tobytes() == run.tobytes()

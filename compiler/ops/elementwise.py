@@ -283,8 +283,8 @@ def _power(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
 
 def _power_numpy(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
-    if x.dtype.kind not in "iu":
-        return np.power(x, y)
+    if x.dtype.kind not in "iu":  # for one exponent of 0.5 numpy takes the square root: -0 of -0, NaN of -inf
+        return np.power(np.where((y == 0.5) & ((x == 0) | (x == -np.inf)), np.abs(x), x), y)
     _require((y >= 0) | (np.size(x) == 0), _NEGATIVE_POWER)
     return np.power(x, y)
 
