@@ -163,7 +163,8 @@ SCALAR: dict[str, ScalarFn] = {
 } | {name: ScalarFn(getattr(numeric, name), cost=2) for name in ("ldexp", "exponent", "mantissa")} | {
     name: ScalarFn(getattr(numeric, name), cost=20) for name in (
     "sigmoid", "softplus", "erf", "erfc", "erfinv", "ndtri", "lgamma", "digamma")} | {
-    "cbrt": ScalarFn(np.cbrt, cost=20), "quotient": ScalarFn(lambda x, divisor, inverse: x / divisor, cost=3)}
+    "cbrt": ScalarFn(np.cbrt, cost=20), "quotient": ScalarFn(lambda x, divisor, inverse: x / divisor, cost=3),
+    "modulo": ScalarFn(lambda x, divisor, quotient: np.mod(x, divisor), cost=8)}
 
 
 def const(value: Any, dtype: DType) -> Expr:
