@@ -14,23 +14,22 @@ _WINDOW = 720  # powers of two that x passes y at once: they and their inverses 
 
 
 def has_few_digits(f: Format, x: Expr, y: Expr, quotient: Expr) -> Expr:
-    """Whether the quotient is no whole number or the one meant, but for 1; it may be NaN, as is the result."""
+    """Whether rounding it moved the quotient to the next whole number at most; NaN may be, as the result is."""
     return ~(magnitude(quotient) > 2.0**f.fraction)
 
 
 def modulo(f: Format, x: Expr, y: Expr, quotient: Expr, near: bool = False) -> Expr:
-    """x - floor(x/y) y, rounded once, as numpy's: with the sign of y, as a zero too."""
+    """x - floor(x/y) y, rounded once, with the sign of y, which a zero has too: numpy's.
+
+    As if y were positive: x changes its sign with y, and the result changes it back.
+    """
+    a, b = f.of_bits(f.bits(x) ^ (f.bits(y) & f.sign)), magnitude(y)
     if near:
-        q = E.call("floor", quotient)
-        return _on_the_side_of(y, select(E.eq(q, 0.0), x, fma(-q, y, x)))  # y may be infinite
-    a, b = magnitude(x), magnitude(y)
-    rest = select(a < b, x, _wide_rest(x, y) if f.wide else _rest(x, y))
-    return select((a < math.inf) & (b > 0.0), _on_the_side_of(y, rest), math.nan)
-
-
-def _on_the_side_of(y: Expr, rest: Expr) -> Expr:
-    """A quotient that was rounded to the next whole number leaves a rest on the other side of 0."""
-    return select(E.eq(rest, 0.0), signed(rest, y), select((rest < 0.0) ^ (y < 0.0), rest + y, rest))
+        rest = fma(-E.call("floor", quotient), at_most(b, f.most), a)  # 0 times an infinite y would be NaN
+    else:
+        rest = select(magnitude(a) < b, a, _wide_rest(a, b) if f.wide else _rest(a, b))
+    rest = signed(select(rest < 0.0, rest + b, rest), y)
+    return rest if near else select((magnitude(a) < math.inf) & (b > 0.0), rest, math.nan)
 
 
 def _reduced(x: Expr, y: Expr, bits: int) -> Expr:
@@ -53,7 +52,7 @@ def _rest(x: Expr, y: Expr) -> Expr:
 
 def _wide_rest(x: Expr, y: Expr) -> Expr:
     """float64's by mantissas: x comes by its power of two in three parts, reduced after each."""
-    high, low = E.call("exponent", magnitude(x)), E.call("exponent", magnitude(y))
+    high, low = E.call("exponent", x), E.call("exponent", y)
     rest, divisor, up = ldexp(x, -high), ldexp(y, -low), high - low
     for k in range(3):
         part = at_most(at_least(up - k * float(_WINDOW), 0.0), float(_WINDOW))
