@@ -70,6 +70,10 @@ NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
     (fn.__name__, f.dtype): (partial(is_near, f), partial(fn, f, near=True))
     for is_near, fns, formats in _NEAR for fn in fns for f in formats}
 
+# Far paths that a module has once, not in each use. LLVM would compute what several have in common, such as
+# the multiples of a divisor, before they branch.
+APART = frozenset({"modulo"})
+
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:
     """(condition, cheaper function), or None.
