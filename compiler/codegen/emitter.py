@@ -50,23 +50,21 @@ class Module:
         if near is not None:
             em.branch_if_every(em.expression(near[0](*args), dict(values)), "near", "far")
             em.lines += [f"ret {em.expression(near[1](*args), dict(values))}", "far:"]
+        result = None
         if fn in APART:
-            self._define(f"{name}.far", values, Emitter(self), far, "noinline cold #0")
-            given = ", ".join(map(str, values.values()))
-            result = em.instruction(f"call {llvm_type(dtype, lanes)} @{name}.far({given})", dtype, lanes)
-            self._define(name, values, em, far, "#1", {far: result})
-        else:
-            self._define(name, values, em, far, "#1")
+            self._define(f"{name}.far", Emitter(self), values, far, "noinline cold #0")
+            given, t = ", ".join(map(str, values.values())), llvm_type(dtype, lanes)
+            result = em.instruction(f"call {t} @{name}.far({given})", dtype, lanes)
+        self._define(name, em, values, result or far, "#1")
         return name
 
-    def _define(self, name: str, args: dict[Expr, Value], em: Emitter, root: Expr, attributes: str,
-                known: dict[Expr, Value] | None = None) -> None:
-        """A function that ends with the value of an expression."""
-        lanes = max(v.lanes for v in args.values())
-        result = em.widen(em.expression(root, args | (known or {})), lanes)
-        self.functions[name] = "\n".join([
-            f"define internal {result.type} @{name}({', '.join(map(str, args.values()))}) {attributes} {{",
-            *em.lines, f"ret {result}", "}"])
+    def _define(self, name: str, em: Emitter, args: dict[Expr, Value], result: Expr | Value,
+                attributes: str) -> None:
+        """A function that ends with a value, or that of an expression."""
+        params, lanes = ", ".join(map(str, args.values())), max(v.lanes for v in args.values())
+        value = result if isinstance(result, Value) else em.widen(em.expression(result, dict(args)), lanes)
+        self.functions[name] = "\n".join([f"define internal {value.type} @{name}({params}) {attributes} {{",
+                                          *em.lines, f"ret {value}", "}"])
 
     def text(self) -> str:
         tables = [f"{name} = private unnamed_addr constant {text}" for text, name in self.tables.items()]

@@ -138,7 +138,8 @@ def _high_half(a: Any, b: Any) -> Any:
     return ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)
 
 
-# Arithmetic on ints wraps. min and max propagate NaN. floordiv and floormod are for ints.
+# Arithmetic on ints wraps. min and max propagate NaN. floordiv and floormod are for ints, modulo for floats:
+# it takes the rounded quotient too, which many by one have without a division.
 SCALAR: dict[str, ScalarFn] = {
     "add": ScalarFn(np.add), "sub": ScalarFn(np.subtract), "mul": ScalarFn(np.multiply),
     "div": ScalarFn(np.divide, cost=8), "neg": ScalarFn(np.negative), "abs": ScalarFn(np.abs),

@@ -9,12 +9,12 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, fma, select
 from graphflow.compiler.loops.maths.floats import Format, at_least, at_most, ldexp, magnitude, signed
 
-_BITS = 48     # of a quotient found at once: its product in float64 is off by less than 1/16
-_WINDOW = 720  # powers of two that x passes y at once: they and their inverses are far from overflow
+_BITS = 48     # of a quotient, found at once: as a product in float64 they are off by less than 1/16
+_WINDOW = 720  # powers of two by which x passes y at once, far from overflow
 
 
 def has_few_digits(f: Format, x: Expr, y: Expr, quotient: Expr) -> Expr:
-    """Whether rounding it moved the quotient to the next whole number at most; NaN may be, as the result is."""
+    """Whether rounding moved the quotient no further than to the next whole number; NaN passes, and stays."""
     return ~(magnitude(quotient) > 2.0**f.fraction)
 
 
