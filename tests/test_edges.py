@@ -204,3 +204,24 @@ def test_a_root_by_pow_is_the_same_for_constants():
     fed = tf.placeholder(tf.float32, [3])
     folded, run = session().run([tf.pow(tf.constant(x), 0.5), tf.pow(fed, 0.5)], {fed: x})
     assert folded.tobytes() == run.tobytes()
+
+
+@pytest.mark.parametrize("jit", ["1", "0", "numba"])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64, tf.float16, tf.bfloat16], ids=lambda d: d.name)
+def test_remainders_by_large_quotients_are_numpys(dtype, jit, monkeypatch):
+    """By numbers of any size, and by one; the gradients are 1 and what was subtracted."""
+    monkeypatch.setenv("GRAPHFLOW_JIT", jit)
+    rng, x, y = np.random.default_rng(7), tf.placeholder(dtype, [None]), tf.placeholder(dtype, [None])
+    a, b = (rng.normal(size=1000) * 2.0**rng.integers(-12, 12, 1000) for _ in range(2))
+    a, b = (v.astype(dtype.as_numpy_dtype) for v in (a * 2.0**rng.choice([0, 3], 1000), b))
+    wide = np.float64 if dtype is tf.float64 else np.float32
+    by_one, out = tf.floormod(x, tf.constant(0.1, dtype)), x % y
+    found = session().run([out, by_one, *tf.gradients(out, [x, y])], {x: a, y: b})
+    p, q, one = (v.astype(wide) for v in (a, b, np.asarray(0.1, dtype.as_numpy_dtype)))
+    for got, want in zip(found, [np.mod(p, q), np.mod(p, one), p * 0 + 1, -np.floor(p / q)], strict=True):
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(got, want.astype(dtype.as_numpy_dtype))
+    if dtype in (tf.float32, tf.float64):
+        a, b = (np.array(v, wide) for v in ([1e10, 1, -1e30, 6, -0.0], [0.1, 1.4e-45, 0.7, -3, 3]))
+        got, want = session().run(out, {x: a, y: b}), np.mod(a, b)
+        assert got.tobytes() == want.tobytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from exhaustive import fit_polynomials, maths_f32
@@ -31,7 +33,7 @@ ODD = ("cbrt", "tanh", "sinh", "asinh", "atanh", "erf", "erfinv", "sin", "tan", 
 
 
 def arity(name: str) -> int:
-    return 3 if name == "quotient" else 2 if name in (*BINARY, "ldexp") else 1
+    return 3 if name in ("quotient", "modulo") else 2 if name in (*BINARY, "ldexp") else 1
 
 
 def operands(name: str, dtype: DType, x: Array) -> Array:
@@ -41,7 +43,7 @@ def operands(name: str, dtype: DType, x: Array) -> Array:
     if name == "ldexp":
         y = np.clip(np.nan_to_num(y), -250, 250)
     with np.errstate(all="ignore"):
-        return np.stack([x, y, 1 / y][:arity(name)])
+        return np.stack([x, y, x / y if name == "modulo" else 1 / y][:arity(name)])
 
 
 def native(name: str, dtype: DType, vector_bits: int = 0) -> Native:
@@ -204,6 +206,53 @@ def test_quotients_are_the_division_s(dtype: DType) -> None:
             got, want = native("quotient", dtype)(a, b, 1 / b), a / b
         np.testing.assert_array_equal(got, want)
         np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+
+
+def dividends_and_divisors(dtype: DType, count: int) -> list[tuple[Array, Array]]:
+    """Of any exponents, of like ones, of whole quotients, denormals, and special values."""
+    rng, size = np.random.default_rng(18), 8 * dtype.size
+    word, fraction = f"u{dtype.size}", 23 if dtype is float32 else 52
+    x, y, noise = rng.integers(0, 2**size, (3, count), dtype=word)
+    scale = rng.integers(-120, 120, count)
+    grid = np.meshgrid(special_values(dtype.numpy), special_values(dtype.numpy))
+    pairs = [(x, y), (x, x + (noise & 3)), (x, x + ((noise & 31) << fraction)), (x, y & 1023),
+             (x & (2**fraction - 1), y & (2**fraction - 1))]
+    found = [*((a.view(dtype.numpy), b.view(dtype.numpy)) for a, b in pairs),
+             (x.view(dtype.numpy), np.ldexp(-1.0, scale)),
+             (rng.integers(-200, 200, count) / 2, rng.integers(-9, 9, count) / 2),
+             (grid[0].ravel(), grid[1].ravel())]
+    return [(a.astype(dtype.numpy), b.astype(dtype.numpy)) for a, b in found]
+
+
+def assert_same(got: Array, want: Array) -> None:
+    """Equal numbers, signs of zeros included."""
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=lambda d: d.name)
+def test_remainders_are_numpy_s(dtype: DType, bits: int) -> None:
+    """To the bit; on the near path, on the far one beside a quotient of 1e30, and on either as it comes."""
+    fn = Native(lambda x, y: E.call("modulo", x, y, x / y), dtype, 2, bits)
+    for x, y in dividends_and_divisors(dtype, 1 << 14):
+        with np.errstate(all="ignore"):
+            want = np.mod(x, y)
+        assert_same(fn(x, y), want)
+        for other in 1.0, 1e30:
+            others = np.full((2, x.size, 64 // dtype.size), other, dtype.numpy)
+            others[1], others[:, :, 0] = 1.0, (x, y)
+            assert_same(fn(*others.reshape(2, -1)).reshape(others.shape[1:])[:, 0], want)
+
+
+def test_remainders_are_fmod_s() -> None:
+    """The truncated one, moved to the divisor's side."""
+    for dtype in float32, float64:
+        for x, y in dividends_and_divisors(dtype, 1 << 10):
+            x, y = (v[np.isfinite(x) & np.isfinite(y) & (y != 0)] for v in (x, y))
+            rest = np.array([*map(math.fmod, x.tolist(), y.tolist())], dtype.numpy)
+            with np.errstate(over="ignore"):
+                want, q = np.where((rest != 0) & ((rest < 0) != (y < 0)), rest + y, rest), x / y
+            np.testing.assert_array_equal(native("modulo", dtype)(x, y, q), want)
 
 
 @pytest.mark.parametrize("name", ODD)

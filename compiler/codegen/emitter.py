@@ -11,7 +11,7 @@ from graphflow.compiler.codegen.values import Value, literal, llvm_type, scalar_
 from graphflow.compiler.ir.dtypes import DType, bool_
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.maths import expand_math, near_path
+from graphflow.compiler.loops.maths import APART, expand_math, near_path
 
 
 class Module:
@@ -46,16 +46,25 @@ class Module:
         args = [E.temp(f"a{k}", dtype) for k in range(arity)]
         em = Emitter(self)
         values = {a: Value(f"%a{k}", dtype, lanes) for k, a in enumerate(args)}
-        params = ", ".join(str(v) for v in values.values())
-        t = llvm_type(dtype, lanes)
-        near = near_path(fn, dtype)
+        near, far = near_path(fn, dtype), body(*args)
         if near is not None:
             em.branch_if_every(em.expression(near[0](*args), dict(values)), "near", "far")
-            em.lines += [f"ret {t} {em.expression(near[1](*args), dict(values)).ref}", "far:"]
-        result = em.expression(body(*args), values)
-        self.functions[name] = "\n".join([f"define internal {t} @{name}({params}) #1 {{", *em.lines,
-                                          f"ret {em.widen(result, lanes)}", "}"])
+            em.lines += [f"ret {em.expression(near[1](*args), dict(values))}", "far:"]
+        result = None
+        if fn in APART:
+            self._define(f"{name}.far", Emitter(self), values, far, "noinline cold #0")
+            given, t = ", ".join(map(str, values.values())), llvm_type(dtype, lanes)
+            result = em.instruction(f"call {t} @{name}.far({given})", dtype, lanes)
+        self._define(name, em, values, result or far, "#1")
         return name
+
+    def _define(self, name: str, em: Emitter, args: dict[Expr, Value], result: Expr | Value,
+                attributes: str) -> None:
+        """A function that ends with a value, or that of an expression."""
+        params, lanes = ", ".join(map(str, args.values())), max(v.lanes for v in args.values())
+        value = result if isinstance(result, Value) else em.widen(em.expression(result, dict(args)), lanes)
+        self.functions[name] = "\n".join([f"define internal {value.type} @{name}({params}) {attributes} {{",
+                                          *em.lines, f"ret {value}", "}"])
 
     def text(self) -> str:
         tables = [f"{name} = private unnamed_addr constant {text}" for text, name in self.tables.items()]

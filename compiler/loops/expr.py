@@ -138,7 +138,8 @@ def _high_half(a: Any, b: Any) -> Any:
     return ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)
 
 
-# Arithmetic on ints wraps. min and max propagate NaN. floordiv and floormod are for ints.
+# Arithmetic on ints wraps. min and max propagate NaN. floordiv and floormod are for ints, modulo for floats:
+# it takes the rounded quotient too, which many by one have without a division.
 SCALAR: dict[str, ScalarFn] = {
     "add": ScalarFn(np.add), "sub": ScalarFn(np.subtract), "mul": ScalarFn(np.multiply),
     "div": ScalarFn(np.divide, cost=8), "neg": ScalarFn(np.negative), "abs": ScalarFn(np.abs),
@@ -163,7 +164,8 @@ SCALAR: dict[str, ScalarFn] = {
 } | {name: ScalarFn(getattr(numeric, name), cost=2) for name in ("ldexp", "exponent", "mantissa")} | {
     name: ScalarFn(getattr(numeric, name), cost=20) for name in (
     "sigmoid", "softplus", "erf", "erfc", "erfinv", "ndtri", "lgamma", "digamma")} | {
-    "cbrt": ScalarFn(np.cbrt, cost=20), "quotient": ScalarFn(lambda x, divisor, inverse: x / divisor, cost=3)}
+    "cbrt": ScalarFn(np.cbrt, cost=20), "quotient": ScalarFn(lambda x, divisor, inverse: x / divisor, cost=3),
+    "modulo": ScalarFn(lambda x, divisor, quotient: np.mod(x, divisor), cost=8)}
 
 
 def const(value: Any, dtype: DType) -> Expr:

@@ -130,12 +130,9 @@ def _floor_divide_numpy(x: Any, y: Any) -> Any:
 
 
 def _floor_mod(op: Operation, x: E.Expr, y: E.Expr) -> E.Expr:
-    """x - floor(x/y)*y; a quotient that rounds up to a whole number leaves r on the wrong side of 0."""
-    if not x.dtype.is_floating:
-        return E.call("floormod", x, _divisor(op, y))
-    q = E.call("floor", x / y)
-    r = E.select(E.eq(q, 0), x, E.fma(-q, y, x))
-    return E.select((E.ne(r, 0)) & ((r < 0) ^ (y < 0)), r + y, r)
+    if x.dtype.is_floating:
+        return E.call("modulo", x, y, x / y)
+    return E.call("floormod", x, _divisor(op, y))
 
 
 def _floor_mod_numpy(x: Any, y: Any) -> Any:

@@ -23,6 +23,7 @@ from graphflow.compiler.loops.maths import (
     gamma,
     logarithm,
     power,
+    remainder,
     scaling,
     trigonometry,
 )
@@ -37,7 +38,7 @@ _FUNCTIONS: tuple[Callable[..., Expr], ...] = (
     exponential.sinh, exponential.cosh,
     logarithm.log, logarithm.log1p, logarithm.log2, logarithm.softplus, logarithm.asinh, logarithm.acosh,
     logarithm.atanh,
-    power.pow, power.rsqrt, power.cbrt, power.quotient,
+    power.pow, power.rsqrt, power.cbrt, power.quotient, remainder.modulo,
     error_function.erf, error_function.erfc, error_function.erfinv, error_function.ndtri,
     gamma.lgamma, gamma.digamma,
     trigonometry.sin, trigonometry.cos, trigonometry.tan, trigonometry.asin, trigonometry.acos,
@@ -61,12 +62,17 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
     (power.is_plain, (power.pow,), _BOTH),
+    (remainder.has_few_digits, (remainder.modulo,), _BOTH),
     (trigonometry.is_plain, (trigonometry.atan2,), _BOTH),
 )
 
 NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
     (fn.__name__, f.dtype): (partial(is_near, f), partial(fn, f, near=True))
     for is_near, fns, formats in _NEAR for fn in fns for f in formats}
+
+# Far paths that a module has once, not in each use. LLVM would compute what several have in common, such as
+# the multiples of a divisor, before they branch.
+APART = frozenset({"modulo"})
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

@@ -54,6 +54,11 @@ class Format:
     def least_normal(self) -> float:
         return 2.0 ** (1 - self.bias)
 
+    @property
+    def most(self) -> float:
+        """The largest number."""
+        return (2.0 - 2.0**-self.fraction) * 2.0**self.bias
+
     def pick(self, narrow: float, wide: float) -> float:
         """A number that depends on the format."""
         return wide if self.wide else narrow
