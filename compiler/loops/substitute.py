@@ -53,10 +53,12 @@ def renamed(stmt: Stmt, values: dict[Atom, Dim], names: Mapping[str, str]) -> St
     return _mapped(stmt, _rewriter(changed), _shifting(values), named)
 
 
-def relocated(stmt: Stmt, move: Move) -> Stmt:
-    """The statement with all that it reads and writes in other places."""
+def relocated(stmt: Stmt, move: Move, index: Callable[[Dim], Dim] | None = None) -> Stmt:
+    """The statement with all that it reads and writes in other places, and other indices as values."""
     def moved(n: Expr) -> Expr:
-        return Expr("load", n.args, n.dtype, move(*n.attr)) if n.op == "load" else n
+        if n.op == "load":
+            return Expr("load", n.args, n.dtype, move(*n.attr))
+        return E.index(index(n.attr)) if index and n.op == "index" else n
 
     return _mapped(stmt, _rewriter(moved), move, _same)
 

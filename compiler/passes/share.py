@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, axis, coefficient, terms_of
@@ -14,20 +14,17 @@ from graphflow.compiler.loops.nest import (
     Let,
     Loop,
     LoopNest,
-    Product,
     Stmt,
     Store,
-    While,
     loop_over,
     positions,
     statements,
 )
-from graphflow.compiler.loops.substitute import rewrite, substitute_stmt
+from graphflow.compiler.loops.substitute import relocated, rewrite, substitute_stmt
 from graphflow.compiler.passes.launch import Launch
 from graphflow.compiler.passes.schedule import collapse
 from graphflow.compiler.records import record
 
-OnDim = Callable[[str, Dim], Dim]  # a buffer's name ("" for an index) and an offset in it -> another offset
 _ANY_NUMBER = ("add", "sub", "xor", "select")  # what is as fast with a number that LLVM does not know
 
 
@@ -92,16 +89,19 @@ def _open(nest: LoopNest, flat: Loop | None, wanted: Collection[Atom] | None = N
         start = next((c for mono, c in terms_of(d) if not mono), 0)
         return d - start + symbol("sym", "start", start, buffer, start)
 
+    def moved(body: Iterable[Stmt]) -> tuple[Stmt, ...]:
+        return tuple(relocated(s, lambda b, d: (b, on_dim(b, d)), lambda d: on_dim("", d)) for s in body)
+
     def on_number(n: Expr) -> Expr:
         bits = int(n.attr.value.view(f"i{n.dtype.size}"))
         found = symbol("int", "number", bits, n)
         return n if isinstance(found, int) else _with_bits(found, n)
 
     if flat is None:
-        body = _map_body(nest.body, on_dim)
+        body = moved(nest.body)
     else:
         loop = _resized(flat, symbol("sym", "extent", _length(flat)))
-        body = _map_numbers(_map_body((loop,), on_dim), on_number)
+        body = _map_numbers(moved((loop,)), on_number)
     return _Opened(replace(nest, body=body), integers)
 
 
@@ -151,39 +151,3 @@ def _with_bits(bits: Dim, like: Expr) -> Expr:
     if not like.dtype.is_floating:
         return E.cast(word, like.dtype)
     return E.bitcast(word if like.dtype.size == 8 else E.cast(word, int32), like.dtype)
-
-
-# A nest with other offsets
-
-def _map_body(body: tuple[Stmt, ...], on_dim: OnDim) -> tuple[Stmt, ...]:
-    return tuple(_map_stmt(s, on_dim) for s in body)
-
-
-def _map_stmt(s: Stmt, on_dim: OnDim) -> Stmt:
-    if isinstance(s, Let):
-        return Let(s.name, _map_expr(s.value, on_dim))
-    if isinstance(s, Store):
-        return replace(s, offset=on_dim(s.buffer, s.offset), value=_map_expr(s.value, on_dim))
-    if isinstance(s, Product):
-        return replace(s, out_offset=on_dim(s.out, s.out_offset), a_offset=on_dim(s.a, s.a_offset),
-                       b_offset=on_dim(s.b, s.b_offset), body=_map_body(s.body, on_dim))
-    if isinstance(s, While):
-        scalars = tuple(replace(v, start=_map_expr(v.start, on_dim), following=_map_expr(v.following, on_dim))
-                        for v in s.variables)
-        return While(scalars, _map_body(s.test, on_dim), _map_expr(s.condition, on_dim),
-                     _map_body(s.body, on_dim))
-    carried = tuple(replace(a, value=_map_expr(a.value, on_dim)) for a in s.accumulators)
-    return replace(s, body=_map_body(s.body, on_dim), accumulators=carried)
-
-
-def _map_expr(root: Expr, on_dim: OnDim) -> Expr:
-    new: dict[Expr, Expr] = {}
-    for n in E.walk(root):
-        attr = n.attr
-        if n.op == "load":
-            attr = (attr[0], on_dim(attr[0], attr[1]))
-        elif n.op == "index":
-            attr = on_dim("", attr)
-        args = tuple(new[a] for a in n.args)
-        new[n] = Expr(n.op, args, n.dtype, attr)
-    return new[root]
