@@ -9,7 +9,6 @@ from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph
 from graphflow.compiler.ir.rewrite import ancestors, everywhere
 from graphflow.compiler.ir.verify import verify
-from graphflow.compiler.passes.band import band
 from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
@@ -20,7 +19,7 @@ from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.hoist import hoist, settled_inputs
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.layout import layout
-from graphflow.compiler.passes.lower import lower
+from graphflow.compiler.passes.lower import kernels
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
 from graphflow.compiler.passes.plan_memory import MemoryPlan, plan_memory, without_self_copies
@@ -37,8 +36,8 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, share, schedule, plan_memory, order,
-# emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, block, share, schedule,
+# plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)
@@ -83,7 +82,7 @@ def _compile_setup(graph: Graph, target: Target, passed: Callable[[str], None], 
 def _planned(grouping: Grouping, target: Target, passed: Callable[[str], None]) -> MemoryPlan:
     """The kernels of all groups, in order, and where in memory their values are."""
     passed("fuse")
-    steps = band(lower(grouping, target), grouping, target)
+    steps = kernels(grouping, target)
     passed("lower")
     steps = _scheduled(steps, target)
     plan = plan_memory(grouping.graph, steps)

@@ -117,6 +117,7 @@ class Product:
                  keeps it, else `out` is only for sums that are not finished
     view         how `a` lies in memory, if not as a matrix: `row` is then within a run of its rows, and
                  `lines` are the digits of the run's number
+    whole        the rows of the product of which this is a part: its blocking is that of the whole
     """
 
     out: str
@@ -140,6 +141,7 @@ class Product:
     lines: tuple[Dim, ...] = ()
     rooms: int = 1
     add: bool = False
+    whole: Dim | None = None
 
     @cached_property
     def inside(self) -> tuple[Stmt, ...]:

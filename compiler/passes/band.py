@@ -29,9 +29,7 @@ from graphflow.compiler.loops.nest import Product, Stmt, loop_over
 from graphflow.compiler.loops.substitute import relocated, under_own_names
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.joined import STAGES, largest, rooms, traffic_saved, turns
-from graphflow.compiler.passes.launch import Launch, Memory, Panels, Place, Step
-from graphflow.compiler.passes.lower_special import blocked, placed, rooms_of, with_room
-from graphflow.compiler.passes.pack_once import is_packed_each_time, packed_once
+from graphflow.compiler.passes.launch import Launch, Memory, Place, Step
 from graphflow.compiler.passes.row_stages import Stage, rows_of, stage_of
 from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
@@ -52,18 +50,17 @@ def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step
                 for r < 32: s[r, :] = softmax of p0[32*b+r, :]
                 p3[32*b:][32, 64] = s[32, 512] @ p2
     """
-    if not flags.use_bands():
+    if not flags.use_bands() or flags.use_blas():
         return list(steps)
     finder = _Finder(steps, grouping, target)
     left = set(range(len(steps)))
-    found: dict[int, list[Launch]] = {}
+    found: dict[int, Launch] = {}
     for last in reversed(range(len(steps))):
         chain = finder.chain_to(last) if last in left else None
         if chain is not None:
-            found[last] = _Builder(chain, grouping, target).launches()
+            found[last] = _Builder(chain, grouping, target).launch()
             left -= chain.stages.keys()
-    return [new for k, step in enumerate(steps) if k in left or k in found
-            for new in found.get(k, [step])]
+    return [found.get(k, step) for k, step in enumerate(steps) if k in left or k in found]
 
 
 @record
@@ -213,23 +210,20 @@ class _Builder:
 
     def __init__(self, chain: Chain, grouping: Grouping, target: Target) -> None:
         self.chain = chain
-        self.target = target
-        self.memory = Memory(grouping)
+        self.memory = Memory(grouping, target)
         self.rows = chain.rows(target)
         self.bands = (chain.matrix + self.rows - 1) // self.rows
         self.band = axis("b", chain.total // chain.matrix * self.bands)
         self.row = axis("r", minimum(self.rows, chain.matrix))
-        self.before: list[Launch] = []
         sizes = {t: self.rows * each for t, each in chain.between.items()}
-        self.rooms = rooms(self.memory, chain.pieces(), sizes, rooms_of(target))
+        self.rooms = rooms(self.memory, chain.pieces(), sizes)
 
-    def launches(self) -> list[Launch]:
-        """The kernel, after those that pack what all bands need."""
+    def launch(self) -> Launch:
         stages = self.chain.in_order
         body = [s for k, stage in enumerate(stages) for s in self.steps(stage, f".{k}")]
         members = tuple(t for stage in stages for t in stage.launch.members)
         loop = loop_over(self.band, body, apart=True)
-        return [*self.before, self.memory.launch([loop], members, "banded")]
+        return self.memory.launch([loop], members, "banded")
 
     def indices(self) -> list[Dim]:
         """Of a row of the band: an index for each digit, the last with the row."""
@@ -250,18 +244,15 @@ class _Builder:
         body = under_own_names(body, stage.cut_at(self.chain.cuts, self.indices()), suffix)
         if stage.product is None:
             return [loop_over(self.row, body, ordered=False)]
-        (p,), (one,) = body, stage.body
-        assert isinstance(p, Product) and isinstance(one, Product)
-        p = replace(p, row=self.row if p.body else 0, a_offset=substitute(p.a_offset, {row: 0}),
-                    out_offset=substitute(p.out_offset, {row: 0}))
-        p = self.in_blocks(replace(p, m=self.chain.matrix), stage.places[one.b], stage.launch.members[0])
-        return [with_room(self.memory, replace(p, m=extent_of(self.row)))]
+        (p,) = body
+        assert isinstance(p, Product)
+        a_offset, out_offset = (substitute(d, {row: 0}) for d in (p.a_offset, p.out_offset))
+        return [replace(p, m=extent_of(self.row), a_offset=a_offset, out_offset=out_offset,
+                        row=self.row if p.body else 0, whole=self.chain.matrix)]
 
     def place(self, stage: Stage, buffer: str, offset: Dim) -> Piece:
         """Where an element of a stage's buffer is: in the band's scratch, if it is of what goes between."""
-        t = stage.places[buffer]
-        if isinstance(t, Panels):
-            return "", offset  # others, for a band, take their place
+        t = stage.launch.places[buffer]
         if isinstance(t, Tensor) and t in self.rooms:
             name, start = self.rooms[t]
             within = stage.within_row(offset, self.chain.between[t])
@@ -269,18 +260,3 @@ class _Builder:
             return name, start + self.row * self.chain.between[t] + within
         written = any(p.written for p in stage.launch.nest.params if p.name == buffer)
         return self.memory.name(t, written), offset
-
-    def in_blocks(self, p: Product, b: Place, of: Tensor) -> Product:
-        """The product of a matrix's bands with the blocking that it has alone: bits stay the same.
-
-        If B is packed, then it is once for all bands.
-        """
-        a = self.memory.named(p.a)
-        if isinstance(b, Panels):
-            p = replace(p, b_offset=p.b_offset // b.each * (b.k * b.n), transpose_b=b.transposed)
-        trial = blocked(Memory(self.memory.grouping), (a, b), p, self.target, True)
-        if not is_packed_each_time(b, trial):
-            return blocked(self.memory, (a, b), p, self.target, True)
-        packing, panels, p = packed_once(self.memory.grouping, trial, b, of)
-        self.before.append(packing)
-        return placed(self.memory, (a, panels), p)

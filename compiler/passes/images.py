@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from graphflow.compiler.ir.dims import Atom, Dim, axis, only_atom, product
 from graphflow.compiler.ir.tensor import Tensor
-from graphflow.compiler.loops.expr import Index, temp
+from graphflow.compiler.loops.expr import Index
 from graphflow.compiler.loops.forms import Contraction, Piece
-from graphflow.compiler.loops.nest import Loop, Stmt, Store, loop_over
+from graphflow.compiler.loops.nest import Loop, Stmt, loop_over
 from graphflow.compiler.loops.substitute import renamed, under_own_names
 from graphflow.compiler.passes.group import Group, Grouping, current
 from graphflow.compiler.passes.joined import STAGES, rooms, traffic_saved, turns
 from graphflow.compiler.passes.launch import Launch, Memory, Place
-from graphflow.compiler.passes.lower_special import blocked, rooms_of, view_product, with_room
+from graphflow.compiler.passes.lower_product import placed, stored, view_product
 from graphflow.compiler.records import record
 from graphflow.compiler.target import Target
 
@@ -140,10 +140,8 @@ class Images:
     """Builds the kernel of a run, group by group."""
 
     def __init__(self, grouping: Grouping, run: Run, target: Target) -> None:
-        self.run = run
-        self.target = target
         self.image = axis("b", run.images)
-        self.memory = _Memory(grouping, run, rooms_of(target))
+        self.memory = _Memory(grouping, target, run)
         self.body: list[Stmt] = []
         self.members: list[Tensor] = []
 
@@ -156,9 +154,7 @@ class Images:
     def add_alone(self, group: Group) -> None:
         """A product that nothing follows."""
         (t,) = group.members
-        at: Index = tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(t.type.known_dims))
-        buffer, offset = self.memory.place(t, at)
-        self.add_product(group, t, at, (Store(buffer, offset, temp("sum", t.dtype)),))
+        self.add_product(group, t, *stored(self.memory, t))
 
     def add_product(self, group: Group, t: Tensor, at: Index, body: tuple[Stmt, ...]) -> None:
         """A product of an image's rows, whose sums go through `body`; in it `at` is the index of the sum."""
@@ -167,8 +163,7 @@ class Images:
         one = tuple(renamed(s, {first: self.image}, {}) for s in body)
         p = view_product(t, (rows[1:], along), at[1:], one)
         start = self.memory.offset(t.op.operands[0], (self.image, *(0,) * len(rows)))
-        p = blocked(self.memory, t.op.operands, replace(p, a_offset=start), self.target, True)
-        self._add(group, [with_room(self.memory, p)], first)
+        self._add(group, [placed(self.memory, t, replace(p, a_offset=start))], first)
 
     def launch(self) -> Launch:
         loop = loop_over(self.image, self.body, apart=True)
@@ -183,10 +178,10 @@ class Images:
 class _Memory(Memory):
     """Memory in which what goes between the groups of a run is of one image, for each thread."""
 
-    def __init__(self, grouping: Grouping, run: Run, count: int) -> None:
-        super().__init__(grouping)
+    def __init__(self, grouping: Grouping, target: Target, run: Run) -> None:
+        super().__init__(grouping, target)
         sizes = {t: product(t.type.known_dims[1:]) for t in run.between}
-        self.rooms = rooms(self, run.pieces(), sizes, count)
+        self.between = rooms(self, run.pieces(), sizes)
 
     def name(self, t: Place, write: bool = False) -> str:
         room = self.room_of(t)
@@ -197,4 +192,4 @@ class _Memory(Memory):
         return room[1] + super().offset(t, (0, *at[1:])) if room else super().offset(t, at)
 
     def room_of(self, t: Place) -> Piece | None:
-        return self.rooms.get(self.grouping.memory_of(t)) if isinstance(t, Tensor) else None
+        return self.between.get(self.grouping.memory_of(t)) if isinstance(t, Tensor) else None

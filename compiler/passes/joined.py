@@ -57,8 +57,8 @@ def largest(piece: Sequence[Tensor], sizes: Mapping[Tensor, Dim]) -> Dim:
     return functools.reduce(maximum, (sizes[t] for t in piece))
 
 
-def rooms(memory: Memory, pieces: Iterable[Sequence[Tensor]], sizes: Mapping[Tensor, Dim],
-          count: int) -> dict[Tensor, Piece]:
-    """Scratch for what takes turns, and has so many elements of a unit; `count` units may run at a time."""
+def rooms(memory: Memory, pieces: Iterable[Sequence[Tensor]],
+          sizes: Mapping[Tensor, Dim]) -> dict[Tensor, Piece]:
+    """Scratch for what takes turns, and has so many elements of a unit."""
     return {t: place for piece in pieces
-            for place in [memory.room(piece[0].dtype, largest(piece, sizes), count)] for t in piece}
+            for place in [memory.room(piece[0].dtype, largest(piece, sizes), memory.rooms)] for t in piece}

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from graphflow.compiler.ir.dims import RUN_TIME, Dim, Poly, atoms_of
+from graphflow.compiler.ir.dims import RUN_TIME, Dim, Poly, atoms_of, axis
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
@@ -16,6 +16,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Expr, Index, dims_of
 from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import (
+    MOST_PARTS,
     Loop,
     LoopNest,
     Param,
@@ -30,6 +31,7 @@ from graphflow.compiler.ops.core import constant
 from graphflow.compiler.ops.rows import blank
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.records import record
+from graphflow.compiler.target import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,11 @@ class Launch:
     starts: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
+    def places(self) -> dict[str, Place]:
+        """What the kernel's buffers stand for."""
+        return dict(zip((p.name for p in self.nest.params), self.arguments, strict=True))
+
+    @property
     def written(self) -> list[Place]:
         """What the kernel writes."""
         return [a for a, p in zip(self.arguments, self.nest.params, strict=True) if p.written]
@@ -142,9 +149,10 @@ def with_launches(steps: Sequence[Step], new: Iterator[Launch]) -> list[Step]:
 
 @dataclass
 class Memory:
-    """The memory that a kernel touches, as parameters in the order of first use."""
+    """The memory that a kernel touches, as parameters in the order of first use; and the target."""
 
     grouping: Grouping
+    target: Target
     names: dict[Place, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
@@ -155,9 +163,10 @@ class Memory:
             self.written.add(found)
         return found
 
-    def named(self, name: str) -> Place:
-        """What has this name."""
-        return next(t for t, found in self.names.items() if found == name)
+    @property
+    def rooms(self) -> int:
+        """How many parts of the outermost loop run at the same time."""
+        return min(self.target.threads, MOST_PARTS)
 
     def room(self, dtype: DType, size: Dim, rooms: int) -> Piece:
         """Scratch for each part of the outermost loop that may run at a time: where that of a part begins."""
@@ -204,6 +213,11 @@ def _all_same(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
         return False
     raw = array.ravel().view(f"V{array.itemsize}")
     return bool((raw == raw[0]).all())
+
+
+def indices(dims: tuple[Dim, ...]) -> Index:
+    """An index for each dim, which goes over all of it; 0 where that is one element."""
+    return tuple(0 if d == 1 else axis(f"i{k}", d) for k, d in enumerate(dims))
 
 
 def linear(at: Index, dims: tuple[Dim, ...]) -> Dim:

@@ -35,17 +35,14 @@ from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.ops.blocks import block_count
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.passes.band import band
+from graphflow.compiler.passes.block import block
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Group, Grouping
 from graphflow.compiler.passes.images import Images, Run, runs_of
 from graphflow.compiler.passes.launch import Block, Launch, Memory, Region, Step, linear
-from graphflow.compiler.passes.lower_special import (
-    fused_product,
-    lower_product,
-    lower_row,
-    lower_scatter,
-)
-from graphflow.compiler.passes.lower_steps import banded, lower_banded, lower_serial
+from graphflow.compiler.passes.lower_product import product_nest
+from graphflow.compiler.passes.lower_special import lower_row, lower_scatter
+from graphflow.compiler.passes.lower_steps import banded, lower_serial
 from graphflow.compiler.passes.lower_while import lower_while
 from graphflow.compiler.passes.stages import Stages
 from graphflow.compiler.target import ANY, Target
@@ -64,20 +61,34 @@ def lower(grouping: Grouping, target: Target = ANY) -> list[Step]:
     runs = {run.groups[0]: run for run in runs_of(grouping, target)}
     inside = {group for run in runs.values() for group in run.groups[1:]}
     return [_lower_run(grouping, runs[group], target) if group in runs else
-            _BY_KIND[group.kind](grouping, group, target) for group in grouping.groups if group not in inside]
+            _BY_KIND[group.kind](Memory(grouping, target), group)
+            for group in grouping.groups if group not in inside]
 
 
-def _lower_loop(grouping: Grouping, group: Group, target: Target) -> Step:
-    return _LoopBuilder(grouping, group).build()
+def kernels(grouping: Grouping, target: Target) -> list[Step]:
+    """What computes all groups, each kernel as it is to run but for the order of its loops."""
+    return block(band(lower(grouping, target), grouping, target), grouping, target)
 
 
-def _lower_product(grouping: Grouping, group: Group, target: Target) -> Step:
-    """A product alone, or with what follows it on its sums."""
-    if len(group.members) > 1:
-        return _LoopBuilder(grouping, group).build_product(target)
-    (t,) = group.members
-    alone = lower_banded if _is_banded(t) else lower_product
-    return alone(grouping, group, target)
+def _lower_loop(memory: Memory, group: Group) -> Step:
+    return _LoopBuilder(memory, group).build()
+
+
+def _lower_product(memory: Memory, group: Group) -> Step:
+    """A matrix product with what follows it on its sums, in place of the loops over its elements."""
+    if len(group.members) == 1:
+        (t,) = group.members
+        return memory.launch(_product(memory, t), (t,), "product")
+    builder = _LoopBuilder(memory, group)
+    body = _product(memory, *builder.contraction(), builder.following)
+    return memory.launch(body, tuple(builder.stages.order), "product")
+
+
+def _product(memory: Memory, t: Tensor, at: Index = (),
+             following: Callable[[], tuple[Stmt, ...]] = tuple) -> list[Stmt]:
+    if isinstance(t.op.opdef.lower, Banded):
+        return banded(memory, t, at, following)
+    return product_nest(memory, t, at, following())
 
 
 def _lower_run(grouping: Grouping, run: Run, target: Target) -> Launch:
@@ -85,24 +96,24 @@ def _lower_run(grouping: Grouping, run: Run, target: Target) -> Launch:
     images = Images(grouping, run, target)
     for group in run.groups:
         if group.kind == "loop":
-            images.add_loops(group, _LoopBuilder(grouping, group, images.memory).loops())
+            images.add_loops(group, _LoopBuilder(images.memory, group).loops())
         elif group.outer:
-            images.add_product(group, *_LoopBuilder(grouping, group, images.memory).sums())
+            images.add_product(group, *_LoopBuilder(images.memory, group).sums())
         else:
             images.add_alone(group)
     return images.launch()
 
 
-def _lower_region(grouping: Grouping, group: Group, target: Target) -> Step:
-    kernel = lower_while(grouping, group)
+def _lower_region(memory: Memory, group: Group) -> Step:
+    kernel = lower_while(memory, group)
     if kernel is not None:
         return kernel
-    op = next(iter(group.members)).op
+    grouping, op = memory.grouping, next(iter(group.members)).op
     blocks = []
     for graph in subgraphs(op):
         inner = fuse(graph)
         inner.settled = _settled_inside(grouping, op, inner.graph.inputs)
-        steps = _rows_first(band(lower(inner, target), inner, target))
+        steps = _rows_first(kernels(inner, memory.target))
         blocks.append(Block(tuple(inner.graph.inputs), tuple(inner.graph.outputs), tuple(steps)))
     return Region(op, tuple(grouping.memory_of(t) for t in op.operands), tuple(blocks))
 
@@ -133,18 +144,14 @@ def _rows_first(steps: list[Step]) -> list[Step]:
     return order
 
 
-def _is_banded(t: Tensor) -> bool:
-    return isinstance(t.op.opdef.lower, Banded)
-
-
 class _LoopBuilder:
     """Builds the nest of a group: loops over the outer axes, in them a loop over the inner axes per stage."""
 
-    def __init__(self, grouping: Grouping, group: Group, memory: Memory | None = None) -> None:
-        self.grouping = grouping
+    def __init__(self, memory: Memory, group: Group) -> None:
+        self.memory = memory
+        self.grouping = memory.grouping
         self.group = group
-        self.memory = memory or Memory(grouping)
-        self.stages = Stages(grouping, group)
+        self.stages = Stages(memory.grouping, group)
         self.outer = [single_atom(a) for a in group.outer]
         self.inner = [single_atom(a) for a in group.inner or []]
         self.outer_levels: list[list[Stmt]] = [[] for _ in range(len(self.outer) + 1)]
@@ -166,20 +173,11 @@ class _LoopBuilder:
             self._compute_rows(stage)
         return self._nested(self.outer_levels, self.outer)
 
-    def build_product(self, target: Target) -> Launch:
-        """A matrix product with what follows it on its sums, in place of the loops over its elements."""
-        t, at = self._contraction()
-        if _is_banded(t):
-            body = banded(self.memory, t, at, self._following, target)
-        else:
-            body = fused_product(self.memory, t, at, self._following(), target)
-        return self.memory.launch(body, tuple(self.stages.order), "product")
-
     def sums(self) -> tuple[Tensor, Index, tuple[Stmt, ...]]:
         """The product, the index of a sum, and what follows on it."""
-        return *self._contraction(), self._following()
+        return *self.contraction(), self.following()
 
-    def _contraction(self) -> tuple[Tensor, Index]:
+    def contraction(self) -> tuple[Tensor, Index]:
         """The product and the index of a sum, whose value is there from now on."""
         t, at = next((t, at) for t, at in self.group.members.items()
                      if isinstance(t.op.opdef.lower, Contraction))
@@ -187,7 +185,7 @@ class _LoopBuilder:
         self.depends["sum"] = frozenset(a for a in self.outer if a)
         return t, at
 
-    def _following(self) -> tuple[Stmt, ...]:
+    def following(self) -> tuple[Stmt, ...]:
         """What becomes of a sum."""
         self._compute_rows(-1)
         return tuple(s for level in self.outer_levels for s in level)
@@ -402,6 +400,6 @@ def _both(a: Expr | None, b: Expr | None) -> Expr | None:
     return b if a is None else a if b is None else a & b
 
 
-_BY_KIND: dict[str, Callable[[Grouping, Group, Target], Step]] = {
+_BY_KIND: dict[str, Callable[[Memory, Group], Step]] = {
     "loop": _lower_loop, "product": _lower_product, "row": lower_row, "scatter": lower_scatter,
     "serial": lower_serial, "region": _lower_region}

@@ -13,51 +13,40 @@ from graphflow.compiler.loops.expr import Expr, Index
 from graphflow.compiler.loops.forms import Piece
 from graphflow.compiler.loops.nest import Let, Product, Stmt, Store
 from graphflow.compiler.loops.substitute import under_own_names
-from graphflow.compiler.passes.group import Group, Grouping
+from graphflow.compiler.passes.group import Group
 from graphflow.compiler.passes.launch import Launch, Memory, Scratch, linear
-from graphflow.compiler.passes.lower_special import blocked, rooms_of
-from graphflow.compiler.target import Target
+from graphflow.compiler.passes.lower_product import by_vector_first
 
 
-def lower_serial(grouping: Grouping, group: Group, target: Target) -> Launch:
+def lower_serial(memory: Memory, group: Group) -> Launch:
     """The statements that the record writes."""
     (t,) = group.members
-    memory = Memory(grouping)
-    return memory.launch(t.op.opdef.lower.steps(t.op, _Workspace(t, memory, target)), (t,), "serial")
+    return memory.launch(t.op.opdef.lower.steps(t.op, _Workspace(t, memory)), (t,), "serial")
 
 
-def lower_banded(grouping: Grouping, group: Group, target: Target) -> Launch:
-    """The same for a contraction that nothing follows."""
-    (t,) = group.members
-    memory = Memory(grouping)
-    return memory.launch(banded(memory, t, (), tuple, target), (t,), "product")
-
-
-def banded(memory: Memory, t: Tensor, at: Index, body: Callable[[], Sequence[Stmt]],
-           target: Target) -> list[Stmt]:
+def banded(memory: Memory, t: Tensor, at: Index, body: Callable[[], Sequence[Stmt]]) -> list[Stmt]:
     """A contraction whose sums go through `body`, if there is any, in which `at` is the index of the sum.
 
     The body is made when the first sum is: what comes before it is the same whatever follows.
     """
-    steps: list[Stmt] = t.op.opdef.lower.steps(t.op, _Workspace(t, memory, target, at, body))
+    steps: list[Stmt] = t.op.opdef.lower.steps(t.op, _Workspace(t, memory, at, body))
     return steps
 
 
 class _Workspace:
     """What a record's `steps` are given."""
 
-    def __init__(self, t: Tensor, memory: Memory, target: Target, at: Index = (),
+    def __init__(self, t: Tensor, memory: Memory, at: Index = (),
                  body: Callable[[], Sequence[Stmt]] = tuple) -> None:
         self.t = t
         self.memory = memory
-        self.target = target
         self.at = at
         self.body = functools.cache(body)
         self.given = 0
 
     @property
     def cache(self) -> int:
-        return self.target.l2
+        return self.memory.target.l2
 
     def load(self, k: int, index: Index) -> Expr:
         return self.memory.load(self.t.op.operands[k], index)
@@ -77,15 +66,15 @@ class _Workspace:
     # Kernels with products
 
     def room(self, dtype: DType, size: Dim) -> Piece:
-        return self.memory.room(dtype, size, rooms_of(self.target))
+        return self.memory.room(dtype, size, self.memory.rooms)
 
     def operand(self, k: int) -> str:
         return self.memory.name(self.t.op.operands[k])
 
     def product(self, out: Piece, a: Piece, b: Piece, sizes: tuple[Dim, Dim, Dim],
                 transpose_a: bool = False, add: bool = False) -> Stmt:
-        p = Product(out[0], "", "", out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype, add=add)
-        return blocked(self.memory, [self.memory.named(x[0]) for x in (a, b)], p, self.target, True, False)
+        p = Product(out[0], a[0], b[0], out[1], a[1], b[1], *sizes, transpose_a, False, self.t.dtype, add=add)
+        return by_vector_first(p)
 
     def give(self, index: Index, value: Expr) -> list[Stmt]:
         body = self.body()

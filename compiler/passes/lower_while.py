@@ -14,14 +14,14 @@ from graphflow.compiler.loops.forms import Form, Indexed, Load, Pointwise, Row
 from graphflow.compiler.loops.nest import Let, Stmt, Store, Variable, While
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant
-from graphflow.compiler.passes.group import Group, Grouping
+from graphflow.compiler.passes.group import Group
 from graphflow.compiler.passes.launch import Launch, Memory, linear
 from graphflow.compiler.passes.split_while import split_while
 
 MOST_OPERATIONS = 400  # in the body; a longer one runs as kernels of its own
 
 
-def lower_while(grouping: Grouping, group: Group) -> Launch | None:
+def lower_while(memory: Memory, group: Group) -> Launch | None:
     """The kernel of a loop in which all is computed element by element from scalars; None for other loops.
 
     Example:  %1, %2 = while_loop(0, x) with cond i < n, body (i + 1, sin(v))
@@ -33,7 +33,7 @@ def lower_while(grouping: Grouping, group: Group) -> Launch | None:
     op = next(iter(group.members)).op
     if op.opdef is not while_loop or not _is_scalar_loop(op):
         return None
-    return _Builder(grouping).launch(op, tuple(group.members))
+    return _Builder(memory).launch(op, tuple(group.members))
 
 
 # Which loops
@@ -85,8 +85,8 @@ def _stores(body: Graph, k: int) -> list[Operation]:
 class _Builder:
     """Statements by depth: what depends on no variable of a loop is computed before it."""
 
-    def __init__(self, grouping: Grouping) -> None:
-        self.memory = Memory(grouping)
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
         self.levels: list[list[Stmt]] = [[]]
         self.depth: dict[str, int] = {}       # of temps: the loop in which they change
         self.values: dict[tuple[Tensor, Index], Expr] = {}

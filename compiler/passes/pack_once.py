@@ -10,7 +10,6 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.blocking import Blocking, ByRows
 from graphflow.compiler.loops.nest import Product, Store, nested
-from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.launch import Launch, Memory, Place, Scratch, linear
 
 
@@ -21,7 +20,7 @@ def is_packed_each_time(b: Place, p: Product) -> TypeGuard[Tensor]:
             and form.group == 1)
 
 
-def packed_once(grouping: Grouping, p: Product, b: Tensor, of: Tensor) -> tuple[Launch, Scratch, Product]:
+def packed_once(memory: Memory, p: Product, b: Tensor, of: Tensor) -> tuple[Launch, Scratch, Product]:
     """The kernel that packs all matrices of B for the product that is tensor `of`; the panels; the product.
 
     panels[matrix, panel, k, column] = b[matrix, k, column], with zeros beyond the last column
@@ -30,7 +29,7 @@ def packed_once(grouping: Grouping, p: Product, b: Tensor, of: Tensor) -> tuple[
     assert isinstance(form, Blocking)
     columns, k, n = form.columns, p.k, p.n
     extents = (product(b.type.known_dims) // (k * n), (n + columns - 1) // columns, k, columns)
-    panels, memory = Scratch(b.dtype, product(extents)), Memory(grouping)
+    panels = Scratch(b.dtype, product(extents))
     at = matrix, panel, row, lane = tuple(
         axis(name, d) if d != 1 else 0 for name, d in zip("xqic", extents, strict=True))
     column = panel * columns + lane

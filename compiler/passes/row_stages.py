@@ -48,11 +48,6 @@ class Stage:
     body: tuple[Stmt, ...]
 
     @property
-    def places(self) -> dict[str, Place]:
-        """What the kernel's buffers stand for."""
-        return dict(zip((p.name for p in self.launch.nest.params), self.launch.arguments, strict=True))
-
-    @property
     def product(self) -> Product | None:
         return next((s for s in self.body if isinstance(s, Product)), None)
 
@@ -87,7 +82,7 @@ class Stage:
 
     def keeps_to_rows(self, t: Place, each: Dim) -> bool:
         """Whether all that it reads or writes of a matrix, with rows of so many elements, is its own row."""
-        names = {name for name, place in self.places.items() if place is t}
+        names = {name for name, place in self.launch.places.items() if place is t}
         for buffer, offset, count in self.accesses():
             if buffer in names:
                 rest = self.within_row(offset, each)
@@ -100,7 +95,7 @@ class Stage:
         """Whether it may write its row of `new` over that of `old`: all else of `old` is read before."""
         if self.product is not None:
             return False
-        names = {place: name for name, place in self.places.items()}
+        names = {place: name for name, place in self.launch.places.items()}
         last = next(k for k, s in enumerate(self.body) if names[new] in _stored((s,)))
         behind, here = self.body[last + 1:], (self.body[last],)
         again = names[new] in _stored(behind) or names[old] in (n.attr[0] for n in loads(behind))
@@ -182,11 +177,10 @@ def axis_of(loop: Loop) -> Dim:
 
 def _one_row(p: Product, row: Dim) -> Product | None:
     """The product of one row of A, if its rows lie one after another."""
-    if p.view is not None or p.blocking is None or p.transpose_a or p.add or p.m == 1 or 0 in (p.m, p.n, p.k):
+    if p.view is not None or p.transpose_a or p.add or p.m == 1 or 0 in (p.m, p.n, p.k):
         return None
     out = ("", 0) if p.body else (p.out, p.out_offset + row * p.n)
-    return replace(p, m=1, row=row, a_offset=p.a_offset + row * p.k, out=out[0], out_offset=out[1],
-                   blocking=None, scratch="", rooms=1)
+    return replace(p, m=1, row=row, a_offset=p.a_offset + row * p.k, out=out[0], out_offset=out[1])
 
 
 def _is_plain(body: Sequence[Stmt], digits: Sequence[Dim]) -> bool:

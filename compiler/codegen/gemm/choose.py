@@ -66,9 +66,9 @@ def choose(e: Extents, target: Target, ahead: bool = False) -> Form:
     return many
 
 
-def in_tiles(e: Extents, target: Target, ahead: bool = False) -> Blocking:
-    """Register tiles whatever the sizes: the only form that adds to what is there, or takes panels."""
-    return _in_tiles(e, target, ahead)
+def in_tiles(e: Extents, target: Target) -> Blocking:
+    """Register tiles whatever the sizes: the only form that adds to what is there."""
+    return _in_tiles(e, target, False)
 
 
 def _gains_by_panels(e: Extents, target: Target) -> bool:
