@@ -119,7 +119,8 @@ class Plan:
         repeats = any(isinstance(t, Repeat) for t in tested(program.steps))
         loops = repeats or any(c.kind == "while" for c in program.calls)  # nobody knows how long they take
         self.lets_others_in = loops or work > _UNLOCK_ABOVE
-        simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
+        alone = len(self.outputs) == 1 and self.outputs[0][0] and empty is result_arrays
+        simple = alone and not program.writes and not program.uses_key
         self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
