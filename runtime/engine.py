@@ -45,12 +45,13 @@ class Engine(Locked):
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor], whole: bool = False) -> Executable:
+                feeds: Sequence[Tensor], whole: bool = False, most_bytes: int | None = None) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed.
 
-        whole  its programs have all of their loop nests, which those out of the cache have not
+        whole       its programs have all of their loop nests, which those out of the cache have not
+        most_bytes  of memory that it keeps for runs with feeds of all the shapes that there were
         """
-        key = (tuple(fetches), tuple(targets), tuple(feeds), whole)
+        key = (tuple(fetches), tuple(targets), tuple(feeds), whole, most_bytes)
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -58,11 +59,11 @@ class Engine(Locked):
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...], whole: bool) -> Executable:
+                        feeds: tuple[Tensor, ...], whole: bool, most_bytes: int | None) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
             return Signature(fetches, targets, feeds, types, pins, stages=not whole)
 
-        return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds, most_bytes)
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()

@@ -42,8 +42,7 @@ class Stages:
             start = _entries(loop.cond)
             test, = inline(loop.cond, start)
         self._test = engine.prepare([test], [], start)
-        self._step = engine.prepare([*following, again], [], entries)
-        self._step.most_bytes = _MOST_BYTES
+        self._step = engine.prepare([*following, again], [], entries, most_bytes=_MOST_BYTES)
 
     def __call__(self, feeds: Sequence[Any]) -> list[Any]:
         found = self._before(*feeds)
