@@ -17,7 +17,7 @@ from graphflow.runtime.collection import paused
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.memory import Room, bring_in
+from graphflow.runtime.memory import Arenas, Room, bring_in
 from graphflow.runtime.pages import form_of
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
@@ -38,6 +38,7 @@ class Engine(Locked):
         self.graph = graph
         self.store = store
         self.threads = session_threads(threads)
+        self.arenas = Arenas()
         self._executables: dict[object, Executable] = {}
         self._setups: dict[object, Setup] = {}
         self._entropy = int.from_bytes(os.urandom(8), "little")
@@ -45,13 +46,12 @@ class Engine(Locked):
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor], whole: bool = False, most_bytes: int | None = None) -> Executable:
+                feeds: Sequence[Tensor], whole: bool = False) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed.
 
-        whole       its programs have all of their loop nests, which those out of the cache have not
-        most_bytes  of memory that it keeps for runs with feeds of all the shapes that there were
+        whole  its programs have all of their loop nests, which those out of the cache have not
         """
-        key = (tuple(fetches), tuple(targets), tuple(feeds), whole, most_bytes)
+        key = (tuple(fetches), tuple(targets), tuple(feeds), whole)
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -59,11 +59,11 @@ class Engine(Locked):
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...], whole: bool, most_bytes: int | None) -> Executable:
+                        feeds: tuple[Tensor, ...], whole: bool) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
             return Signature(fetches, targets, feeds, types, pins, stages=not whole)
 
-        return Executable(self, signature, lambda s: self._compile(s, whole), feeds, most_bytes)
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()
@@ -89,7 +89,8 @@ class Engine(Locked):
         found = self._setups.get(key)
         if found is None:
             room = Room([form_of(t) for t in program.outputs], self.threads)
-            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads, empty=room)
+            plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads,
+                        empty=room, arenas=self.arenas)
             found = self._setups[key] = Setup(plan)
         return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from graphflow.runtime.threads import shared_pool
 RECYCLED_FROM = 1 << 18        # bytes: below, the allocator reuses pages by itself
 MOST_FREE = 1 << 28            # bytes kept for later runs
 _PAGE = 4096
+_BYTE = np.dtype(np.uint8)
 _WORTH_A_THREAD = 1 << 23      # bytes: their pages take some ms, and a thread's start a tenth of one
 
 
@@ -58,7 +60,7 @@ class _Blocks(Locked):
             if blocks:
                 self._bytes -= size
                 return blocks.pop()
-        return aligned_empty((size,), np.dtype(np.uint8))
+        return aligned_empty((size,), _BYTE)
 
     def give_back(self, block: Array) -> None:
         size = block.size
@@ -116,6 +118,26 @@ class Room:
     def __call__(self, forms: Sequence[Form]) -> list[Array]:
         ready, self._ready = self._ready, []
         return ready or in_one_piece(forms, result_array)
+
+
+class Arenas:
+    """Memory to compute in: a run takes an arena, which the next one gets, whatever shapes it is for.
+
+    Runs under way at the same time have arenas of their own. Whoever takes one out of `free` may use it.
+    """
+
+    def __init__(self) -> None:
+        self.free: dict[int, Array] = {}  # by number
+        self._numbers = itertools.count(1)
+
+    def another(self, size: int) -> tuple[int, Array]:
+        """A free arena of so many bytes, or a new one, in place of free ones that are smaller."""
+        while self.free:
+            with suppress(KeyError):  # another thread may have taken it
+                number, arena = self.free.popitem()
+                if arena.size >= size:
+                    return number, arena
+        return next(self._numbers), aligned_empty((size,), _BYTE)
 
 
 def bring_in(arrays: Sequence[Array], threads: int) -> None:

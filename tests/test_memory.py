@@ -10,7 +10,7 @@ import pytest
 
 import graphflow as tf
 from graphflow.compiler import flags
-from graphflow.runtime import memory, pages
+from graphflow.runtime import executable, memory, pages
 from graphflow.runtime.cpu import host_target
 
 SHAPE = (600, 500)
@@ -71,6 +71,36 @@ def test_pages_come_in_while_others_write_them():
 def test_pages_come_in_by_themselves_where_that_pays(threads, size, monkeypatch):
     monkeypatch.setattr(memory, "shared_pool", lambda: pytest.fail("a thread was asked"))
     memory.bring_in(pages.in_one_piece([((size,), np.dtype(np.uint8))]), threads)
+
+
+def _grows(x):
+    """With values between kernels: a sum along each axis, one of them of what the other gave."""
+    return tf.reduce_sum(tf.nn.softmax(x, 0) / tf.reduce_sum(x, 1, keepdims=True), 0)
+
+
+def test_runs_of_all_shapes_and_programs_take_one_arena():
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.float32, [None, 64])
+        y, z = _grows(x), _grows(tf.exp(x))
+        given = [np.random.default_rng(n).uniform(1, 2, (n, 64)).astype(np.float32) for n in (900, 7, 400)]
+        first = [sess.run(t, {x: a}) for a in given for t in (y, z)]
+        (arena,) = sess.engine.arenas.free.values()
+        assert arena.size > given[0].nbytes // 2
+        again = [sess.run(t, {x: a}) for a in given for t in (y, z)]
+        assert all((a == b).all() for a, b in zip(first, again, strict=True))
+        assert next(iter(sess.engine.arenas.free.values())) is arena
+
+
+def test_plans_for_many_shapes_are_bounded(monkeypatch):
+    monkeypatch.setattr(executable, "_PLAN_BYTES", 0)
+    monkeypatch.setattr(executable, "_LEAST_PLANS", 8)
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.float32, [None])
+        total = sess.make_callable(tf.reduce_sum(x), [x])
+        for _ in range(2):
+            assert [total(np.ones(n, np.float32)) for n in range(1, 30)] == list(range(1, 30))
+        (found,) = sess.engine._executables.values()
+        assert len(found._plans) == len(found._runs) == 8
 
 
 def test_runs_do_not_share_results():
