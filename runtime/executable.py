@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
     from graphflow.runtime.setup import Setup
 
-_MOST_PLANS = 256
+_PLAN_BYTES, _LEAST_PLANS = 1 << 26, 64  # what may be kept for feeds of all the shapes that there were
 Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
 MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
@@ -61,12 +62,10 @@ class Executable:
     make a new plan (microseconds). A new program is compiled for another rank of a feed of unknown rank;
     for dims that the program took for equal and that are not; and for each value
     of a dim that cannot stay unknown (squeeze without axes, running sums, dims equal only by their formulas).
-
-    most_bytes  of memory that the plans of all shapes keep for the next run; None for any number
     """
 
     def __init__(self, engine: Engine, signature: MakeSignature, compile: Compile,
-                 feeds: Sequence[Tensor], most_bytes: int | None = None) -> None:
+                 feeds: Sequence[Tensor]) -> None:
         self._engine = engine
         self._signature = signature
         self._compile = compile
@@ -78,7 +77,6 @@ class Executable:
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
         self._stages: Stages | None = None  # in which it runs, if a loop needs it
-        self._most_bytes = most_bytes
         self._compile_seconds = 0.0
         self.call = self._fast_call()
 
@@ -188,7 +186,7 @@ class Executable:
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
             return Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
-                        self._engine.threads, variant.setup)
+                        self._engine.threads, variant.setup, arenas=self._engine.arenas)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
         except (MemoryError, OverflowError):  # numbers past 64 bits
@@ -197,20 +195,19 @@ class Executable:
     def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
         """Have calls with such feeds use a plan."""
         place = self._key(arrays)
-        while place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
-            oldest = next(iter(self._plans))
-            for old in self._plans.pop(oldest):
-                old.free.clear()  # arenas: a plan itself waits for the collector
-            self._runs.pop(oldest, None)
+        if place not in self._plans:
+            self._let_go(_PLAN_BYTES // plan.bytes)
         others = [p for p in self._plans.get(place, ()) if p is not plan]
         self._plans[place] = [plan, *others]
         if not self._elements:
             self._runs[place] = plan.run
 
-    def _hold_too_much(self) -> bool:
-        """Whether the plans' arenas are beyond the limit, if there is one."""
-        return self._most_bytes is not None and len(self._plans) > 1 and self._most_bytes < sum(
-            p.arena_bytes for plans in self._plans.values() for p in plans)
+    def _let_go(self, most: int) -> None:
+        """Of plans by chance, where there are so many: if shapes come in turn, the oldest is needed next."""
+        while len(self._plans) >= max(most, _LEAST_PLANS):
+            place = random.choice(list(self._plans))
+            self._plans.pop(place)
+            self._runs.pop(place, None)
 
     def _fitting(self, arrays: list[Array], pins: dict[str, int], key: Array | None,
                  asks: str) -> tuple[Variant, dict[Atom, int]]:

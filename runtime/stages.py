@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from graphflow.runtime.executable import Executable
 
 
-_MOST_BYTES = 1 << 28  # kept for iterations of all the sizes that there were
-
 
 class Stages:
     """Call it with the feeds; it gives the fetches' values."""
@@ -42,7 +40,7 @@ class Stages:
             start = _entries(loop.cond)
             test, = inline(loop.cond, start)
         self._test = engine.prepare([test], [], start)
-        self._step = engine.prepare([*following, again], [], entries, most_bytes=_MOST_BYTES)
+        self._step = engine.prepare([*following, again], [], entries)
 
     def __call__(self, feeds: Sequence[Any]) -> list[Any]:
         found = self._before(*feeds)
