@@ -203,6 +203,11 @@ def load(buffer: str, offset: Dim, dtype: DType, mask: Expr | None = None) -> Ex
     return Expr("load", () if mask is None else (mask,), dtype, (buffer, offset))
 
 
+def both(a: Expr | None, b: Expr | None) -> Expr | None:
+    """The mask that allows what two allow; None allows all."""
+    return b if a is None else a if b is None else a & b
+
+
 def temp(name: str, dtype: DType) -> Expr:
     """A value named before by a Let or an accumulator."""
     return Expr("temp", (), dtype, name)

@@ -15,7 +15,7 @@ from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
-from graphflow.compiler.ir.dims import Atom, Dim, atom, atoms_of, only_atom, substitute
+from graphflow.compiler.ir.dims import Atom, Dim, atom, atoms_of, coefficient, only_atom, substitute
 from graphflow.compiler.ir.dtypes import DType
 from graphflow.compiler.loops.blocking import Form
 from graphflow.compiler.loops.expr import Expr, Index, const, cost, text, walk
@@ -338,6 +338,12 @@ def positions(body: tuple[Stmt, ...]) -> list[Dim]:
             elif n.op == "index":
                 found.append(n.attr)
     return found
+
+
+def walks_as_one(places: Iterable[Dim], outer: Atom, inner: Atom, extent: Dim) -> bool:
+    """Whether in these places two indices, `extent` being the inner one's, are as good as one."""
+    steps = ((coefficient(d, outer), coefficient(d, inner)) for d in places)
+    return all(by_inner is not None and by_outer == by_inner * extent for by_outer, by_inner in steps)
 
 
 def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:

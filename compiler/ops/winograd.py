@@ -111,7 +111,7 @@ def _convolution_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     band = 0 if bands.count == 1 else axis("b", bands.count)
     panel = 0 if panels == 1 else axis("q", panels)
     patches = memory.room(op.x.dtype, bands.patches * values * channels)
-    body = transformed(op, memory, bands, band, patches, (0, channels))
+    body = transformed(memory, bands, band, patches, (0, channels))
     products = memory.room(op.x.dtype, bands.patches * sums * out)
     inside = [*_products(op, memory, bands, panel, patches, products),
               *_outputs(op, memory, bands, (band, panel), products)]

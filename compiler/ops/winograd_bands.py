@@ -99,9 +99,9 @@ def _cut(total: int, most: int) -> int:
     return even if 2 * even > most else -(-total // -(-total // most))
 
 
-def transformed(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece,
+def transformed(memory: Workspace, bands: Bands, band: Dim, to: Piece,
                 channels: tuple[Dim, Dim]) -> list[Stmt]:
-    """The values of a band's patches of op.x at all points: of each point [patch, value, channel].
+    """The values of a band's patches of operand 0 at all points: of each point [patch, value, channel].
 
     channels  the first, and how many
     """

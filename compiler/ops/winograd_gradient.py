@@ -117,14 +117,14 @@ def _sums_steps(op: Operation, memory: Workspace) -> list[Stmt]:
     ends = memory.room(op.x.dtype, bands.patches * points * out)
     v, c, o = axis("v", values), axis("c", channels), axis("o", out)
     clear = nested([memory.store((unit, v, c, o), E.const(0, op.x.dtype))], (v, c, o))
-    body = [*transformed(op, memory, bands, start + inside, patches, ins),
-            *_spread(op, memory, bands, start + inside, ends, outs),
-            *_rest(op, memory, bands, start + inside, patches, ends),
+    body = [*transformed(memory, bands, start + inside, patches, ins),
+            *_spread(memory, bands, start + inside, ends, outs),
+            *_rest(op, bands, start + inside, patches, ends),
             *_products(op, memory, bands, unit, patches, ends)]
     return nested([*clear, *nested(body, (inside,))], (unit,))
 
 
-def _spread(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece,
+def _spread(memory: Workspace, bands: Bands, band: Dim, to: Piece,
             channels: tuple[Dim, Dim]) -> list[Stmt]:
     """The values of some channels of a band's outputs at all points: [point, patch, out]."""
     first, out = channels
@@ -141,8 +141,7 @@ def _spread(op: Operation, memory: Workspace, bands: Bands, band: Dim, to: Piece
     return nested([*lets.body, *stores], (r, j, o))
 
 
-def _rest(op: Operation, memory: Workspace, bands: Bands, band: Dim, patches: Piece,
-          ends: Piece) -> list[Stmt]:
+def _rest(op: Operation, bands: Bands, band: Dim, patches: Piece, ends: Piece) -> list[Stmt]:
     """Zeros where the last band has no patches."""
     if bands.even:
         return []

@@ -273,7 +273,7 @@ class _Fuser:
 
     def _merges(self, r: Request, t: Tensor, requests: list[Request]) -> bool:
         asked = [q for q in requests if q.group is r.group]
-        return all(q.at == r.at and not q.in_memory for q in asked) and covers(r.group, r.at, t)
+        return all(q.at == r.at and not q.in_memory for q in asked) and covers(r.at, t)
 
     def _rank_above(self, t: Tensor, requests: list[Request]) -> int:
         return max(self.buffer_rank.get(t, -1), *(r.group.rank for r in requests), -1) + 1
@@ -295,12 +295,12 @@ class _Fuser:
             return None
         (at,) = asked
         if (others or op.out in self.buffer_rank) and not (
-                covers(group, at, op.out) and not group.leaves_out(at)):
+                covers(at, op.out) and not group.leaves_out(at)):
             return None  # its store must happen once, in whatever loops there are
         if group.repeats(at) and group.repeated + work > MOST_REPEATED:
             return None
         if isinstance(form, Reduction) and not (
-                covers(group, at, op.out) and _fits_reduction(group, form, op, at)):
+                covers(at, op.out) and _fits_reduction(group, form, op, at)):
             return None
         return group
 

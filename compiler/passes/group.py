@@ -75,7 +75,7 @@ class Group:
 
     def takes_product(self, at: Index, op: Operation) -> bool:
         """Whether a matrix product may run these loops: all, over all its elements, in their order."""
-        return (covers(self, at, op.out) and op.out.dtype in (float32, float64) and not flags.use_blas()
+        return (covers(at, op.out) and op.out.dtype in (float32, float64) and not flags.use_blas()
                 and self.kind == "loop" and self.inner is None and self.blocks is None
                 and 0 not in op.out.type.known_dims
                 and [a for a in at if a != 0] == self.axes)
@@ -228,8 +228,8 @@ def _blocks_fit(low: Group, high: Group, axes: dict[Atom, Dim]) -> bool:
     return len(cut) == 1 and outer[:1] == [next(iter(cut))[0]]
 
 
-def covers(group: Group, at: Index, t: Tensor) -> bool:
-    """Whether `at`, over the axes that it has, visits every element of a tensor exactly once."""
+def covers(at: Index, t: Tensor) -> bool:
+    """Whether an index, over the axes that it has, visits every element of a tensor exactly once."""
     seen: set[Atom] = set()
     for d, i in zip(t.type.known_dims, at, strict=True):
         a = single_atom(i)

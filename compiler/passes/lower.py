@@ -315,7 +315,7 @@ class _LoopBuilder:
 
     def _loader(self, t: Tensor, outer_mask: Expr | None) -> Load:
         def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
-            return self._element(t.op.operands[k], index, _both(outer_mask, mask))
+            return self._element(t.op.operands[k], index, E.both(outer_mask, mask))
         return load
 
     def _let(self, value: Expr) -> Expr:
@@ -394,10 +394,6 @@ class _LoopBuilder:
 
 def _has_form(t: Tensor) -> bool:
     return t.op.opdef.lower is not None
-
-
-def _both(a: Expr | None, b: Expr | None) -> Expr | None:
-    return b if a is None else a if b is None else a & b
 
 
 _BY_KIND: dict[str, Callable[[Memory, Group], Step]] = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphflow.compiler.codegen.gemm.costs import DEPTH
-from graphflow.compiler.ir.dims import Dim, axis, coefficient, extent_of, only_atom, product, single_atom
+from graphflow.compiler.ir.dims import Dim, axis, extent_of, only_atom, product, single_atom
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.expr import Index
-from graphflow.compiler.loops.nest import Product, Stmt, Store, nested, positions
+from graphflow.compiler.loops.nest import Product, Stmt, Store, nested, positions, walks_as_one
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.loops.view import Side, View, is_one, join, merged, runs, steps
 from graphflow.compiler.passes.launch import Memory, indices, linear
@@ -124,10 +124,8 @@ def _joined(outer: Dim, row: Dim, rows: Dim,
         return (row if outer == 0 else outer), rows * (1 if outer == 0 else extent_of(outer)), body
     o, i = single_atom(outer), single_atom(row)
     assert o is not None and i is not None
-    for d in positions(body):
-        by_outer, by_row = coefficient(d, o), coefficient(d, i)
-        if by_outer is None or by_row is None or by_outer != by_row * rows:
-            return None
+    if not walks_as_one(positions(body), o, i, rows):
+        return None
     extent = extent_of(outer) * rows
     joint = axis(i.name, extent)
     return joint, extent, tuple(substitute_stmt(s, {o: 0, i: joint}) for s in body)

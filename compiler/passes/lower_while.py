@@ -194,8 +194,7 @@ class _Builder:
 
     def _loader(self, t: Tensor, outer: Expr | None) -> Load:
         def load(k: int, index: Index, mask: Expr | None = None) -> Expr:
-            both = mask if outer is None else outer if mask is None else outer & mask
-            return self._element(t.op.operands[k], index, both)
+            return self._element(t.op.operands[k], index, E.both(outer, mask))
         return load
 
     def _let(self, value: Expr, stay: bool = False) -> Expr:

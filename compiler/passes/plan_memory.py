@@ -69,9 +69,9 @@ class _Planner:
             if t.op.kind != "held":
                 self.where[t] = self._add(self._input_buffer(k, t))
         self.plan.steps = self._run(steps)
-        for t, v in self.updates.items():
+        for t in self.updates:
             if t not in self.in_place:
-                self._copy_at_end(t, v)
+                self._copy_at_end(t)
         self.plan.buffers = [replace(b, first=self.time.launch(b.first, -1), last=self.time.launch(b.last, 0))
                              for b in self.plan.buffers]
         return self.plan
@@ -202,7 +202,7 @@ class _Planner:
             return Buffer("state", t.dtype, size, variable=self.updates[t])
         return Buffer("arena", t.dtype, size, first=now)
 
-    def _copy_at_end(self, t: Tensor, v: object) -> None:
+    def _copy_at_end(self, t: Tensor) -> None:
         source = self.where[t]
         self.plan.buffers[source] = replace(self.plan.buffers[source], last=self.time.end)
         target = self._add(Buffer("state", t.dtype, t.type.size, variable=self.updates[t]))

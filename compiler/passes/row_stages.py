@@ -29,6 +29,7 @@ from graphflow.compiler.loops.nest import (
     loads,
     positions,
     statements,
+    walks_as_one,
 )
 from graphflow.compiler.loops.substitute import substitute_stmt
 from graphflow.compiler.passes.launch import Launch, Place
@@ -107,8 +108,7 @@ class Stage:
         while len(digits) > 1:
             outer, inner = (only_atom(d) for d in digits[-2:])
             rows = extent_of(digits[-1])
-            if any(by_inner is None or coefficient(d, outer) != by_inner * rows
-                   for d in positions(body) for by_inner in (coefficient(d, inner),)):
+            if not walks_as_one(positions(body), outer, inner, rows):
                 break
             joint = axis(inner.name, extent_of(digits[-2]) * rows)
             body = tuple(substitute_stmt(s, {outer: 0, inner: joint}) for s in body)

@@ -31,6 +31,7 @@ from graphflow.compiler.loops.nest import (
     part_numbers,
     positions,
     statements,
+    walks_as_one,
     work_each,
 )
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
@@ -178,16 +179,11 @@ def _can_merge(outer: Loop, inner: Loop) -> bool:
         return False
     if [_carried(a) for a in outer.accumulators] != [a.name for a in inner.accumulators]:
         return False
-    return all(_walks_as_one(d, outer, inner) for d in positions((inner,)))
+    return walks_as_one(positions((inner,)), outer.axis, inner.axis, inner.extent)
 
 
 def _carried(a: Accumulator) -> str:
     return str(a.value.attr) if a.value.op == "temp" else ""
-
-
-def _walks_as_one(d: Dim, outer: Loop, inner: Loop) -> bool:
-    by_outer, by_inner = coefficient(d, outer.axis), coefficient(d, inner.axis)
-    return by_outer is not None and by_inner is not None and by_outer == by_inner * inner.extent
 
 
 def _merge(outer: Loop, inner: Loop) -> Loop:

@@ -111,7 +111,7 @@ class _DotTileBuilder(Builder):
         terms = self.tile.terms
         ys = [load_units(self, terms.right, self.at(row, k, terms.b), self.width, mask) for row in b]
         xs = (load_units(self, terms.left, self.at(row, k, terms.a), self.width, mask) for row in a)
-        moving = [moving_units(self, self.width)] if terms.is_moved else []
+        moving = [moving_units(self.width)] if terms.is_moved else []
         found = []
         for i, x in enumerate(itertools.chain(xs, moving)):
             found += [multiply_add(self, terms, x, y, sums[i * len(b) + j]) for j, y in enumerate(ys)]

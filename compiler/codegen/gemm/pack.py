@@ -137,7 +137,7 @@ def additions_function(module: Module, terms: Terms, lines: int, width: int) -> 
 class _AdditionsBuilder(Builder):
     def additions(self, name: str, terms: Terms, lines: int) -> str:
         vectors = range(0, lines, self.width)
-        moving = moving_units(self, self.width)
+        moving = moving_units(self.width)
         with self.loop("0", "%count", lines) as panels:
             panel = self.at("%to", self.mul(self.quotient(panels.index, lines), "%panel"))
             with self.loop("0", "%k", starts=self.zeros(len(vectors))) as along:

@@ -135,7 +135,7 @@ def corrected(b: Builder, sums: list[Value], added: list[Value]) -> list[Value]:
     return [b.em.call("sub", [s, added[k % len(added)]], s.dtype) for k, s in enumerate(sums)]
 
 
-def moving_units(b: Builder, lanes: int) -> Value:
+def moving_units(lanes: int) -> Value:
     """What moving has added to each element of the left operand, as units."""
     return Value(splat_literal(_SIGN_BITS, int32, lanes), int32, lanes)
 
@@ -143,7 +143,7 @@ def moving_units(b: Builder, lanes: int) -> Value:
 def _moved(b: Builder, operand: Operand, units: Value) -> Value:
     if not operand.moved:
         return units
-    return b.em.call("xor", [units, moving_units(b, units.lanes)], units.dtype)
+    return b.em.call("xor", [units, moving_units(units.lanes)], units.dtype)
 
 
 def _bits(operand: Operand) -> DType:
