@@ -12,6 +12,7 @@ import graphflow as tf
 from graphflow.compiler.ir.text import parse_graph
 from graphflow.compiler.passes import band as bands
 from graphflow.compiler.passes import joined
+from graphflow.compiler.passes.block import block
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.lower import lower
 from graphflow.compiler.target import Target
@@ -86,6 +87,29 @@ def test_a_softmax_before_a_product():
         t5.0 = div(p2[i2+64*part], r4_1.0)
         p0[i2+64*r] = t5.0
     p4[320*(b // 3)+8*min(14*(b % 3), 26):][14, 8] = p0[0:] @ p3[512*(b // 3):]  (k = 64)"""
+
+
+def test_what_all_bands_multiply_by_is_packed_once():
+    graph = parse_graph("""graph(x: f32[256,64], v: f32[32,64]) -> %2
+  %0 = exp(x) : f32[256,64]
+  %1 = matmul(%0, v, transpose_a=False, transpose_b=True) : f32[256,32]
+  %2 = relu(%1) : f32[256,32]""")
+    grouping = fuse(graph)
+    packing, product = block(bands.band(lower(grouping, SMALL), grouping, SMALL), grouping, SMALL)
+    assert str(packing.nest) == """kernel(p0: f32, p1: out f32)
+  for i < 64:
+    for c < 32:
+      p1[c+32*i] = p0[64*c+i]"""
+    assert packing.arguments[1] is product.arguments[3]
+    assert str(product.nest) == """kernel(p0: f32, p1: out f32, p2: out f32, p3: f32)
+  for b < 16:
+    for r < 16:
+      for i1 < 64:
+        t1.0 = exp(p0[1024*b+i1+64*r])
+        p1[i1+64*r] = t1.0
+    for r < 16, i1 < 32: sum = p1[0:] @ p3[0:]  (k = 64)
+      t1.1 = max(sum, 0.0)
+      p2[512*b+i1+32*r] = t1.1"""
 
 
 @pytest.mark.parametrize("open_dims", [(), (0,), (2,), (0, 2), (0, 1, 2)], ids=str)

@@ -50,7 +50,7 @@ def band(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Step
                 for r < 32: s[r, :] = softmax of p0[32*b+r, :]
                 p3[32*b:][32, 64] = s[32, 512] @ p2
     """
-    if not flags.use_bands() or flags.use_blas():
+    if not flags.use_bands() or flags.use_blas():  # the library takes whole matrices
         return list(steps)
     finder = _Finder(steps, grouping, target)
     left = set(range(len(steps)))

@@ -28,12 +28,16 @@ def block(steps: Sequence[Step], grouping: Grouping, target: Target) -> list[Ste
     what each part of a product would pack, by a kernel of its own before. A product inside of a loop is not
     cut into parts: these are of the loop, and have scratch of their own.
 
-    Example:  p0[64, 4096] = p1[64, 64] @ p2[64, 4096]            # p2 is a constant
-    -->       p0[64, 4096] = p1[64, 64] @ panels of p2, in tiles of 8 rows and 3 vectors
+    Example:  for b < 16: (s = exp of rows of x ; rows of y = s[16, 64] @ v[32, 64]^T)
+    -->       p[64, 32] = v^T ; for b < 16: (s = exp of rows of x ; rows of y = s[16, 64] @ p[64, 32])
     """
-    return [new for step in steps for new in (_Blocker(step, grouping, target).launches()
-                                              if isinstance(step, Launch) and _has_products(step.nest.body)
-                                              else [step])]
+    blocked: list[Step] = []
+    for step in steps:
+        if isinstance(step, Launch) and _has_products(step.nest.body):
+            blocked += _Blocker(step, grouping, target).launches()
+        else:
+            blocked.append(step)
+    return blocked
 
 
 def _has_products(body: Sequence[Stmt]) -> bool:
