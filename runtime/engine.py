@@ -23,6 +23,7 @@ from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
 
 _WORD = 0xFFFFFFFF
+_MOST_BYTES = 1 << 28  # kept for a stage's runs of all the sizes that there were
 
 
 class Engine(Locked):
@@ -43,12 +44,13 @@ class Engine(Locked):
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor], whole: bool = False) -> Executable:
+                feeds: Sequence[Tensor], whole: bool = False, kept: Sequence[Tensor] = ()) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed.
 
         whole  its programs have all of their loop nests, which those out of the cache have not
+        kept   histories of loops, the rows of which it takes as well
         """
-        key = (tuple(fetches), tuple(targets), tuple(feeds), whole)
+        key = (tuple(fetches), tuple(targets), tuple(feeds), whole, tuple(kept))
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -56,11 +58,17 @@ class Engine(Locked):
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...], whole: bool) -> Executable:
+                        feeds: tuple[Tensor, ...], whole: bool, kept: tuple[Tensor, ...]) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
-            return Signature(fetches, targets, feeds, types, pins, stages=not whole)
+            return Signature(fetches, targets, feeds, types, pins, kept=kept)
 
-        return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
+        def stage(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
+                  kept: Sequence[Tensor]) -> Executable:
+            found = self.prepare(fetches, targets, feeds, whole, kept)
+            found.most_bytes = _MOST_BYTES
+            return found
+
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds, stage)
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()

@@ -17,6 +17,7 @@ from graphflow.compiler.errors import (
     InvalidArgumentError,
     ResourceExhaustedError,
     ShapeError,
+    UnsupportedError,
 )
 from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate, sym
 from graphflow.compiler.ir.dtypes import DType
@@ -31,11 +32,11 @@ from graphflow.compiler.signature import Growing, Signature, Undecided
 from graphflow.runtime import report
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
-from graphflow.runtime.stages import Stages
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
     from graphflow.runtime.setup import Setup
+    from graphflow.runtime.stages import Prepare, Stages
 
 _MOST_PLANS = 256
 _LONGEST_SHAPE = 8  # of a fed one
@@ -43,6 +44,7 @@ Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
 MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
 Compile = Callable[[Signature], "Variant"]
+See = Callable[["Executable", Plan, Sequence[Array]], None]
 
 
 @record
@@ -73,10 +75,11 @@ class Executable:
     """
 
     def __init__(self, engine: Engine, signature: MakeSignature, compile: Compile,
-                 feeds: Sequence[Tensor]) -> None:
+                 feeds: Sequence[Tensor], stage: Prepare) -> None:
         self._engine = engine
         self._signature = signature
         self._compile = compile
+        self._stage = stage
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, list[Plan]] = {}  # several where they guess what a run computes
@@ -89,8 +92,8 @@ class Executable:
         self._compile_seconds = 0.0
         self.call = self._fast_call()
 
-    def __call__(self, *values: Any) -> list[Any]:
-        return self.call(*values)
+    def __call__(self, *values: Any, rows: Sequence[list[Any]] = ()) -> list[Any]:
+        return self._slow_call(values, rows) if rows else self.call(*values)
 
     def _fast_call(self) -> Callable[..., list[Any]]:
         """The hit path: feeds that are arrays of the right dtype and of shapes seen before go straight on.
@@ -116,31 +119,54 @@ class Executable:
 
         return call
 
-    def _slow_call(self, values: Sequence[Any]) -> list[Any]:
-        """Convert the feeds; plan for new shapes."""
-        if self._stages is not None:
-            return self._stages(values)
-        try:
-            plan, arrays = self.plan_for(values)
-        except Growing as e:
-            self._stages = Stages(self._engine, e.signature, e.loop)
-            return self._stages(values)
+    def _slow_call(self, values: Sequence[Any], rows: Sequence[list[Any]] = ()) -> list[Any]:
+        """Convert the feeds; plan for new shapes, or run in stages."""
+        arrays = self._converted(values)
+        plan = self._plan(arrays)
+        if not isinstance(plan, Plan):
+            with self._engine.store.lock if plan.alone else contextlib.nullcontext():
+                return plan(arrays, rows)
         try:
             return plan.run(arrays)
         except MemoryError:
             raise self._exhausted(arrays) from None
 
+    def observed(self, values: Sequence[Any], see: See, rows: Sequence[list[Any]] = ()) -> list[Any]:
+        """A run, with `see(executable, plan, feeds)` called before each of the programs that it takes."""
+        arrays = self._converted(values)
+        plan = self._plan(arrays)
+        if not isinstance(plan, Plan):
+            return plan(arrays, rows, lambda stage, feeds, rows: stage.observed(feeds, see, rows))
+        see(self, plan, arrays)
+        return plan.run(arrays)
+
     def plan_for(self, values: Sequence[Any]) -> tuple[Plan, list[Array]]:
         """The plan for these feeds, made now if need be, and the feeds converted."""
+        arrays = self._converted(values)
+        plan = self._plan(arrays)
+        if not isinstance(plan, Plan):
+            raise UnsupportedError("a run in stages has several plans")
+        return plan, arrays
+
+    def _converted(self, values: Sequence[Any]) -> list[Array]:
         if self._engine.closed:
             raise RuntimeError("the session of this function is closed")
         if len(values) != len(self._feeds):
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
-        arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
+        return [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
+
+    def _plan(self, arrays: list[Array]) -> Plan | Stages:
+        if self._stages is not None:
+            return self._stages
         with self._engine.lock:
             plans = self._plans.get(self._key(arrays))
-            plan = plans[0] if plans else self._new_plan(arrays)
-        return plan, arrays
+            try:
+                return plans[0] if plans else self._new_plan(arrays)
+            except Growing as e:
+                from graphflow.runtime.stages import Stages
+
+                self._stages = Stages(self._stage, e.signature, e.loop)
+        return self._stages
 
     def _start_again(self, failed: Plan, a: Atom, value: int, arrays: Sequence[Array],
                      key: Array) -> list[Any]:
@@ -360,7 +386,7 @@ class Executable:
     @property
     def compile_seconds(self) -> float:
         """What compiling has taken so far."""
-        parts = self._stages.parts if self._stages is not None else []
+        parts: list[Executable] = self._stages.parts if self._stages is not None else []
         return self._compile_seconds + sum(p.compile_seconds for p in parts)
 
     @property

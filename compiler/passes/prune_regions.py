@@ -25,6 +25,7 @@ from graphflow.compiler.ops.random import random_bits
 from graphflow.compiler.ops.rows import blank, is_open, row_store
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.choices import Choice
+from graphflow.compiler.passes.leaving import may_leave
 from graphflow.compiler.signature import Growing
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class _Loop(_Region):
         """The loop's last values, then rows and the number of iterations where something asks for them."""
         op, n = self.op, self.op.count
         if any(t in self.pruner.histories for t in self.captured):
+            self._leave_to_stages()
             return self._unrolled()
         try:
             test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
@@ -152,7 +154,7 @@ class _Loop(_Region):
 
     def _leave_to_stages(self) -> None:
         """Have stages run this loop, if they can."""
-        if self.pruner.may_leave(self.op):
+        if may_leave(self.pruner, self.op):
             raise Growing(self.pruner.signature, self.op)
 
     def _keeps_types(self, body: Graph) -> bool:
