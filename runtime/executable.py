@@ -77,6 +77,7 @@ class Executable:
     def __init__(self, engine: Engine, signature: MakeSignature, compile: Compile,
                  feeds: Sequence[Tensor], stage: Prepare) -> None:
         self._engine = engine
+        self.store = engine.store
         self._signature = signature
         self._compile = compile
         self._stage = stage
@@ -87,7 +88,7 @@ class Executable:
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
-        self._stages: Stages | None = None  # in which it runs, if a loop needs it
+        self.stages: Stages | None = None  # in which it runs, if a loop needs it
         self.most_bytes: int | None = None  # of memory that plans keep for the next run
         self._compile_seconds = 0.0
         self.call = self._fast_call()
@@ -124,7 +125,7 @@ class Executable:
         arrays = self._converted(values)
         plan = self._plan(arrays)
         if not isinstance(plan, Plan):
-            with self._engine.store.lock if plan.alone else contextlib.nullcontext():
+            with self.store.lock if plan.alone else contextlib.nullcontext():
                 return plan(arrays, rows)
         try:
             return plan.run(arrays)
@@ -148,6 +149,10 @@ class Executable:
             raise UnsupportedError("a run in stages has several plans")
         return plan, arrays
 
+    def is_in_stages(self, values: Sequence[Any]) -> bool:
+        """Whether a run on these feeds is made of several programs."""
+        return not isinstance(self._plan(self._converted(values)), Plan)
+
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         if self._engine.closed:
             raise RuntimeError("the session of this function is closed")
@@ -156,8 +161,8 @@ class Executable:
         return [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
 
     def _plan(self, arrays: list[Array]) -> Plan | Stages:
-        if self._stages is not None:
-            return self._stages
+        if self.stages is not None:
+            return self.stages
         with self._engine.lock:
             plans = self._plans.get(self._key(arrays))
             try:
@@ -165,8 +170,8 @@ class Executable:
             except Growing as e:
                 from graphflow.runtime.stages import Stages
 
-                self._stages = Stages(self._stage, e.signature, e.loop)
-        return self._stages
+                self.stages = Stages(self._stage, e.signature, e.loop)
+        return self.stages
 
     def _start_again(self, failed: Plan, a: Atom, value: int, arrays: Sequence[Array],
                      key: Array) -> list[Any]:
@@ -221,7 +226,7 @@ class Executable:
             raise self._misfit(arrays, values, "; ".join(
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
-            return Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
+            return Plan(program, variant.native, values, self.store, self._engine.next_key,
                         self._engine.threads, variant.setup)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
@@ -364,19 +369,19 @@ class Executable:
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
         """Figures of the program that ran for feeds of these shapes; of a run in stages, of all of them."""
-        if self._stages is not None:
-            return self._staged_figures(self._stages)
+        if self.stages is not None:
+            return self._staged_figures(self.stages)
         return self._figures_of(self._plans[self._key(arrays)][0])
 
     def _staged_figures(self, stages: Stages) -> Figures:
-        found = [f for part in stages.parts for f in part.latest_figures()]
+        found = [f for part in stages.titles for f in part.latest_figures()]
         return Figures(max(f.peak_bytes for f in found), sum(f.kernels for f in found),
                        sum(f.ops for f in found))
 
     def latest_figures(self) -> list[Figures]:
         """Figures of the program for which the last plan was made, if there is one."""
-        if self._stages is not None:
-            return [self._staged_figures(self._stages)]
+        if self.stages is not None:
+            return [self._staged_figures(self.stages)]
         return [self._figures_of(plans[0]) for plans in list(self._plans.values())[-1:]]
 
     def _figures_of(self, plan: Plan) -> Figures:
@@ -384,16 +389,20 @@ class Executable:
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 
     @property
+    def _parts(self) -> list[Executable]:
+        """The stages."""
+        return [] if self.stages is None else list(self.stages.titles)
+
+    @property
     def compile_seconds(self) -> float:
         """What compiling has taken so far."""
-        parts: list[Executable] = self._stages.parts if self._stages is not None else []
-        return self._compile_seconds + sum(p.compile_seconds for p in parts)
+        return self._compile_seconds + sum(p.compile_seconds for p in self._parts)
 
     @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        parts = self._stages.parts if self._stages is not None else []
-        return [*(v.program for v in self._variants.values()), *(p for part in parts for p in part.programs)]
+        own = [v.program for v in self._variants.values()]
+        return own + [p for part in self._parts for p in part.programs]
 
 
 def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:

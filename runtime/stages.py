@@ -10,6 +10,7 @@ each iteration. These are kept as they are, in a list, and one by one they are w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -45,7 +46,8 @@ def _run(stage: Stage, feeds: Sequence[Any], rows: Sequence[list[Any]]) -> list[
 class Stages:
     """Call it with the feeds, and the rows of the signature's histories; it gives the fetches' values.
 
-    alone  other runs that write with a lock are to wait from its start to its end
+    alone   other runs that write with a lock are to wait from its start to its end
+    titles  the stages, with what each is
     """
 
     def __init__(self, prepare: Prepare, signature: Signature, loop: Operation) -> None:
@@ -65,17 +67,15 @@ class Stages:
                                            if t in used and t not in rows)]
         self._kept = [t for t in (*signature.kept, *rows) if t in used]
         self._after = prepare(signature.fetches, signature.targets, self._taken, self._kept)
+        name = f"{loop.name} ({os.path.basename(loop.source[0])}:{loop.source[1]})"
+        self.titles = {self._before: f"before {name}", self._loop.test: f"whether to begin {name}",
+                       self._loop.step: f"an iteration of {name}", self._after: f"after {name}"}
 
     def __call__(self, feeds: Sequence[Any], rows: Sequence[list[Any]] = (), run: Run = _run) -> list[Any]:
         values: Values = dict(zip(self._given, (*feeds, *rows), strict=True))
         values.update(zip(self._found, run(self._before, feeds, ()), strict=True))
         values.update(self._loop(values, run))
         return run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept])
-
-    @property
-    def parts(self) -> list[Any]:
-        """The stages."""
-        return [self._before, self._loop.test, self._loop.step, self._after]
 
 
 class _Loop:

@@ -82,7 +82,7 @@ def _grown(n, x, step, shape=(None,)):
 
 
 def _programs(sess):
-    return [len(e.programs) for e in sess.engine._executables.values() if e._stages is None]
+    return [len(e.programs) for e in sess.engine._executables.values() if e.stages is None]
 
 
 def test_an_iteration_is_compiled_once_for_all_sizes():
