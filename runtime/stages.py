@@ -22,7 +22,7 @@ from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import program_input
 from graphflow.compiler.ops.rows import row_at
-from graphflow.compiler.passes.leaving import histories_of
+from graphflow.compiler.passes.leaving import histories_of, is_history
 from graphflow.compiler.signature import Signature
 
 Values = dict[Tensor, Any]  # of the tensors known so far; of a history, its rows
@@ -55,18 +55,20 @@ class Stages:
         needed = ancestors(signature.fetches, self._given, signature.targets)
         self.alone = any(op.use_locking for op in writes_within(needed))
         known = {*self._given, *loop.outputs}
-        after = ancestors(signature.fetches, known, signature.targets)
+        early = {op for op in ancestors(loop.operands, self._given) if op.operands}
+        after = [op for op in ancestors(signature.fetches, known, signature.targets) if op not in early]
         used = dict.fromkeys([*signature.fetches, *(t for op in after for t in (*op.operands, *op.dim_deps))])
         rows = [t for t in histories_of(loop) if t in used]
         self._loop = _Loop(prepare, loop, signature.kept, rows)
-        early = {op for op in ancestors(loop.operands, self._given) if op.operands}
         self._found = [t for t in dict.fromkeys([*loop.operands, *(t for t in used if t.op in early)])
                        if t not in known]
         self._before = prepare(self._found, [], signature.feeds, [])
-        self._taken = [*signature.feeds, *(t for t in (*self._found, *loop.outputs)
-                                           if t in used and t not in rows)]
-        self._kept = [t for t in (*signature.kept, *rows) if t in used]
-        self._after = prepare(signature.fetches, signature.targets, self._taken, self._kept)
+        later = [t for t in (*signature.kept, *self._found, *loop.outputs) if t in used]
+        self._kept = [t for t in later if is_history(t)]
+        self._taken = [*signature.feeds, *(t for t in later if not is_history(t))]
+        self._fetches = signature.fetches
+        last = [t for t in signature.fetches if t not in self._kept]
+        self._after = prepare(last, signature.targets, self._taken, self._kept)
         name = f"{loop.name} ({os.path.basename(loop.source[0])}:{loop.source[1]})"
         self.titles = {self._before: f"before {name}", self._loop.test: f"whether to begin {name}",
                        self._loop.step: f"an iteration of {name}", self._after: f"after {name}"}
@@ -75,7 +77,8 @@ class Stages:
         values: Values = dict(zip(self._given, (*feeds, *rows), strict=True))
         values.update(zip(self._found, run(self._before, feeds, ()), strict=True))
         values.update(self._loop(values, run))
-        return run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept])
+        last = iter(run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept]))
+        return [values[t] if t in self._kept else next(last) for t in self._fetches]
 
 
 class _Loop:

@@ -7,10 +7,11 @@ import threading
 import numpy as np
 import pytest
 from control_suite import run, way  # noqa: F401
-from fresh import graph  # noqa: F401
+from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler.errors import UnsupportedError
+from graphflow.compiler.passes import prune_regions
 
 
 def test_a_variable_that_grows():
@@ -155,6 +156,169 @@ def test_errors_in_a_growing_loop_have_the_line():
     assert sess.run(y, {n: 2, x: [5]}).tolist() == [5, 2, 10]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"test_growing_loops.py:\d+.*division by zero"):
         sess.run(y, {n: 2, x: [10]})
+
+
+def _unrolled(fetches, feeds, monkeypatch):
+    """The values by one program, in which the iterations follow each other."""
+    with monkeypatch.context() as m:
+        m.setattr(prune_regions, "may_leave", lambda *_: False)
+        return session().run(fetches, feeds)
+
+
+def _agree(fetches, feeds, monkeypatch, tolerance=1e-6):
+    """Stages give what the oracle and the unrolled program give."""
+    found = run(fetches, feeds)
+    for value, expected in zip(found, _unrolled(fetches, feeds, monkeypatch), strict=True):
+        np.testing.assert_allclose(value, expected, tolerance, tolerance)
+    return found
+
+
+def _attention(n, x, w):
+    """Rows that attend to all rows before them."""
+    def attend(i, y):
+        weights = tf.nn.softmax(tf.matmul(y[-1:], y, transpose_b=True))
+        return tf.tanh(tf.matmul(tf.matmul(weights, y), w)) + tf.cast(i, x.dtype) * 0.01
+    return _grown(n, x, attend, (None, 2))
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_gradients_are_those_of_the_unrolled_loop(dtype, monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(dtype, [None, 2])
+    w = tf.Variable([[1.0, 2.0], [-1.0, 0.5]], dtype=dtype)
+    y = _attention(n, x, w)
+    loss = tf.reduce_sum(tf.square(y) * tf.reduce_mean(y))
+    for count in (0, 1, 2, 7):
+        _agree([loss, y, *tf.gradients(loss, [x, w])], {n: count, x: [[0.3, 0.1], [-0.2, 0.5]]}, monkeypatch)
+
+
+def test_the_backward_iteration_is_compiled_once_for_all_sizes():
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [None, 2])
+    w = tf.Variable([[1.0, 2.0], [-1.0, 0.5]])
+    slopes = tf.gradients(_attention(n, x, w), [x, w])
+    sess = session()
+    for count in (3, 40, 12):
+        assert sess.run(slopes, {n: count, x: [[0.3, 0.1]]})[0].shape == (1, 2)
+    assert len(_programs(sess)) == 8 and set(_programs(sess)) == {1}  # with the initializer's
+
+
+def test_gradients_through_several_growing_loops(monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+    w = tf.placeholder(tf.float64, [])
+    y = _grown(n, x, lambda i, y: [tf.sin(tf.reduce_sum(y) * w)])
+    z = _grown(n + 1, y * w, lambda i, z: z[:1] * z[-1:] + tf.reduce_mean(y))
+    loss = tf.reduce_sum(z * z) * tf.reduce_prod(y[-1:])
+    for count in (0, 1, 2, 7):
+        _agree([loss, *tf.gradients(loss, [x, w, y])], {n: count, x: [0.3, -0.8], w: 0.7}, monkeypatch)
+
+
+def test_gradients_through_a_growing_loop_in_a_growing_loop():
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+
+    def step(i, y):
+        return tf.reduce_sum(_grown(i, tf.sin(y), lambda k, z: [tf.reduce_mean(z * y[0])]), keepdims=True)
+
+    loss = tf.reduce_sum(tf.square(_grown(n, x, step)))
+    slope, = tf.gradients(loss, x)
+    start, h, sess = np.array([0.3, -0.8]), 1e-6, session()
+    for count in (0, 1, 2, 5):
+        expected = [(sess.run(loss, {n: count, x: start + e}) - sess.run(loss, {n: count, x: start - e})) / (2 * h)
+                    for e in h * np.eye(2)]
+        np.testing.assert_allclose(run(slope, {n: count, x: start}), expected, 1e-6)
+
+
+def test_gradients_where_a_computed_value_ends_the_loop():
+    x = tf.placeholder(tf.float64, [None])
+    y = tf.while_loop(lambda y: tf.reduce_sum(y) < 50.0, lambda y: tf.concat([y, y[-1:] * y[:1]], 0), [x],
+                      shape_invariants=[tf.TensorShape([None])])
+    slope, = tf.gradients(y, x)
+    for first, count in ((60.0, 0), (2.0, 4), (1.5, 7)):
+        found, values = run([slope, y], {x: [first]})
+        powers = np.arange(1, count + 2)
+        np.testing.assert_allclose(values, first**powers)
+        np.testing.assert_allclose(found, [sum(powers * first**(powers - 1.0))])
+
+
+def test_gradients_where_an_iteration_branches(monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+    y = _grown(n, x, lambda i, y: tf.cond(tf.reduce_sum(y) > 0.5, lambda: tf.sin(y[-1:]), lambda: 2 * y[:1]))
+    for count in (0, 1, 2, 7):
+        _agree([y, *tf.gradients(tf.square(y), x)], {n: count, x: [0.3, -0.8]}, monkeypatch)
+
+
+def test_iterations_of_several_lengths():
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+    y = _grown(n, x, lambda i, y: tf.cond(tf.reduce_sum(y) > 0.5, lambda: -y, lambda: y[:1] + 1.0))
+    slope, = tf.gradients(tf.square(y), x)
+    expected, lengths = np.array([0.3, -0.8]), []
+    for _ in range(5):
+        expected = np.append(expected, -expected if expected.sum() > 0.5 else expected[:1] + 1.0)
+        lengths.append(len(expected))
+    for count in (5, 0, 1, 2):
+        found = run([y, slope], {n: count, x: [0.3, -0.8]})
+        assert len(found[0]) == [2, *lengths][count]
+    np.testing.assert_allclose(run(y, {n: 5, x: [0.3, -0.8]}), expected)
+
+
+def test_a_growing_loop_in_a_branch_and_in_another_loop(monkeypatch):
+    n, x, on = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None]), tf.placeholder(tf.bool, [])
+    y = tf.cond(on, lambda: tf.reduce_sum(_grown(n, x, lambda i, y: tf.sin(y[-1:]))), lambda: x[0])
+    z = tf.while_loop(lambda i, _: i < 3, lambda i, z: (
+        i + 1, tf.reduce_sum(_grown(n, x * z, lambda k, y: tf.cos(y[-1:])))), [0, y])[1]
+    for count in (0, 1, 2, 7):
+        for branch in (True, False):
+            _agree([y, z, *tf.gradients([y, z], x)], {n: count, x: [0.3, -0.8], on: branch}, monkeypatch)
+
+
+def test_a_step_of_an_optimizer_through_a_growing_loop(monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [None, 2])
+    w = tf.Variable([[1.0, 2.0], [-1.0, 0.5]])
+    loss = tf.reduce_mean(tf.square(_attention(n, x, w)))
+    step, feeds = tf.train.AdamOptimizer(0.1).minimize(loss), {n: 7, x: [[0.3, 0.1]]}
+
+    def trained(sess):
+        return [sess.run([loss, step], feeds)[0] for _ in range(4)], sess.run(w)
+
+    losses, found = trained(session())
+    with monkeypatch.context() as m:
+        m.setattr(prune_regions, "may_leave", lambda *_: False)
+        others, expected = trained(session())
+    assert losses == sorted(losses, reverse=True)
+    np.testing.assert_allclose(losses, others, 1e-5)
+    np.testing.assert_allclose(found, expected, 1e-4)
+
+
+@pytest.mark.parametrize("measure", [False, True])
+def test_explain_shows_the_stages(measure, way, capsys):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [None, 2])
+    w = tf.Variable([[1.0, 2.0], [-1.0, 0.5]])
+    step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(_attention(n, x * 2.0, w)))
+    sess = session()
+    found = tf.explain(step, {n: 7}, {x: (1, 2)}, session=sess, run=measure)
+    printed = capsys.readouterr().out
+    assert printed.rstrip("\n") == str(found) and np.array_equal(sess.run(w)[0], [1, 2])
+    assert [s.runs for s in found.stages] == [1, 1, 7, 1, 1, 7, 1]
+    forward, backward = found.stages[2], found.stages[5]
+    assert "an iteration of while/while (test_growing_loops.py:" in printed and ", 7 runs" in printed
+    assert forward.title in printed and "gradient_loop" in backward.title
+    assert all(k.launches == 7 for s in (forward, backward) for k in s.kernels)
+    assert found.kernels == tuple(k for s in found.stages for k in s.kernels)
+    assert found.arena_bytes == max(s.arena_bytes for s in found.stages)
+    joined = next(k for k in forward.kernels if k.extents == (14,))
+    assert joined.bytes_written == sum(8 * rows for rows in range(1, 8)) // 7  # what concat copies
+    assert (found.seconds is not None) == (measure and way == "native")
+
+
+def test_explain_and_compare_where_a_computed_value_ends_the_loop():
+    x, v = tf.placeholder(tf.float32, []), tf.Variable(3.0)
+    y = tf.while_loop(lambda y: tf.reduce_sum(y) < x, lambda y: tf.concat([y, y[-1:] * 2], 0), [tf.ones([1])],
+                      shape_invariants=[tf.TensorShape([None])])
+    step = v.assign_add(tf.reduce_sum(y))
+    sess = session()
+    for limit, runs in ((0.5, 0), (100, 6)):
+        found = tf.explain([y, step], {x: limit}, session=sess)
+        assert sum(s.runs for s in found.stages if "iteration" in s.title) == runs
+        assert tf.compare([y, step], {x: limit}, sess).max_absolute == 0
+    assert sess.run(v) == 3
 
 
 def test_locked_writes_of_growing_loops_are_not_lost():

@@ -27,7 +27,7 @@ def may_leave(pruner: Pruner, loop: Operation) -> bool:
         return False
     histories = set(histories_of(loop))
     users = [op for op in needed if not histories.isdisjoint((*op.operands, *op.dim_deps))]
-    return histories.isdisjoint(s.fetches) and all(
+    return all(
         op.opdef is while_loop and _takes_rows_only(op, histories) for op in users) and all(
         _can_be_apart(pruner, op) for op in (loop, *users))
 
@@ -36,6 +36,11 @@ def histories_of(loop: Operation) -> tuple[Tensor, ...]:
     """The tensors with a variable's value before each iteration."""
     more = len(loop.body.outputs)
     return loop.outputs[more:more + loop.count]
+
+
+def is_history(t: Tensor) -> bool:
+    """Whether a tensor has the values of a loop's variable before each iteration."""
+    return t.op.opdef is while_loop and t in histories_of(t.op)
 
 
 def _can_be_apart(pruner: Pruner, loop: Operation) -> bool:

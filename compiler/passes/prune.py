@@ -125,6 +125,7 @@ class Pruner:
                 self.graph.outputs = [answer.tensor]
                 return self.rules
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
+        assert self.histories.keys().isdisjoint(self.graph.outputs), "only stages give histories"
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
         self.graph.kept = [*self.guesses.values(), *self.unused_checks()]
         return self.rules
