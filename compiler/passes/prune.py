@@ -68,11 +68,11 @@ def prune(signature: Signature) -> Pruned:
         try:
             rules = builder.run()
         except ShapeError:
-            doubtful = (assumed.keys() | builder.rules.assumed.keys() | _atoms_in(builder.rules.undecided))
-            if not doubtful & builder.symbols.keys():
+            doubtful = builder.doubtful()
+            if not doubtful:
                 raise
             # an assumption may be wrong: with the dims as constants the error is certain, or gone
-            raise Undecided(doubtful & builder.symbols.keys(), builder.symbols) from None
+            raise Undecided(doubtful, builder.symbols) from None
         required.update(rules.required)
         if rules.undecided:
             raise Undecided(_atoms_in(rules.undecided) & builder.symbols.keys(), builder.symbols)
@@ -129,6 +129,12 @@ class Pruner:
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
         self.graph.kept = [*self.guesses.values(), *self.unused_checks()]
         return self.rules
+
+    def doubtful(self) -> set[Atom]:
+        """The symbols that something was assumed of."""
+        pinned = {name for name, _ in self.signature.pins}
+        assumed = {a for a in self.assumed.keys() | self.rules.assumed.keys() if a.name not in pinned}
+        return (assumed | _atoms_in(self.rules.undecided)) & self.symbols.keys()
 
     def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""

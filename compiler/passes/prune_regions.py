@@ -130,6 +130,10 @@ class _Loop(_Region):
         except UnsupportedError:  # such as a loop within, the number of whose iterations changes
             self._leave_to_stages()
             raise
+        except ShapeError as e:  # such as branches that differ in shape, by what the iteration computes
+            if e.op is not None and e.op.opdef is cond_op and not self.pruner.doubtful():
+                self._leave_to_stages()
+            raise
         rows = [*body.graph.outputs[n:], *body.graph.inputs[:n]]
         body.graph.outputs[n:] = [*self.new_states(body), *self._next_key(body)]
         if not self._keeps_types(body.graph):
