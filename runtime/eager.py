@@ -62,28 +62,29 @@ class _Run:
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
                 kept: Sequence[Tensor] = ()) -> Callable[..., list[Array]]:
-        """A function of the feeds, and of the rows of the histories in `kept`."""
-        def call(*values: Any, rows: Sequence[list[Any]] = ()) -> list[Array]:
+        """A function of the feeds, of the rows of the histories in `kept`, and of a random key."""
+        def call(*values: Any, rows: Sequence[Any] = (), key: Any = None) -> list[Array]:
+            key = self.key if key is None else key
             arrays = [np.asarray(v) for v in values]
             types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
             signature = Signature(tuple(fetches), tuple(targets), tuple(feeds), types,
                                   _integer_pins(feeds, arrays), kept=tuple(kept))
             try:
-                pruned = _pruned(signature, lambda graph: self._inputs(graph, arrays))
+                pruned = _pruned(signature, lambda graph: self._inputs(graph, arrays, key))
             except Growing as e:
-                return Stages(self.prepare, e.signature, e.loop)(arrays, rows)
-            return self._run(pruned, arrays)
+                return Stages(self.prepare, e.signature, e.loop)(arrays, rows, key)
+            return self._run(pruned, arrays, key)
 
         return call
 
-    def _inputs(self, graph: Graph, arrays: Sequence[Array]) -> dict[Tensor, Array]:
+    def _inputs(self, graph: Graph, arrays: Sequence[Array], key: Array) -> dict[Tensor, Array]:
         values = iter(arrays)
-        return {t: next(values) if t.op.kind == "feed" else self.key if t.op.kind == "rng"
+        return {t: next(values) if t.op.kind == "feed" else key if t.op.kind == "rng"
                 else self.store.read(t.op.variable) for t in graph.inputs}
 
-    def _run(self, pruned: Pruned, arrays: Sequence[Array]) -> list[Array]:
+    def _run(self, pruned: Pruned, arrays: Sequence[Array], key: Array) -> list[Array]:
         graph = everywhere(expand, pruned.graph)
-        given = self._inputs(graph, arrays)
+        given = self._inputs(graph, arrays, key)
         roots = [*graph.outputs, *graph.updates.values()]
 
         def measure(op: Operation, values: Mapping[Tensor, Array]) -> None:

@@ -93,8 +93,8 @@ class Executable:
         self._compile_seconds = 0.0
         self.call = self._fast_call()
 
-    def __call__(self, *values: Any, rows: Sequence[list[Any]] = ()) -> list[Any]:
-        return self._slow_call(values, rows) if rows else self.call(*values)
+    def __call__(self, *values: Any, rows: Sequence[Any] = (), key: Any = None) -> list[Any]:
+        return self.call(*values) if key is None and not rows else self._slow_call(values, rows, key)
 
     def _fast_call(self) -> Callable[..., list[Any]]:
         """The hit path: feeds that are arrays of the right dtype and of shapes seen before go straight on.
@@ -120,26 +120,33 @@ class Executable:
 
         return call
 
-    def _slow_call(self, values: Sequence[Any], rows: Sequence[list[Any]] = ()) -> list[Any]:
+    def _slow_call(self, values: Sequence[Any], rows: Sequence[Any] = (), key: Any = None) -> list[Any]:
         """Convert the feeds; plan for new shapes, or run in stages."""
         arrays = self._converted(values)
-        plan = self._plan(arrays)
+        plan = self._plan(arrays, key)
         if not isinstance(plan, Plan):
+            if plan.random and key is None:
+                key = np.array(self._engine.next_key(), np.uint32)
             with self.store.lock if plan.alone else contextlib.nullcontext():
-                return plan(arrays, rows)
+                return plan(arrays, rows, key)
         try:
-            return plan.run(arrays)
+            return plan.run(arrays) if key is None else plan.run_with(arrays, key)
         except MemoryError:
             raise self._exhausted(arrays) from None
 
-    def observed(self, values: Sequence[Any], see: See, rows: Sequence[list[Any]] = ()) -> list[Any]:
-        """A run, with `see(executable, plan, feeds)` called before each of the programs that it takes."""
+    def observed(self, values: Sequence[Any], see: See, rows: Sequence[Any] = (),
+                 key: Any = None) -> list[Any]:
+        """A run, with `see(executable, plan, feeds)` called before each of the programs that it takes.
+
+        The next run has the same random numbers.
+        """
+        key = np.array(self._engine.peek_key(), np.uint32) if key is None else key
         arrays = self._converted(values)
-        plan = self._plan(arrays)
+        plan = self._plan(arrays, key)
         if not isinstance(plan, Plan):
-            return plan(arrays, rows, lambda stage, feeds, rows: stage.observed(feeds, see, rows))
+            return plan(arrays, rows, key, lambda stage, *given: stage.observed(given[0], see, *given[1:]))
         see(self, plan, arrays)
-        return plan.run(arrays)
+        return plan.run_with(arrays, key)
 
     def plan_for(self, values: Sequence[Any]) -> tuple[Plan, list[Array]]:
         """The plan for these feeds, made now if need be, and the feeds converted."""
@@ -160,13 +167,13 @@ class Executable:
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
         return [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
 
-    def _plan(self, arrays: list[Array]) -> Plan | Stages:
+    def _plan(self, arrays: list[Array], key: Any = None) -> Plan | Stages:
         if self.stages is not None:
             return self.stages
         with self._engine.lock:
             plans = self._plans.get(self._key(arrays))
             try:
-                return plans[0] if plans else self._new_plan(arrays)
+                return plans[0] if plans else self._new_plan(arrays, key)
             except Growing as e:
                 from graphflow.runtime.stages import Stages
 

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import inline, writes_within
+from graphflow.compiler.ir.regions import effects_of, inline, writes_within
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import program_input
+from graphflow.compiler.ops.random import next_iterations_key
 from graphflow.compiler.ops.rows import row_at
 from graphflow.compiler.passes.leaving import histories_of, is_history
 from graphflow.compiler.signature import Signature
@@ -29,23 +30,30 @@ Values = dict[Tensor, Any]  # of the tensors known so far; of a history, its row
 
 
 class Stage(Protocol):
-    """A program, which may itself run in stages: takes its feeds, and the rows of the histories it needs."""
+    """A program, which may itself run in stages.
 
-    def __call__(self, *feeds: Any, rows: Sequence[list[Any]] = ()) -> list[Any]: ...
+    rows  of the histories that it needs
+    key   of its random numbers; None where there are none
+    """
+
+    def __call__(self, *feeds: Any, rows: Sequence[Any] = (), key: Any = None) -> list[Any]: ...
 
 
 # from fetches, targets, feeds and histories to a Stage
 Prepare = Callable[[Sequence[Tensor], Sequence[Operation], Sequence[Tensor], Sequence[Tensor]], Any]
-Run = Callable[[Any, Sequence[Any], Sequence[list[Any]]], list[Any]]
+Run = Callable[[Any, Sequence[Any], Sequence[Any], Any], list[Any]]
 
 
-def _run(stage: Stage, feeds: Sequence[Any], rows: Sequence[list[Any]]) -> list[Any]:
-    return stage(*feeds, rows=rows)
+def _run(stage: Stage, feeds: Sequence[Any], rows: Sequence[Any], key: Any) -> list[Any]:
+    return stage(*feeds, rows=rows, key=key)
 
 
 class Stages:
-    """Call it with the feeds, and the rows of the signature's histories; it gives the fetches' values.
+    """Call it with the feeds, the rows of the signature's histories and a key; it gives the fetches' values.
 
+    The random numbers of a key are the same as those of one program, so that a gradient draws them again.
+
+    random  the run needs a key
     alone   other runs that write with a lock are to wait from its start to its end
     titles  the stages, with what each is
     """
@@ -54,6 +62,7 @@ class Stages:
         self._given = signature.given
         needed = ancestors(signature.fetches, self._given, signature.targets)
         self.alone = any(op.use_locking for op in writes_within(needed))
+        self.random = any("random" in effects_of(op) for op in needed)
         known = {*self._given, *loop.outputs}
         early = {op for op in ancestors(loop.operands, self._given) if op.operands}
         after = [op for op in ancestors(signature.fetches, known, signature.targets) if op not in early]
@@ -73,11 +82,12 @@ class Stages:
         self.titles = {self._before: f"before {name}", self._loop.test: f"whether to begin {name}",
                        self._loop.step: f"an iteration of {name}", self._after: f"after {name}"}
 
-    def __call__(self, feeds: Sequence[Any], rows: Sequence[list[Any]] = (), run: Run = _run) -> list[Any]:
+    def __call__(self, feeds: Sequence[Any], rows: Sequence[Any] = (), key: Any = None,
+                 run: Run = _run) -> list[Any]:
         values: Values = dict(zip(self._given, (*feeds, *rows), strict=True))
-        values.update(zip(self._found, run(self._before, feeds, ()), strict=True))
-        values.update(self._loop(values, run))
-        last = iter(run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept]))
+        values.update(zip(self._found, run(self._before, feeds, (), key), strict=True))
+        values.update(self._loop(values, key, run))
+        last = iter(run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept], key))
         return [values[t] if t in self._kept else next(last) for t in self._fetches]
 
 
@@ -92,6 +102,7 @@ class _Loop:
     def __init__(self, prepare: Prepare, loop: Operation, kept: Sequence[Tensor],
                  rows: Sequence[Tensor]) -> None:
         self.loop, self.rows = loop, rows
+        self.replayed = None if loop.replays is None else loop.operands[loop.replays]
         self.plain = [t not in kept for t in loop.operands]
         source = dict(zip(loop.body.inputs, loop.operands, strict=True))
         reads = [op for op in loop.body.operations
@@ -112,20 +123,23 @@ class _Loop:
         """Those that are no histories."""
         return [t for t, plain in zip(operands, self.plain, strict=True) if plain]
 
-    def __call__(self, values: Values, run: Run) -> Values:
+    def __call__(self, values: Values, key: Any, run: Run) -> Values:
         """The last values, the rows asked for, and the number of iterations."""
         count, outputs = self.loop.count, self.loop.outputs
         operands = self._plain([values[t] for t in self.loop.operands])
         state, captured = operands[:count], operands[count:]
         histories: dict[int, list[Any]] = {histories_of(self.loop).index(t): [] for t in self.rows}
         trips = 0
-        again, *places = run(self.test, operands, ())
+        again, *places = run(self.test, operands, (), None)
         while again:
+            if self.replayed is not None:
+                key = values[self.replayed][state[0] - 1]
             for k, history in histories.items():
-                history.append(state[k])
+                history.append(key if k == count else state[k])
             past = [values[t][place] for t, place in zip(self.sources, places, strict=True)]
-            found = run(self.step, [*state, *captured, *past], ())
+            found = run(self.step, [*state, *captured, *past], (), key)
             state, again, places = found[:count], found[count], found[count + 1:]
+            key = None if key is None else next_iterations_key(key)
             trips += 1
         return {**dict(zip(outputs, state, strict=False)), outputs[-1]: np.int32(trips),
                 **dict(zip(self.rows, histories.values(), strict=True))}

@@ -57,11 +57,17 @@ def test_gradients_of_variables_that_grow():
         sess.run(tf.gradients(slopes[0], x), {n: 3, x: start, w: 0.7})
 
 
-def test_loops_too_long_to_run_one_iteration_at_a_time():
-    y = tf.while_loop(lambda i, _: i < 2000, lambda i, y: (i + 1, tf.random_uniform([tf.size(y) + 1])),
-                      [0, tf.zeros([1])], shape_invariants=[tf.TensorShape([]), tf.TensorShape([None])])
+def test_loops_too_long_to_compile_one_iteration_at_a_time():
+    v = tf.Variable(0)
+
+    def body(i, y):
+        with tf.control_dependencies([v.assign(i)]):
+            return i + 1, tf.zeros([tf.size(y) + 1])
+
+    y = tf.while_loop(lambda i, _: i < 2000, body, [0, tf.zeros([1])],
+                      shape_invariants=[tf.TensorShape([]), tf.TensorShape([None])])
     with pytest.raises(UnsupportedError, match="more than 1000 iterations"):
-        tf.Session().run(y)
+        session().run(y)
 
 
 def test_a_variable_that_shrinks_until_its_size_ends_the_loop():
@@ -221,9 +227,8 @@ def test_gradients_through_a_growing_loop_in_a_growing_loop():
     slope, = tf.gradients(loss, x)
     start, h, sess = np.array([0.3, -0.8]), 1e-6, session()
     for count in (0, 1, 2, 5):
-        expected = [(sess.run(loss, {n: count, x: start + e}) - sess.run(loss, {n: count, x: start - e})) / (2 * h)
-                    for e in h * np.eye(2)]
-        np.testing.assert_allclose(run(slope, {n: count, x: start}), expected, 1e-6)
+        high, low = ([sess.run(loss, {n: count, x: start + e}) for e in d * np.eye(2)] for d in (h, -h))
+        np.testing.assert_allclose(run(slope, {n: count, x: start}), np.subtract(high, low) / (2 * h), 1e-6)
 
 
 def test_gradients_where_a_computed_value_ends_the_loop():
@@ -287,8 +292,34 @@ def test_a_step_of_an_optimizer_through_a_growing_loop(monkeypatch):
     np.testing.assert_allclose(found, expected, 1e-4)
 
 
+def test_random_numbers_are_those_of_the_unrolled_loop(monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+
+    def step(i, y):
+        drawn = tf.random_uniform(tf.shape(y), dtype=tf.float64)
+        return tf.cond(tf.reduce_sum(y) > 0, lambda: tf.reduce_sum(tf.sin(y * drawn), keepdims=True),
+                       lambda: tf.random_normal([1], dtype=tf.float64) + y[:1])
+
+    y = _grown(n, x, step)
+    kept = y * tf.random_uniform(tf.shape(y), dtype=tf.float64)
+    fetches = [y, kept, *tf.gradients(tf.square(kept), x)]
+    for count in (0, 1, 2, 7):
+        feeds, pairs = {n: count, x: [0.3, -0.8]}, []
+        run(fetches, feeds)
+        for unrolled in (False, True):
+            with monkeypatch.context() as m:
+                if unrolled:
+                    m.setattr(prune_regions, "may_leave", lambda *_: False)
+                sess = session()
+                sess.engine._entropy = 5
+                pairs.append([v for _ in range(2) for v in sess.run(fetches, feeds)])
+        for value, expected in zip(*pairs, strict=True):
+            np.testing.assert_allclose(value, expected, 1e-12)
+        assert not np.array_equal(pairs[0][1], pairs[0][4])
+
+
 @pytest.mark.parametrize("measure", [False, True])
-def test_explain_shows_the_stages(measure, way, capsys):
+def test_explain_shows_the_stages(measure, way, capsys):  # noqa: F811
     n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float32, [None, 2])
     w = tf.Variable([[1.0, 2.0], [-1.0, 0.5]])
     step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(_attention(n, x * 2.0, w)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.regions import effects_of
+from graphflow.compiler.ir.regions import all_operations
 from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.control import while_loop
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 
 def may_leave(pruner: Pruner, loop: Operation) -> bool:
-    """Whether nothing random takes part in the run, and nothing that it writes is needed by the loop, or by
-    those that take its history: these must be able to leave too.
+    """Whether the loop, and those that take its histories, need nothing that the run writes and have results
+    of which programs can do the rest.
     """
     s = pruner.signature
     needed = ancestors(s.fetches, s.given, s.targets)
     if s.asks or pruner.graph is not pruner.whole or loop not in needed:
-        return False
-    if any("random" in effects_of(op) for op in needed):
         return False
     histories = set(histories_of(loop))
     users = [op for op in needed if not histories.isdisjoint((*op.operands, *op.dim_deps))]
@@ -33,13 +31,12 @@ def may_leave(pruner: Pruner, loop: Operation) -> bool:
 
 
 def histories_of(loop: Operation) -> tuple[Tensor, ...]:
-    """The tensors with a variable's value before each iteration."""
-    more = len(loop.body.outputs)
-    return loop.outputs[more:more + loop.count]
+    """The tensors with a variable's value before each iteration, and that with the keys."""
+    return loop.outputs[len(loop.body.outputs):-1]
 
 
 def is_history(t: Tensor) -> bool:
-    """Whether a tensor has the values of a loop's variable before each iteration."""
+    """Whether a tensor is one of a loop's histories."""
     return t.op.opdef is while_loop and t in histories_of(t.op)
 
 
@@ -47,7 +44,9 @@ def _can_be_apart(pruner: Pruner, loop: Operation) -> bool:
     """Whether a loop waits for no write, and what comes after it needs last values and histories alone."""
     s = pruner.signature
     known = [pruner.mapping[t] for t in loop.operands if t in pruner.mapping and t not in s.kept]
-    if pruner.before.get(loop) or any(is_open(t) or t in pruner.histories for t in known):
+    if pruner.before.get(loop) or any(op.opdef.effect == "random" for op in all_operations(loop.cond)):
+        return False
+    if any(is_open(t) or t in pruner.histories for t in known):
         return False
     after = ancestors(s.fetches, (*s.given, *loop.outputs), s.targets)
     used = {*s.fetches, *(t for op in after for t in (*op.operands, *op.dim_deps))}
