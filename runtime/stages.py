@@ -127,7 +127,7 @@ class _Loop:
         """The last values, the rows asked for, and the number of iterations."""
         count, outputs = self.loop.count, self.loop.outputs
         operands = self._plain([values[t] for t in self.loop.operands])
-        state, captured = operands[:count], operands[count:]
+        state, captured = _arrays(operands[:count]), _arrays(operands[count:])
         histories: dict[int, list[Any]] = {histories_of(self.loop).index(t): [] for t in self.rows}
         trips = 0
         again, *places = run(self.test, operands, (), None)
@@ -138,11 +138,16 @@ class _Loop:
                 history.append(key if k == count else state[k])
             past = [values[t][place] for t, place in zip(self.sources, places, strict=True)]
             found = run(self.step, [*state, *captured, *past], (), key)
-            state, again, places = found[:count], found[count], found[count + 1:]
+            state, again, places = _arrays(found[:count]), found[count], found[count + 1:]
             key = None if key is None else next_iterations_key(key)
             trips += 1
         return {**dict(zip(outputs, state, strict=False)), outputs[-1]: np.int32(trips),
                 **dict(zip(self.rows, histories.values(), strict=True))}
+
+
+def _arrays(values: Sequence[Any]) -> list[Any]:
+    """With arrays for numbers: those need not be converted when they are fed."""
+    return [np.asarray(v) for v in values]
 
 
 def _look(loop: Operation, values: Sequence[Tensor], indices: Sequence[Tensor]) -> list[Tensor]:

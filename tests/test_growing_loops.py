@@ -352,6 +352,29 @@ def test_explain_and_compare_where_a_computed_value_ends_the_loop():
     assert sess.run(v) == 3
 
 
+def test_writes_of_others_between_the_stages():
+    """A loop and its gradient see a variable as it was when the loop began; a write goes by what it is."""
+    n, w = tf.placeholder(tf.int32, []), tf.Variable([0.5])
+    y = _grown(n, tf.ones([1]), lambda i, y: tf.sin(y[-1:] * w))
+    slope, = tf.gradients(y, w)
+    fetches, sess = [y, slope, w.assign_sub(slope)], session()
+    expected = sess.run(fetches, {n: 3})
+    executable = next(e for e in sess.engine._executables.values() if e.stages is not None)
+
+    def disturbed(stage, feeds, rows, key):
+        if stage.stages is not None:
+            return stage.stages(feeds, rows, key, disturbed)
+        sess.load(w, [100.0])
+        return stage(*feeds, rows=rows, key=key)
+
+    sess.load(w, [0.5])
+    captured = executable.stages._before(np.int32(3))  # what a run computes first
+    found = executable.stages([np.int32(3)], (), None, lambda stage, *given: captured if (
+        stage is executable.stages._before) else disturbed(stage, *given))
+    for value, right in zip(found, [*expected[:2], 100 - expected[1]], strict=True):
+        np.testing.assert_allclose(value, right, 1e-6)
+
+
 def test_locked_writes_of_growing_loops_are_not_lost():
     n, v = tf.placeholder(tf.int32, []), tf.Variable(0.0)
     y = _grown(n, tf.zeros([1]) + v, lambda i, y: y[:1])
