@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -16,14 +18,14 @@ from graphflow.runtime.collection import paused
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.memory import results_in_one_piece
+from graphflow.runtime.memory import Arenas, Room, bring_in
+from graphflow.runtime.pages import form_of
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
 from graphflow.runtime.variables import VariableStore
 
 _WORD = 0xFFFFFFFF
-_MOST_BYTES = 1 << 28  # kept for a stage's runs of all the sizes that there were
 
 
 class Engine(Locked):
@@ -37,6 +39,7 @@ class Engine(Locked):
         self.graph = graph
         self.store = store
         self.threads = session_threads(threads)
+        self.arenas = Arenas()
         self._executables: dict[object, Executable] = {}
         self._setups: dict[object, Setup] = {}
         self._entropy = int.from_bytes(os.urandom(8), "little")
@@ -44,13 +47,13 @@ class Engine(Locked):
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor], whole: bool = False, kept: Sequence[Tensor] = ()) -> Executable:
+                feeds: Sequence[Tensor], kept: Sequence[Tensor] = (), whole: bool = False) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed.
 
-        whole  its programs have all of their loop nests, which those out of the cache have not
         kept   histories of loops, the rows of which it takes as well
+        whole  its programs have all of their loop nests, which those out of the cache have not
         """
-        key = (tuple(fetches), tuple(targets), tuple(feeds), whole, tuple(kept))
+        key = (tuple(fetches), tuple(targets), tuple(feeds), tuple(kept), whole)
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -58,27 +61,29 @@ class Engine(Locked):
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...], whole: bool, kept: tuple[Tensor, ...]) -> Executable:
+                        feeds: tuple[Tensor, ...], kept: tuple[Tensor, ...], whole: bool) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
             return Signature(fetches, targets, feeds, types, pins, kept=kept)
 
-        def stage(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
-                  kept: Sequence[Tensor]) -> Executable:
-            found = self.prepare(fetches, targets, feeds, whole, kept)
-            found.most_bytes = _MOST_BYTES
-            return found
-
-        return Executable(self, signature, lambda s: self._compile(s, whole), feeds, stage)
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds,
+                          stage=partial(self.prepare, whole=whole))
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()
         with paused():
-            program, native = compile_native(signature, times.note, whole)
+            program, native = compile_native(signature, times.note, whole, self._make_room)
             setup = self._setup(program.setup) if program.setup else None
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)
         return Variant(program, native, setup)
+
+    def _make_room(self, program: Program) -> None:
+        """Make what a program's first run needs besides its code, and have memory come in meanwhile."""
+        with suppress(MemoryError):  # the run will say so
+            bring_in(self.store.hold(program.writes), self.threads)
+        if program.setup:
+            self._setup(program.setup)
 
     def _setup(self, program: Program) -> Setup:
         """The same for all executables whose setups are equal, as are those of other feeds."""
@@ -86,8 +91,9 @@ class Engine(Locked):
         key = program.ir, program.buffers, launches, tuple(map(id, program.constants))
         found = self._setups.get(key)
         if found is None:
+            room = Room([form_of(t) for t in program.outputs], self.threads)
             plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads,
-                        empty=results_in_one_piece)
+                        empty=room, arenas=self.arenas)
             found = self._setups[key] = Setup(plan)
         return found
 
