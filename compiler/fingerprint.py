@@ -35,13 +35,13 @@ class Subject:
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
-        self.needed = ancestors(signature.fetches, signature.feeds, signature.targets)
+        self.needed = ancestors(signature.fetches, signature.given, signature.targets)
         self.variables: dict[VariableHandle, int] = {}
         self.sources: dict[Source, int] = {}
         self.constants: list[np.ndarray[Any, Any]] = []
         self._number = {op: k for k, op in enumerate(self.needed)}
         self._types: dict[int, str] = {}
-        self._names = {t: f"f{k}" for k, t in enumerate(signature.feeds)}
+        self._names = {t: f"f{k}" for k, t in enumerate(signature.given)}
         try:
             self.fingerprint = self._fingerprint()
         except KeyError as e:
@@ -52,6 +52,7 @@ class Subject:
         lines = [repr((s.pins, s.asks))]
         lines += [f"feed {self._head(t.op)} {t.index} {_type(t.type)} {_type(given)}"
                   for t, given in zip(s.feeds, s.feed_types, strict=True)]
+        lines += [f"kept {self._head(t.op)} {t.index} {_type(t.type)}" for t in s.kept]
         lines += [self._operation(op, str(k)) for k, op in enumerate(self.needed)]
         lines.append(f"fetch {' '.join([self._names[t] for t in s.fetches])}")
         lines.append(f"target {[self._number[op] for op in s.targets]}")

@@ -125,7 +125,7 @@ def _pure_graph(signature: Signature, passed: Callable[[str], None],
 
 def count_ops(signature: Signature) -> int:
     """How many operations of the user's graph the run needs, besides placeholders, constants and reads."""
-    needed = ancestors(signature.fetches, signature.feeds, signature.targets)
+    needed = ancestors(signature.fetches, signature.given, signature.targets)
     return sum(op.opdef.effect not in ("input", "read", "group") and op.opdef.name != "constant"
                for op in needed)
 

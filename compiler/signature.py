@@ -17,7 +17,7 @@ class Signature:
     fetches, targets, feeds  of the user's graph
     feed_types               per feed, with an int or a sym for each dim
     pins                     run-time integers taken as constants, by symbol name
-    stages                   loops whose variables change their shape may be left to stages: see `Growing`
+    kept                     what stages hold row by row, as no array: the histories of loops that they ran
     asks                     the name of an integer that the run computes: the program gives this alone, and
                              changes nothing
     """
@@ -28,7 +28,12 @@ class Signature:
     feed_types: tuple[TensorType, ...]
     pins: tuple[tuple[str, int], ...] = ()
     asks: str = ""
-    stages: bool = False
+    kept: tuple[Tensor, ...] = ()
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """What the run has from the start."""
+        return self.feeds + self.kept
 
 
 class Undecided(Exception):
@@ -45,8 +50,8 @@ class Undecided(Exception):
 class Growing(Exception):
     """A loop of the user's graph whose variables change their shape: the run is to be made in stages.
 
-    What comes before the loop, one iteration, and what comes after it are then programs of their own; nothing
-    that the loop needs is written by the run, or random.
+    What comes before the loop, one iteration, and what comes after it are then programs of their own: see
+    `leaving.may_leave`.
     """
 
     def __init__(self, signature: Signature, loop: Operation) -> None:

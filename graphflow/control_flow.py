@@ -28,10 +28,10 @@ def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: An
     loop_vars   tensors, nested in lists, tuples, named tuples and dicts; what the body gives is nested alike
     Shapes:     of each variable the same in all iterations; unknown dims are those of the initial value.
                 They may change where `shape_invariants` leave them open: an iteration is then a program of
-                its own. But where a gradient is asked for, where the run has random numbers or writes with
-                `use_locking`, where the loop writes to variables or comes after such a write, and within
-                another loop or a `cond`, the condition must depend on fed numbers and sizes alone, and the
-                iterations, 1,000 at most, are compiled one by one
+                its own, as is one of the gradient. But where the loop writes to variables or comes after
+                such a write, within another loop or a `cond`, and where second gradients are asked for, the
+                condition must depend on fed numbers and sizes alone, and the iterations, 1,000 at most, are
+                compiled one by one
     Raises:     ShapeError, DTypeError when the body gives a variable of another shape or dtype
     The result is structured as `loop_vars`, but one variable alone is given without its list (unless
     return_same_structure). A gradient keeps the variables of each iteration; it needs a limit on these:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphflow.compiler.ir.regions import variables_written
+from graphflow.compiler.ir.rewrite import ancestors
 from graphflow.compiler.records import record
 from graphflow.fetches import plan_fetches
 from graphflow.runtime.plan import Plan
@@ -16,10 +19,14 @@ from graphflow.runtime.report import bytes_text, kernel_rows, text_table, time_t
 from graphflow.session import Session, get_default_session
 
 if TYPE_CHECKING:  # what they import a program that runs does not need
+    from graphflow.compiler.ir.variable import VariableHandle
+    from graphflow.runtime.executable import Executable
     from graphflow.runtime.figures import Holder, KernelFigures
     from graphflow.runtime.machine import Limits
+    from graphflow.runtime.observed import StageFigures
 
 _MOST_HOLDERS = 20
+_Table = tuple[str, Sequence[tuple[str, ...]]]
 
 
 @record
@@ -32,6 +39,8 @@ class Explanation:
                   packed weights: in memory of the session
     seconds       of all kernels of a run; None unless it was run
     limits        what this machine attains at most, on one thread and on the session's
+    stages        the programs of a run in stages (see while_loop): the kernels are then those of all of them,
+                  and arena, peak and holders those of the one with most memory
     """
 
     ops: int
@@ -42,6 +51,7 @@ class Explanation:
     held: tuple[Holder, ...]
     seconds: float | None
     limits: tuple[Limits, ...]
+    stages: tuple[StageFigures, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -81,7 +91,8 @@ class Explanation:
 
     def _summary(self) -> str:
         took = "" if self.seconds is None else f" in {time_text(self.seconds)}"
-        return (f"{self.ops} ops in {len(self.kernels)} kernels: {bytes_text(self.total_bytes)} "
+        stages = f" of {len(self.stages)} stages" if self.stages else ""
+        return (f"{self.ops} ops in {len(self.kernels)} kernels{stages}: {bytes_text(self.total_bytes)} "
                 f"read and written, {self.operations:,} operations{took}")
 
     @property
@@ -89,12 +100,24 @@ class Explanation:
         """Bytes of what is held between runs."""
         return sum(h.size for h in self.held)
 
-    def _tables(self) -> list[tuple[str, Sequence[tuple[str, ...]]]]:
-        found: list[tuple[str, Sequence[tuple[str, ...]]]] = [("kernels:", kernel_rows(self.kernels))]
-        arena = f"arena {bytes_text(self.arena_bytes)}; most is alive in kernel {self.peak}:"
-        held = f"held between runs {bytes_text(self.held_bytes)}:"
-        return found + [(title, _rows_of(holders)) for title, holders in (
-            (arena, self.holders), (held, self.held)) if holders]
+    def _tables(self) -> list[_Table]:
+        if not self.stages:
+            return _tables_of(self, "kernels")
+        return [table for s in self.stages for table in _tables_of(s, _title(s))]
+
+
+def _title(s: StageFigures) -> str:
+    took = "" if s.seconds is None else f" in {time_text(s.seconds)}"
+    return f"{s.title}, {s.runs} {'run' if s.runs == 1 else 'runs'}{took}"
+
+
+def _tables_of(found: Explanation | StageFigures, title: str) -> list[_Table]:
+    """A program's kernels, and what its memory holds."""
+    arena = f"arena {bytes_text(found.arena_bytes)}; most is alive in kernel {found.peak}:"
+    held = f"held between runs {bytes_text(sum(h.size for h in found.held))}:"
+    memory = [(text, _rows_of(holders)) for text, holders in ((arena, found.holders), (held, found.held))
+              if holders]
+    return [(f"{title}:", kernel_rows(found.kernels)), *memory]
 
 
 def _rows_of(holders: Sequence[Holder]) -> list[tuple[str, ...]]:
@@ -123,6 +146,8 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
     session    the default one if not given
     run        run it too, several times: each kernel's time, and its share of what this machine attains at
                most in memory traffic or arithmetic; the variables are as before afterwards
+    Of a run in stages (see while_loop) each stage is shown. It is made once in any case, since what a stage
+    is given tells its sizes; a stage's kernels then have the launches of all its runs.
     Raises:    as Session.run
     """
     session = session or get_default_session()
@@ -135,17 +160,39 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
         values.setdefault(t, np.zeros(tuple(shape), t.dtype.numpy))
     wanted = plan_fetches(session.graph, fetches)
     executable = session.engine.prepare(wanted.tensors, wanted.targets, list(values), whole=True)
-    found = _explanation(*executable.plan_for(list(values.values())), run)
+    arrays = list(values.values())
+    if executable.is_in_stages(arrays):
+        written = variables_written(ancestors(wanted.tensors, values, wanted.targets))
+        found = _staged(executable, arrays, written, run)
+    else:
+        found = _explanation(*executable.plan_for(arrays), run)
     found.show()
     return found
 
 
 def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:
-    from graphflow.runtime.figures import held_values, kernel_figures, measured, peak_holders
+    from graphflow.runtime.figures import Measuring, held_values, kernel_figures, peak_holders
     from graphflow.runtime.machine import limits
 
-    figures, seconds = measured(plan, arrays) if run else (kernel_figures(plan), None)
+    figures, seconds = Measuring(plan.program)(plan, arrays) if run else (kernel_figures(plan), None)
     peak, holders = peak_holders(plan)
     threads = sorted({1, plan.threads}) if seconds is not None else ()
     return Explanation(plan.program.ops, plan.arena_bytes, tuple(figures), peak, tuple(holders),
                        tuple(held_values(plan)), seconds, tuple(map(limits, threads)))
+
+
+def _staged(executable: Executable, arrays: Sequence[Any], written: Sequence[VariableHandle],
+            run: bool) -> Explanation:
+    from graphflow.runtime.machine import limits
+    from graphflow.runtime.observed import observe
+
+    stages = observe(executable, arrays, run, written)
+    largest = max(stages, key=lambda s: s.arena_bytes)
+    first = sum(len(s.kernels) for s in stages[:stages.index(largest)])
+    holders = [replace(h, first=first + h.first, last=first + h.last) for h in largest.holders]
+    kernels = tuple(k for s in stages for k in s.kernels)
+    times = [s.seconds for s in stages if s.seconds is not None]
+    threads = sorted({1, *(k.threads for k in kernels)}) if times else ()
+    return Explanation(sum(s.ops for s in stages), largest.arena_bytes, kernels, first + largest.peak,
+                       tuple(holders), tuple(h for s in stages for h in s.held),
+                       sum(times) if times else None, tuple(map(limits, threads)), tuple(stages))

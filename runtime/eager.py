@@ -21,7 +21,8 @@ from graphflow.compiler.passes.expand import expand
 from graphflow.compiler.passes.prune import Pruned, prune
 from graphflow.compiler.program import Symbol
 from graphflow.compiler.records import record
-from graphflow.compiler.signature import Signature, Undecided
+from graphflow.compiler.signature import Growing, Signature, Undecided
+from graphflow.runtime.stages import Stages
 from graphflow.runtime.variables import VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -43,31 +44,61 @@ def run_eagerly(fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: 
                 arrays: Sequence[Array], store: VariableStore,
                 key: Sequence[int] = (0, 0, 0, 0)) -> EagerResult:
     """Run a signature op by op. The store is read and not written."""
-    types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
-    signature = Signature(tuple(fetches), tuple(targets), tuple(feeds), types, _integer_pins(feeds, arrays))
+    run = _Run(store, key)
+    values = run.prepare(fetches, targets, feeds)(*arrays)
+    return EagerResult(values, run.updates, run.seconds, run.peak_bytes, run.operations)
 
-    def inputs(graph: Graph) -> dict[Tensor, Array]:
+
+class _Run:
+    """What the parts of an eager run add up to: of one in stages, there are several."""
+
+    def __init__(self, store: VariableStore, key: Sequence[int]) -> None:
+        self.store = store
+        self.key = np.array(key, np.uint32)
+        self.updates: dict[VariableHandle, Array] = {}
+        self.seconds = 0.0
+        self.peak_bytes = 0
+        self.operations = 0
+
+    def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation], feeds: Sequence[Tensor],
+                kept: Sequence[Tensor] = ()) -> Callable[..., list[Array]]:
+        """A function of the feeds, of the rows of the histories in `kept`, and of a random key."""
+        def call(*values: Any, rows: Sequence[Any] = (), key: Any = None) -> list[Array]:
+            key = self.key if key is None else key
+            arrays = [np.asarray(v) for v in values]
+            types = tuple(TensorType(t.dtype, a.shape) for t, a in zip(feeds, arrays, strict=True))
+            signature = Signature(tuple(fetches), tuple(targets), tuple(feeds), types,
+                                  _integer_pins(feeds, arrays), kept=tuple(kept))
+            try:
+                pruned = _pruned(signature, lambda graph: self._inputs(graph, arrays, key))
+            except Growing as e:
+                return Stages(self.prepare, e.signature, e.loop)(arrays, rows, key)
+            return self._run(pruned, arrays, key)
+
+        return call
+
+    def _inputs(self, graph: Graph, arrays: Sequence[Array], key: Array) -> dict[Tensor, Array]:
         values = iter(arrays)
-        return {t: next(values) if t.op.kind == "feed" else np.array(key, np.uint32) if t.op.kind == "rng"
-                else store.read(t.op.variable) for t in graph.inputs}
+        return {t: next(values) if t.op.kind == "feed" else key if t.op.kind == "rng"
+                else self.store.read(t.op.variable) for t in graph.inputs}
 
-    pruned = _pruned(signature, inputs)
-    graph = everywhere(expand, pruned.graph)
-    given = inputs(graph)
-    peak = 0
+    def _run(self, pruned: Pruned, arrays: Sequence[Array], key: Array) -> list[Array]:
+        graph = everywhere(expand, pruned.graph)
+        given = self._inputs(graph, arrays, key)
+        roots = [*graph.outputs, *graph.updates.values()]
 
-    def measure(op: Operation, values: Mapping[Tensor, Array]) -> None:
-        nonlocal peak
-        peak = max(peak, sum(v.nbytes for t, v in values.items() if t not in given))
+        def measure(op: Operation, values: Mapping[Tensor, Array]) -> None:
+            alive = sum(v.nbytes for t, v in values.items() if t not in given)
+            self.peak_bytes = max(self.peak_bytes, alive)
 
-    roots = [*graph.outputs, *graph.updates.values()]
-    symbols = _enough_room(pruned.symbols, lambda guess: oracle.run(roots, given, measure, guess))
-    start = time.perf_counter()
-    results = oracle.run(roots, given, symbols=symbols)
-    seconds = time.perf_counter() - start
-    count = len(graph.outputs)
-    return EagerResult(results[:count], dict(zip(graph.updates, results[count:], strict=True)), seconds, peak,
-                       len(graph.operations) - len(graph.inputs))
+        symbols = _enough_room(pruned.symbols, lambda guess: oracle.run(roots, given, measure, guess))
+        start = time.perf_counter()
+        results = oracle.run(roots, given, symbols=symbols)
+        self.seconds += time.perf_counter() - start
+        count = len(graph.outputs)
+        self.updates.update(zip(graph.updates, results[count:], strict=True))
+        self.operations += len(graph.operations) - len(graph.inputs)
+        return results[:count]
 
 
 def _pruned(signature: Signature, inputs: Callable[[Graph], dict[Tensor, Array]]) -> Pruned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -46,12 +47,13 @@ class Engine(Locked):
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
-                feeds: Sequence[Tensor], whole: bool = False) -> Executable:
+                feeds: Sequence[Tensor], kept: Sequence[Tensor] = (), whole: bool = False) -> Executable:
         """The executable that gives `fetches` and runs `targets`, taking a value per feed.
 
+        kept   histories of loops, the rows of which it takes as well
         whole  its programs have all of their loop nests, which those out of the cache have not
         """
-        key = (tuple(fetches), tuple(targets), tuple(feeds), whole)
+        key = (tuple(fetches), tuple(targets), tuple(feeds), tuple(kept), whole)
         with self.lock:
             found = self._executables.get(key)
             if found is None:
@@ -59,11 +61,12 @@ class Engine(Locked):
             return found
 
     def _new_executable(self, fetches: tuple[Tensor, ...], targets: tuple[Operation, ...],
-                        feeds: tuple[Tensor, ...], whole: bool) -> Executable:
+                        feeds: tuple[Tensor, ...], kept: tuple[Tensor, ...], whole: bool) -> Executable:
         def signature(types: tuple[TensorType, ...], pins: Pins) -> Signature:
-            return Signature(fetches, targets, feeds, types, pins, stages=not whole)
+            return Signature(fetches, targets, feeds, types, pins, kept=kept)
 
-        return Executable(self, signature, lambda s: self._compile(s, whole), feeds)
+        return Executable(self, signature, lambda s: self._compile(s, whole), feeds,
+                          stage=partial(self.prepare, whole=whole))
 
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.errors import GraphError, InvalidArgumentError, ResourceExhaustedError, ShapeError
+from graphflow.compiler.errors import (
+    GraphError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    ShapeError,
+    UnsupportedError,
+)
 from graphflow.compiler.ir.dims import Atom, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.tensor import Tensor
@@ -24,17 +30,18 @@ from graphflow.runtime import report
 from graphflow.runtime.feeds import check_shape, convert_feed, fed_text, feed_types
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
-from graphflow.runtime.stages import Stages
 
 if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
     from graphflow.runtime.setup import Setup
+    from graphflow.runtime.stages import Prepare, Stages
 
 _PLAN_BYTES, _LEAST_PLANS = 1 << 26, 64  # what may be kept for feeds of all the shapes that there were
 Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
 MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
 Compile = Callable[[Signature], "Variant"]
+See = Callable[["Executable", Plan, Sequence[Array]], None]
 
 
 @record
@@ -65,10 +72,12 @@ class Executable:
     """
 
     def __init__(self, engine: Engine, signature: MakeSignature, compile: Compile,
-                 feeds: Sequence[Tensor]) -> None:
+                 feeds: Sequence[Tensor], stage: Prepare) -> None:
         self._engine = engine
+        self.store = engine.store
         self._signature = signature
         self._compile = compile
+        self._stage = stage
         self._feeds = tuple(feeds)
         self._dtypes = tuple(t.dtype.numpy for t in feeds)
         self._plans: dict[Any, list[Plan]] = {}  # several where they guess what a run computes
@@ -76,12 +85,12 @@ class Executable:
         self._rooms: dict[Atom, int] = {}  # guesses that were too low before
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
-        self._stages: Stages | None = None  # in which it runs, if a loop needs it
+        self.stages: Stages | None = None  # in which it runs, if a loop needs it
         self._compile_seconds = 0.0
         self.call = self._fast_call()
 
-    def __call__(self, *values: Any) -> list[Any]:
-        return self.call(*values)
+    def __call__(self, *values: Any, rows: Sequence[Any] = (), key: Any = None) -> list[Any]:
+        return self.call(*values) if key is None and not rows else self._slow_call(values, rows, key)
 
     def _fast_call(self) -> Callable[..., list[Any]]:
         """The hit path: feeds that are arrays of the right dtype and of shapes seen before go straight on.
@@ -107,31 +116,65 @@ class Executable:
 
         return call
 
-    def _slow_call(self, values: Sequence[Any]) -> list[Any]:
-        """Convert the feeds; plan for new shapes."""
-        if self._stages is not None:
-            return self._stages(values)
+    def _slow_call(self, values: Sequence[Any], rows: Sequence[Any] = (), key: Any = None) -> list[Any]:
+        """Convert the feeds; plan for new shapes, or run in stages."""
+        arrays = self._converted(values)
+        plan = self._plan(arrays, key)
+        if not isinstance(plan, Plan):
+            if plan.random and key is None:
+                key = np.array(self._engine.next_key(), np.uint32)
+            with self.store.lock if plan.alone else contextlib.nullcontext():
+                return plan(arrays, rows, key)
         try:
-            plan, arrays = self.plan_for(values)
-        except Growing as e:
-            self._stages = Stages(self._engine, e.signature, e.loop)
-            return self._stages(values)
-        try:
-            return plan.run(arrays)
+            return plan.run(arrays) if key is None else plan.run_with(arrays, key)
         except MemoryError:
             raise self._exhausted(arrays) from None
 
+    def observed(self, values: Sequence[Any], see: See, rows: Sequence[Any] = (),
+                 key: Any = None) -> list[Any]:
+        """A run, with `see(executable, plan, feeds)` called before each of the programs that it takes.
+
+        The next run has the same random numbers.
+        """
+        key = np.array(self._engine.peek_key(), np.uint32) if key is None else key
+        arrays = self._converted(values)
+        plan = self._plan(arrays, key)
+        if not isinstance(plan, Plan):
+            return plan(arrays, rows, key, lambda stage, *given: stage.observed(given[0], see, *given[1:]))
+        see(self, plan, arrays)
+        return plan.run_with(arrays, key)
+
     def plan_for(self, values: Sequence[Any]) -> tuple[Plan, list[Array]]:
         """The plan for these feeds, made now if need be, and the feeds converted."""
+        arrays = self._converted(values)
+        plan = self._plan(arrays)
+        if not isinstance(plan, Plan):
+            raise UnsupportedError("a run in stages has several plans")
+        return plan, arrays
+
+    def is_in_stages(self, values: Sequence[Any]) -> bool:
+        """Whether a run on these feeds is made of several programs."""
+        return not isinstance(self._plan(self._converted(values)), Plan)
+
+    def _converted(self, values: Sequence[Any]) -> list[Array]:
         if self._engine.closed:
             raise RuntimeError("the session of this function is closed")
         if len(values) != len(self._feeds):
             raise TypeError(f"{len(self._feeds)} values are to be fed, not {len(values)}")
-        arrays = [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
+        return [convert_feed(v, t) for v, t in zip(values, self._feeds, strict=True)]
+
+    def _plan(self, arrays: list[Array], key: Any = None) -> Plan | Stages:
+        if self.stages is not None:
+            return self.stages
         with self._engine.lock:
             plans = self._plans.get(self._key(arrays))
-            plan = plans[0] if plans else self._new_plan(arrays)
-        return plan, arrays
+            try:
+                return plans[0] if plans else self._new_plan(arrays, key)
+            except Growing as e:
+                from graphflow.runtime.stages import Stages
+
+                self.stages = Stages(self._stage, e.signature, e.loop)
+        return self.stages
 
     def _start_again(self, failed: Plan, a: Atom, value: int, arrays: Sequence[Array],
                      key: Array) -> list[Any]:
@@ -185,7 +228,7 @@ class Executable:
             raise self._misfit(arrays, values, "; ".join(
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
-            return Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
+            return Plan(program, variant.native, values, self.store, self._engine.next_key,
                         self._engine.threads, variant.setup, arenas=self._engine.arenas)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
@@ -319,19 +362,19 @@ class Executable:
 
     def figures(self, arrays: Sequence[Array]) -> Figures:
         """Figures of the program that ran for feeds of these shapes; of a run in stages, of all of them."""
-        if self._stages is not None:
-            return self._staged_figures(self._stages)
+        if self.stages is not None:
+            return self._staged_figures(self.stages)
         return self._figures_of(self._plans[self._key(arrays)][0])
 
     def _staged_figures(self, stages: Stages) -> Figures:
-        found = [f for part in stages.parts for f in part.latest_figures()]
+        found = [f for part in stages.titles for f in part.latest_figures()]
         return Figures(max(f.peak_bytes for f in found), sum(f.kernels for f in found),
                        sum(f.ops for f in found))
 
     def latest_figures(self) -> list[Figures]:
         """Figures of the program for which the last plan was made, if there is one."""
-        if self._stages is not None:
-            return [self._staged_figures(self._stages)]
+        if self.stages is not None:
+            return [self._staged_figures(self.stages)]
         return [self._figures_of(plans[0]) for plans in list(self._plans.values())[-1:]]
 
     def _figures_of(self, plan: Plan) -> Figures:
@@ -339,13 +382,17 @@ class Executable:
         return Figures(plan.arena_bytes + outputs, len(plan.program.calls), plan.program.ops)
 
     @property
+    def _parts(self) -> list[Executable]:
+        """The stages."""
+        return [] if self.stages is None else list(self.stages.titles)
+
+    @property
     def compile_seconds(self) -> float:
         """What compiling has taken so far."""
-        parts = self._stages.parts if self._stages is not None else []
-        return self._compile_seconds + sum(p.compile_seconds for p in parts)
+        return self._compile_seconds + sum(p.compile_seconds for p in self._parts)
 
     @property
     def programs(self) -> list[Program]:
         """The programs compiled so far."""
-        parts = self._stages.parts if self._stages is not None else []
-        return [*(v.program for v in self._variants.values()), *(p for part in parts for p in part.programs)]
+        own = [v.program for v in self._variants.values()]
+        return own + [p for part in self._parts for p in part.programs]

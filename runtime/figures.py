@@ -14,12 +14,12 @@ from graphflow.compiler.codegen.limits import tick_counter
 from graphflow.compiler.ir.dims import evaluate
 from graphflow.compiler.loops.traffic import traffic
 from graphflow.compiler.placement import alive_by_launch
-from graphflow.compiler.program import Call
+from graphflow.compiler.program import Call, Program
 from graphflow.compiler.records import record
 from graphflow.runtime.jit import compile_ir
 from graphflow.runtime.machine import limits, ticks_per_second
 from graphflow.runtime.pages import Array
-from graphflow.runtime.plan import Plan, is_in_parts
+from graphflow.runtime.plan import Compiled, Plan, is_in_parts
 from graphflow.runtime.threads import machine_name
 
 RUNS = 10
@@ -97,26 +97,32 @@ def held_values(plan: Plan) -> list[Holder]:
     return sorted(held, key=lambda h: -h.size)
 
 
-def measured(plan: Plan, arrays: Sequence[Array]) -> tuple[list[KernelFigures], float | None]:
-    """The figures with times, and the seconds of a whole run; the variables are as before afterwards.
+class Measuring:
+    """Measures plans of one program, which is compiled for that once."""
 
-    Without native code (GRAPHFLOW_JIT=0) nothing is measured.
-    """
-    figures = kernel_figures(plan)
-    rate = ticks_per_second() if flags.use_jit() else 0
-    if not rate:
-        return figures, None
-    times, launches = _times(plan, arrays)
-    seconds = times / rate
-    found = [_attained(replace(f, seconds=float(s), launches=int(n)))
-             for f, s, n in zip(figures, seconds.min(0), launches, strict=True)]
-    return found, float(seconds.sum(1).min())
+    def __init__(self, program: Program) -> None:
+        self.rate = ticks_per_second() if flags.use_jit() else 0
+        self.native = self.rate and compile_ir(timed_module(program, tick_counter(machine_name())),
+                                               program.entry)
+
+    def __call__(self, plan: Plan, arrays: Sequence[Array]) -> tuple[list[KernelFigures], float | None]:
+        """The figures with times, and the seconds of a whole run; the variables are as before afterwards.
+
+        Without native code (GRAPHFLOW_JIT=0) nothing is measured.
+        """
+        figures = kernel_figures(plan)
+        if not self.native:
+            return figures, None
+        times, launches = _times(plan, self.native, arrays)
+        seconds = times / self.rate
+        found = [attained(replace(f, seconds=float(s), launches=int(n)))
+                 for f, s, n in zip(figures, seconds.min(0), launches, strict=True)]
+        return found, float(seconds.sum(1).min())
 
 
-def _times(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
+def _times(plan: Plan, native: Compiled, arrays: Sequence[Array]) -> tuple[Array, Array]:
     """Ticks by run and launch; and how often each launch ran in a run."""
     program = plan.program
-    native = compile_ir(timed_module(program, tick_counter(machine_name())), program.entry)
     timed = Plan(program, native, plan.values, plan.store, lambda: (0, 0, 0, 0), plan.threads,
                  plan.setup)
     slot, start = timed.new_slot(), time_slots(program.calls, program.steps, program.copies)
@@ -132,7 +138,8 @@ def _times(plan: Plan, arrays: Sequence[Array]) -> tuple[Array, Array]:
     return found, slot.frame[start + 1::2]
 
 
-def _attained(f: KernelFigures) -> KernelFigures:
+def attained(f: KernelFigures) -> KernelFigures:
+    """The figures with the share of what the machine attains at most, where there is a time."""
     if not f.seconds:
         return f
     most = limits(f.threads)

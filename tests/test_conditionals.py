@@ -251,10 +251,18 @@ def test_a_computed_predicate_in_a_loop():
     total = tf.while_loop(lambda i, s: i < 3, body, [0, 0.0])[1]
     sess = tf.Session()
     assert [sess.run(total, {x: np.full(4, v)}) for v in (1, -1, 1)] == [6, -12, 6]
-    changing = tf.while_loop(lambda i, s: i < 3, lambda i, s: (i + 1, s + tf.reduce_sum(
-        tf.cond(s > 1, lambda: x[:2], lambda: x))), [0, 0.0])[1]
+    v = tf.Variable(0.0)
+
+    def changing(writes):
+        def body(i, s):
+            with tf.control_dependencies([v.assign(s)] if writes else []):
+                return i + 1, s + tf.reduce_sum(tf.cond(s > 1, lambda: x[:2], lambda: x))
+        return tf.while_loop(lambda i, s: i < 3, body, [0, 0.0])[1]
+
+    apart, together = changing(False), changing(True)
+    assert sess.run(apart, {x: np.ones(4)}) == 8  # an iteration is a program of its own
     with pytest.raises(ShapeError, match=r"(?s)f32\[2\] in one branch.*all iterations"):
-        sess.run(changing, {x: np.ones(4)})
+        sess.run(together, {x: np.ones(4)})
 
 
 def test_eager_mode_takes_the_computed_branch():

@@ -332,6 +332,32 @@ def test_back_prop_false():
     assert tf.gradients(x, a) == [None]
 
 
+def test_gradients_draw_the_random_numbers_of_each_iteration_again():
+    x = tf.placeholder(tf.float64, [3])
+
+    def drawn():
+        return tf.random_uniform([3], 0.5, 1.5, dtype=tf.float64)
+
+    def body(i, y):
+        z = tf.cond(tf.equal(i % 2, 0), lambda: tf.sin(y * drawn()), lambda: tf.cos(y + drawn()))
+        _, z = tf.while_loop(lambda k, _: k < 2, lambda k, z: (k + 1, tf.sin(z * drawn()) + z), [0, z])
+        return i + 1, z
+
+    y = tf.while_loop(lambda i, _: i < 3, body, [0, x])[1]
+    first, = tf.gradients(y, x)
+    second, = tf.gradients(first, x)
+
+    def at(value):
+        sess = tf.Session()
+        sess.engine._entropy = 5
+        return sess.run([y, first, second], {x: value})
+
+    start, h = np.array([0.3, 1.0, 2.0]), 1e-6
+    (high, high_slope, _), (low, low_slope, _), found = at(start + h), at(start - h), at(start)
+    np.testing.assert_allclose(found[1], (high - low) / (2 * h), 1e-6)
+    np.testing.assert_allclose(found[2], (high_slope - low_slope) / (2 * h), 1e-6)
+
+
 # while_loop: errors
 
 def test_a_shape_that_changes():
@@ -342,7 +368,7 @@ def test_a_shape_that_changes():
                       shape_invariants=[tf.TensorShape([None])])
     assert tf.Session().run(y, {x: [1, 2]}).tolist() == [1, 2] * 4
     with pytest.raises(UnsupportedError, match=r"(?s)fed numbers and by sizes when it ends.*py:"):
-        tf.Session().run(tf.gradients(y, x), {x: [1, 2]})
+        tf.Session().run(tf.gradients(tf.gradients(y * y, x), x), {x: [1, 2]})
 
 
 def test_other_errors():

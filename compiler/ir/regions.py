@@ -124,12 +124,19 @@ def _input(graph: Graph, t: Tensor) -> Tensor:
     return new
 
 
-def inline(graph: Graph, values: Sequence[Tensor], target: Graph | None = None) -> list[Tensor]:
-    """Add what a subgraph computes to the graph of `values`, which take the place of its inputs."""
-    mapping: Mapped = dict(zip(graph.inputs, values, strict=True))
+def inline(graph: Graph, values: Sequence[Tensor], target: Graph | None = None,
+           known: Mapping[Tensor, Tensor] | None = None,
+           outputs: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """Add what a subgraph computes to the graph of `values`, which take the place of its inputs.
+
+    known    what takes the place of other tensors of the subgraph, which are then not computed
+    outputs  what is to be given, if not the subgraph's outputs
+    """
+    outputs = graph.outputs if outputs is None else outputs
+    mapping: Mapped = {**dict(zip(graph.inputs, values, strict=True)), **(known or {})}
     target = target or values[0].graph
     entries = {t.op for t in graph.inputs}
-    for op in ancestors(graph.outputs, stop=graph.inputs):
+    for op in ancestors(outputs, stop=tuple(mapping)):
         if op in entries:
             continue
         operands, attrs = tuple(mapping[t] for t in op.operands), mapped_attrs(op, mapping)
@@ -137,7 +144,7 @@ def inline(graph: Graph, values: Sequence[Tensor], target: Graph | None = None) 
         for old, made in zip(op.outputs, new.outputs, strict=True):
             made.set_shape(old.shape)
             mapping[old] = made
-    return [mapping[t] for t in graph.outputs]
+    return [mapping[t] for t in outputs]
 
 
 def mapped_attrs(op: Operation, mapping: Mapping[Tensor, Tensor]) -> dict[str, Any]:

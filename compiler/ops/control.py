@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphflow.compiler.errors import DTypeError, ShapeError
-from graphflow.compiler.ir.dtypes import bool_, int32
+from graphflow.compiler.ir.dtypes import bool_, int32, uint32
 from graphflow.compiler.ir.explain import dtype_error, location, shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef, Subgraph
@@ -26,17 +27,20 @@ from graphflow.compiler.ops.rules import may_fail
 
 def _while_types(op: Operation) -> tuple[TensorType, ...]:
     """The loop variables at the end. With `history` also a tensor with a row for each iteration of what the
-    body gives besides, the same of the variables before the iterations, and the number of iterations.
+    body gives besides, the same of the variables before the iterations and of the keys of their random
+    numbers, and the number of iterations.
     """
     last = [t.type for t in op.body.inputs[:op.count]]
     if not op.history:
         return tuple(last)
     rows = [*(t.type for t in op.body.outputs[op.count:]), *last]
+    rows.append(TensorType(uint32, (4,)))
     return (*last, *(TensorType(t.dtype, None if t.dims is None else (None, *t.dims)) for t in rows),
             TensorType(int32, ()))
 
 
-def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, history: bool) -> list[Any]:
+def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, history: bool,
+                 replays: int | None = None) -> list[Any]:
     state, captured = list(operands[:count]), operands[count:]
     kept: list[list[Any]] = []
     while bool(cond(*state, *captured)[0]):
@@ -48,8 +52,13 @@ def _while_numpy(*operands: Any, cond: Subgraph, body: Subgraph, count: int, his
     if not kept:  # dims that only an iteration would tell are taken for 0
         given = [np.zeros([d if isinstance(d, int) else 0 for d in t.dims or ()], t.dtype.numpy)
                  for t in body.types[count:]]
-        return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in (*given, *state)), np.int32(0)]
-    return [*state, *map(_stacked, zip(*kept, strict=True)), np.int32(len(kept))]
+        return [*state, *(np.zeros((0, *r.shape), r.dtype) for r in (*given, *state)), _keys(0), np.int32(0)]
+    return [*state, *map(_stacked, zip(*kept, strict=True)), _keys(len(kept)), np.int32(len(kept))]
+
+
+def _keys(count: int) -> Any:
+    """Those of no random numbers: what is evaluated has none that it draws itself."""
+    return np.zeros((count, 4), np.uint32)
 
 
 def _stacked(rows: Sequence[Any]) -> Any:
@@ -60,16 +69,21 @@ def _stacked(rows: Sequence[Any]) -> Any:
 
 while_loop = OpDef(
     "while_loop", "*operands", infer=_while_types, grad=loop_gradient, numpy=_while_numpy, mixed=True,
-    partial=True, attrs={"cond": REQUIRED, "body": REQUIRED, "count": REQUIRED, "history": True},
+    partial=True, attrs={"cond": REQUIRED, "body": REQUIRED, "count": REQUIRED, "history": True,
+                         "replays": None},
     regions=("cond", "body"), tf_name="While",
-    doc="Operands are `count` loop variables, then what cond and body use besides; both graphs take all.")
+    doc="Operands are `count` loop variables, then what cond and body use besides; both graphs take all. "
+        "`replays` is the operand with the keys of another loop's random numbers, to be drawn again from the "
+        "last to the first: variable 0 is the number of iterations left.")
 
 
 def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], values: Sequence[Tensor],
-              types: Sequence[TensorType], graph: Graph, name: str | None = None) -> tuple[Tensor, ...]:
+              types: Sequence[TensorType], graph: Graph, name: str | None = None,
+              replayed: Tensor | None = None) -> tuple[Tensor, ...]:
     """Add a loop to a graph: while cond(*values): values = body(*values). Gives the values at the end.
 
-    types   of the loop variables inside; an unknown dim is one that the run decides
+    types     of the loop variables inside; an unknown dim is one that the run decides
+    replayed  the keys of random numbers to be drawn again, from the last to the first
     What the body gives besides is collected: the result has a tensor with a row for each iteration.
     Raises:  ShapeError, DTypeError when the body gives a variable of another type than it takes
     """
@@ -85,8 +99,12 @@ def make_loop(cond: Callable[..., Any], body: Callable[..., Sequence[Tensor]], v
                          f"made at {location(test)}")
     always = set(made_since([test], first))  # the condition is looked at even when there is no iteration
     cut = cut_out(inputs, [test, *results], first, hoist=lambda op: op in always or not may_fail(op))
+    replays = None
+    if replayed is not None:
+        replays = len(values) + len(cut.captures)
+        cut = replace(cut, captures=[*cut.captures, replayed])
     attrs = {"cond": as_graph(cut, inputs, [test]), "body": as_graph(cut, inputs, results),
-             "count": len(values)}
+             "count": len(values), "replays": replays}
     with graph.as_default(), graph.control_dependencies(cut.controls):
         op = while_loop.apply([*values, *cut.captures], name or "while", attrs)
     return op.outputs[:len(results)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphflow.compiler.ir.dtypes import int32
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.regions import inline
+from graphflow.compiler.ir.regions import effects_of, inline
 from graphflow.compiler.ir.registry import HOOKS, REGISTRY
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import cast, constant, identity, literal
@@ -21,7 +21,7 @@ def loop_gradient(op: Operation, *outs: Tensor | None) -> Maybe:
 
     Backwards over the iterations, with x the variables before one: a = J(x)^T a for the variables' gradients,
     and s = s + K(x)^T a for the captured tensors'. The body is computed again from x, which the forward loop
-    keeps as `history`; a counter is known without.
+    keeps as `history`; a counter is known without. Random numbers are drawn again by the same keys.
     """
     return _Backward(op, outs).gradients()
 
@@ -32,6 +32,7 @@ class _Backward:
         self.op, self.count = op, n
         self.initial, self.captured = op.operands[:n], op.operands[n:]
         self.last, self.rows, self.trips = op.outputs[:n], op.outputs[more:more + n], op.outputs[-1]
+        self.keys = op.outputs[-2] if "random" in effects_of(op) else None
         self.g_last, self.g_collected, self.g_rows = outs[:n], outs[n:more], outs[more:more + n]
         self.active = _active(op, outs)
         self.used = [k for k, t in enumerate(self.captured) if t.dtype.is_floating]
@@ -42,7 +43,7 @@ class _Backward:
         sums = [zeros(self.captured[k]) for k in self.used]
         values: list[Any] = [self.trips, *start, *sums]
         found = HOOKS["make_loop"](lambda left, *_: left > 0, self._step, values, [t.type for t in values],
-                                   self.op.graph, "gradient_loop")
+                                   self.op.graph, "gradient_loop", self.keys)
         result: Maybe = [None] * len(self.op.operands)
         for k, g in zip(self.active, found[1:], strict=False):
             result[k] = g

@@ -121,6 +121,13 @@ random_bits = OpDef(
              Sample((SAMPLE_KEY,), {"shape": (0, 2)})),
     doc="Uniform bits from Philox 4x32-10.")
 
+STEP_SEED = (0x6C6F6F70, 0x73746570)  # of the key's step from one iteration of a loop to the next
+
+
+def next_iterations_key(key: Any) -> Any:
+    """The key's step, on arrays."""
+    return np.concatenate([key[:2], _bits_numpy(key, (2,), STEP_SEED, 0, 0)])
+
 
 # From bits to numbers
 

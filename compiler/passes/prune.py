@@ -11,7 +11,7 @@ from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, subst
 from graphflow.compiler.ir.dtypes import int32, uint32
 from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Graph, Operation
-from graphflow.compiler.ir.regions import effects_of, variables_written, writes_within
+from graphflow.compiler.ir.regions import variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
@@ -62,17 +62,17 @@ def prune(signature: Signature) -> Pruned:
         pins.update(dict.fromkeys(atoms_of(sym(name)) | atoms_of(integer(name)), value))
     assumed: dict[Atom, Dim] = {}
     required: dict[tuple[Dim, Dim], str] = {}
-    needed = ancestors(signature.fetches, signature.feeds, signature.targets)
+    needed = ancestors(signature.fetches, signature.given, signature.targets)
     while True:
         builder = Pruner(signature, needed, pins | assumed)
         try:
             rules = builder.run()
         except ShapeError:
-            doubtful = (assumed.keys() | builder.rules.assumed.keys() | _atoms_in(builder.rules.undecided))
-            if not doubtful & builder.symbols.keys():
+            doubtful = builder.doubtful()
+            if not doubtful:
                 raise
             # an assumption may be wrong: with the dims as constants the error is certain, or gone
-            raise Undecided(doubtful & builder.symbols.keys(), builder.symbols) from None
+            raise Undecided(doubtful, builder.symbols) from None
         required.update(rules.required)
         if rules.undecided:
             raise Undecided(_atoms_in(rules.undecided) & builder.symbols.keys(), builder.symbols)
@@ -118,15 +118,23 @@ class Pruner:
         with self.graph.as_default():
             for k, t in enumerate(self.signature.feeds):
                 self._add_feed(k, t)
+            self.mapping.update({t: self.history(t, []) for t in self.signature.kept})
             try:
                 self.convert_all()
             except _Answer as answer:
                 self.graph.outputs = [answer.tensor]
                 return self.rules
         self.graph.outputs = [self.mapping[t] for t in self.signature.fetches]
+        assert self.histories.keys().isdisjoint(self.graph.outputs), "only stages give histories"
         self.graph.updates = {v: writes[-1][1] for v, writes in self.written.items()}
         self.graph.kept = [*self.guesses.values(), *self.unused_checks()]
         return self.rules
+
+    def doubtful(self) -> set[Atom]:
+        """The symbols that something was assumed of."""
+        pinned = {name for name, _ in self.signature.pins}
+        assumed = {a for a in self.assumed.keys() | self.rules.assumed.keys() if a.name not in pinned}
+        return (assumed | _atoms_in(self.rules.undecided)) & self.symbols.keys()
 
     def unused_checks(self) -> list[Tensor]:
         """What no result depends on, such as a control input, but may find fault with its operands."""
@@ -245,11 +253,11 @@ class Pruner:
 
     def _past(self, op: Operation, operands: tuple[Tensor, ...]) -> Tensor:
         """One of the values in a history."""
-        index = symbolic_value(operands[1]) if op.opdef is row_at else None
-        if index is None or not isinstance(index.item(), int):
+        index, rows = symbolic_value(operands[1]) if op.opdef is row_at else None, self.histories[operands[0]]
+        if index is None or index.item() not in range(len(rows)):
             raise UnsupportedError(f"a loop that changes the shape of a variable has only a first gradient: "
                                    f"{op.location} asks for more")
-        found: Tensor = self.histories[operands[0]][index.item()]
+        found: Tensor = rows[index.item()]
         return found
 
     def shaped_array(self, t: Tensor, element: Sequence[Dim], size: Dim | None = None) -> Tensor:
@@ -309,19 +317,6 @@ class Pruner:
         if self.random_key is None:
             self.random_key = self._input("rng", "random_key", TensorType(uint32, (4,)))
         return self.random_key
-
-    def may_leave(self, loop: Operation) -> bool:
-        """Whether stages can run a loop: all that they compute apart must be the same as in one run."""
-        fixed = self.signature.stages and not self.signature.asks and self.graph is self.whole
-        if not fixed or self.before.get(loop) or any("random" in effects_of(op) for op in self.needed):
-            return False
-        if any(op.use_locking for op in writes_within(self.needed)):  # others may not run in between
-            return False
-        results, rows = loop.outputs[:loop.count], loop.outputs[loop.count:]
-        if not self.wanted.isdisjoint(rows) or any(is_open(self.mapping[t]) for t in loop.operands):
-            return False
-        given = [*self.signature.feeds, *results]
-        return loop not in ancestors(self.signature.fetches, given, self.signature.targets)
 
     # Dims in attributes
 

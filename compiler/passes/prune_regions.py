@@ -21,17 +21,17 @@ from graphflow.compiler.ops.control import cond as cond_op
 from graphflow.compiler.ops.control import while_loop
 from graphflow.compiler.ops.core import constant, literal, program_input
 from graphflow.compiler.ops.loop_gradient import counter_step
-from graphflow.compiler.ops.random import random_bits
-from graphflow.compiler.ops.rows import blank, is_open, row_store
+from graphflow.compiler.ops.random import STEP_SEED, random_bits
+from graphflow.compiler.ops.rows import blank, is_open, row_at, row_store
 from graphflow.compiler.ops.symbolic import symbolic_value
 from graphflow.compiler.passes.choices import Choice
+from graphflow.compiler.passes.leaving import may_leave
 from graphflow.compiler.signature import Growing
 
 if TYPE_CHECKING:
     from graphflow.compiler.passes.prune import Pruner
 
 _MOST_UNROLLED = 1000
-_SEED = (0x6C6F6F70, 0x73746570)  # of the key's step from one iteration to the next
 
 
 def prune_region(pruner: Pruner, op: Operation) -> Sequence[Tensor | None]:
@@ -51,6 +51,7 @@ class _Region:
         self.captured = [pruner.shaped_array(t, ()) if is_open(t) else t for t in self.captured]
         self.states = [pruner.value_before(op, v) for v in self.variables]
         self.key = [pruner.key()] if "random" in effects_of(op) else []
+        self.replays: int | None = None
 
     def enter(self, graph: Graph, carried: Sequence[Tensor]) -> Pruner:
         """The walk over a subgraph: inputs for the first operands, for `carried`, for what is captured."""
@@ -64,6 +65,8 @@ class _Region:
             child.state = dict(zip(self.variables, states, strict=True))
             if self.key:
                 child.random_key = inputs[given + len(self.variables)]
+            if self.replays is not None and graph is self.op.body:
+                child.random_key = row_at(inputs[first + self.replays - given], inputs[0] - 1, checked=False)
             child.convert_all()
         child.graph.outputs = [child.mapping[t] for t in graph.outputs]
         child.graph.kept = child.unused_checks()
@@ -94,6 +97,8 @@ def _as_number(t: Tensor) -> Tensor:
 class _Loop(_Region):
     def __init__(self, pruner: Pruner, op: Operation) -> None:
         super().__init__(pruner, op, op.count)
+        if op.replays is not None:
+            self.replays, self.key = op.replays, []
         self.extra = [*self.states, *self.key]
         if any(map(is_open, self.leading)):
             self._give_shapes()
@@ -122,13 +127,19 @@ class _Loop(_Region):
         """The loop's last values, then rows and the number of iterations where something asks for them."""
         op, n = self.op, self.op.count
         if any(t in self.pruner.histories for t in self.captured):
+            self._leave_to_stages()
             return self._unrolled()
         try:
             test, body = self.enter(op.cond, self.extra), self.enter(op.body, self.extra)
         except UnsupportedError:  # such as a loop within, the number of whose iterations changes
             self._leave_to_stages()
             raise
-        rows = [*body.graph.outputs[n:], *body.graph.inputs[:n]]
+        except ShapeError as e:  # such as branches that differ in shape, by what the iteration computes
+            if e.op is not None and e.op.opdef is cond_op and not self.pruner.doubtful():
+                self._leave_to_stages()
+            raise
+        keys = [] if body.random_key is None else [body.random_key]
+        rows = [*body.graph.outputs[n:], *body.graph.inputs[:n], *keys]
         body.graph.outputs[n:] = [*self.new_states(body), *self._next_key(body)]
         if not self._keeps_types(body.graph):
             self._leave_to_stages()
@@ -148,11 +159,12 @@ class _Loop(_Region):
         if most is not None:
             self.pruner.limits[made[counter]] = most
         of_row = dict(zip(asked, (made[k] for k in kept), strict=True))
-        return [*made[:n], *(of_row.get(k) for k in range(len(rows))), made[counter] if counts else None]
+        trips = made[counter] if counts else None
+        return [*made[:n], *map(of_row.get, range(len(op.outputs) - n - 1)), trips]
 
     def _leave_to_stages(self) -> None:
         """Have stages run this loop, if they can."""
-        if self.pruner.may_leave(self.op):
+        if may_leave(self.pruner, self.op):
             raise Growing(self.pruner.signature, self.op)
 
     def _keeps_types(self, body: Graph) -> bool:
@@ -182,11 +194,23 @@ class _Loop(_Region):
             if not choice.value():
                 self.note_writes(self.states)
                 return [*values, *map(pruner.history, op.outputs[n:-1], rows), literal(trips, int32)]
+            self.key = self.key if self.replays is None else [self._replayed(values[0])]
+            key = self.key
             results, walk = _inlined(self, op.body)
-            for kept, t in zip(rows, (*results[n:], *values), strict=True):
+            for kept, t in zip(rows, (*results[n:], *values, *key), strict=False):
                 kept.append(t)
             values, self.key = [_as_number(t) for t in results[:n]], self._next_key(walk)
         raise self._unsupported(f"has more than {_MOST_UNROLLED} iterations")
+
+    def _replayed(self, left: Tensor) -> Tensor:
+        """The key of an iteration that draws numbers again."""
+        assert self.replays is not None
+        keys, past = self.captured[self.replays], symbolic_value(left)
+        if keys in self.pruner.histories and past is not None:
+            key: Tensor = self.pruner.histories[keys][past.item() - 1]
+        else:
+            key = row_at(keys, left - 1, checked=False)
+        return key
 
     def _unsupported(self, why: str) -> UnsupportedError:
         return UnsupportedError(
@@ -200,7 +224,7 @@ class _Loop(_Region):
         key = body.random_key
         assert key is not None
         with body.graph.as_default():
-            bits = random_bits(key, shape=(2,), seed=_SEED)
+            bits = random_bits(key, shape=(2,), seed=STEP_SEED)
             return [REGISTRY["concat"](REGISTRY["slice"](key, begin=(0,), size=(2,)), bits, axis=0)]
 
     # Counting and keeping
