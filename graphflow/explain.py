@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ _MOST_HOLDERS = 20
 
 @record
 class Explanation:
-    """What `explain` found. `str` of it is a table.
+    """What `explain` found; printed, it is a table.
 
     arena_bytes   memory for values between kernels
     peak, holders the kernel with the most bytes of these alive, and whose they are, the largest first
@@ -53,31 +52,13 @@ class Explanation:
         """Additions that all kernels make in one run; a multiply-add is two."""
         return sum(k.operations * k.launches for k in self.kernels)
 
-    def __repr__(self) -> str:
-        return f"<Explanation of {len(self.kernels)} kernels>"
-
     def __str__(self) -> str:
         parts = [self._summary()]
         for title, rows in self._tables():
             parts.append(f"{title}\n{text_table(rows)}")
         return "\n".join([*parts, *map(limits_text, self.limits)])
 
-    def show(self) -> None:
-        """Print it; on a terminal as tables that fit."""
-        if not sys.stdout.isatty():
-            print(self)
-            return
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console()
-        console.print(self._summary())
-        for title, (head, *rows) in self._tables():
-            table = Table(*head, title=title, title_justify="left")
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
-        console.print(*map(limits_text, self.limits), sep="\n")
+    __repr__ = __str__
 
     def _summary(self) -> str:
         took = "" if self.seconds is None else f" in {time_text(self.seconds)}"
@@ -116,7 +97,7 @@ def limits_text(most: Limits) -> str:
 def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
             shapes: Mapping[Any, Sequence[int]] | None = None, session: Session | None = None,
             run: bool = False) -> Explanation:
-    """Compile `fetches`, print what the program holds, moves and computes, and give it back as data.
+    """Compile `fetches` and tell what the program holds, moves and computes: `print` shows it as tables.
 
     feed_dict  tensor -> value, as for `Session.run`
     shapes     tensor -> shape, for tensors that are not in `feed_dict`: zeros stand for their values
@@ -135,9 +116,7 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
         values.setdefault(t, np.zeros(tuple(shape), t.dtype.numpy))
     wanted = plan_fetches(session.graph, fetches)
     executable = session.engine.prepare(wanted.tensors, wanted.targets, list(values), whole=True)
-    found = _explanation(*executable.plan_for(list(values.values())), run)
-    found.show()
-    return found
+    return _explanation(*executable.plan_for(list(values.values())), run)
 
 
 def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:

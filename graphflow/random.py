@@ -10,6 +10,7 @@ from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32, int64
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import elementwise, random, reductions
+from graphflow.missing import missing_names
 from graphflow.renamed import as_shape
 
 __all__ = ["get_seed", "multinomial", "categorical", "normal", "random_normal", "random_uniform",
@@ -92,3 +93,6 @@ def multinomial(logits: Any, num_samples: Any, seed: int | None = None, name: st
 
 random_uniform = uniform
 random_normal = normal
+
+
+__getattr__ = missing_names("graphflow.random")
