@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 import numpy as np
@@ -183,8 +182,8 @@ def test_a_name_that_is_not_there(module, name, text):
 
 @pytest.mark.parametrize(("module", "name", "hidden"), [
     (tf.linalg, "eithr", "either"), (tf.nn, "as_tenser", "as_tensor"),
-    (tf.math, "missing_name", "missing_names"), (tf.math, "anotations", "annotations"), (tf.linalg, "name_scop", "linalg.name_scope"),
-    (tf, "pausd", "paused")])
+    (tf.math, "missing_name", "missing_names"), (tf.math, "anotations", "annotations"),
+    (tf.linalg, "name_scop", "linalg.name_scope"), (tf, "pausd", "paused")])
 def test_what_a_module_imports_for_itself_is_not_told(module, name, hidden):
     with pytest.raises(AttributeError) as found:
         getattr(module, name)
