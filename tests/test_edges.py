@@ -10,6 +10,8 @@ from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.compare import _difference
+from graphflow.compiler.ir.dtypes import ALL
+from graphflow.compiler.loops.numeric import cast_array
 from graphflow.lacking import LACKING
 
 
@@ -243,3 +245,24 @@ def test_remainders_by_large_quotients_are_numpys(dtype, jit, monkeypatch):
         a, b = (np.array(v, wide) for v in ([1e10, 1, -1e30, 6, -0.0], [0.1, 1.4e-45, 0.7, -3, 3]))
         got, want = session().run(out, {x: a, y: b}), np.mod(a, b)
         assert got.tobytes() == want.tobytes()
+
+
+_REALS = [*(s * (2.0**k + d) for k in (0, 7, 8, 15, 16, 31, 32, 63, 64) for s in (1, -1)
+            for d in (-1, -0.5, 0, 0.5)), 0.0, -0.0, np.nan, np.inf, -np.inf, 0.99, -0.99, 65519.99, 1e300,
+          -1e-300, 1 + 2**-8 + 2**-40, 1 + 2**-11 + 2**-40, -1 - 2**-11 + 2**-40, 2**-25 + 2**-60, 2**-149]
+
+
+@pytest.mark.parametrize("jit", ["1", "0"])
+@pytest.mark.parametrize("source", ALL, ids=lambda d: d.name)
+def test_casts_between_all_dtypes(source, jit, monkeypatch):
+    """Integers wrap; floats saturate to integers, NaN gives 0; halves of doubles are rounded once."""
+    monkeypatch.setenv("GRAPHFLOW_JIT", jit)
+    x = tf.placeholder(source, [None])
+    targets = [d for d in ALL if d is not source]
+    with np.errstate(over="ignore"):
+        values = _REALS if source.is_floating else [source.min, 0, 1, source.max // 3, source.max]
+        a = np.array(values, np.float64 if source.is_floating else source.numpy).astype(source.numpy)
+        for d, got in zip(targets, session().run([tf.cast(x, d) for d in targets], {x: a}), strict=True):
+            pair = got, cast_array(a, d)
+            assert got.dtype == d.numpy
+            np.testing.assert_array_equal(*(v.astype(float) if d.is_floating else v for v in pair), d.name)
