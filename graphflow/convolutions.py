@@ -87,8 +87,8 @@ def conv2d(input: Any, filter: Any = None, strides: Any = None, padding: Any = N
 
     out[b,i,j,o] = sum_uvc input[b, i*sh+u*dh-top, j*sw+v*dw-left, c] * filters[u,v,c,o]
 
-    The result has the dtype of the operands. Halves are summed in float32 and rounded once; integers wrap, those
-    of 8 bits at 127 or 255: for int32 sums, tf.cast both operands to tf.int32.
+    The result has the dtype of the operands. Halves are summed in float32 and rounded once; integers wrap,
+    int8 at 127: for int32 sums, tf.cast both operands to tf.int32.
 
     Shapes:  input [batch, h, w, in], filters [kh, kw, in / groups, out] -> [batch, oh, ow, out]; with
              data_format="NCHW" channels are axis 1 of input and result. Fewer channels in the filters: groups

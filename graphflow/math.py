@@ -296,9 +296,9 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
 
     Halves are summed in float32 and rounded once; on CPUs that multiply bfloat16 in pairs, numbers below the
     smallest normal one count as 0. Integers wrap, int8 at 127: `output_type=tf.int32` gives the int32 sums of
-    operands of 8 and 16 bits. With `output_type` tf.float32 products of halves are not rounded; int8 and uint8 may then be mixed, and
-    with tf.float32 or tf.float64 one operand may be of a dtype whose numbers all are of that one: such a
-    matrix, as one under a tf.cast, is never in memory in the wider dtype.
+    operands of 8 and 16 bits, of which int8 and uint8 may then be mixed; tf.float32 leaves products of halves
+    unrounded. With tf.float32 or tf.float64 one operand may be of a dtype whose numbers all are of that one:
+    such a matrix, as one under a tf.cast, is never in memory in the wider dtype.
 
     Source:  TF 2 tf.linalg.matmul for output_type
     """
