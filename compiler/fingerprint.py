@@ -16,8 +16,9 @@ from graphflow.compiler.digests import digest_of_long
 from graphflow.compiler.ir.convert import Literal
 from graphflow.compiler.ir.dims import Poly
 from graphflow.compiler.ir.dtypes import DType, as_dtype
-from graphflow.compiler.ir.graph import Graph, Operation, Source
+from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.rewrite import ancestors
+from graphflow.compiler.ir.source import Source
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle

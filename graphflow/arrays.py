@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphflow.compiler.errors import ShapeError, UnsupportedError
+from graphflow.compiler.errors import DTypeError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.convert import Literal, as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bool_, float32, int32
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import (
@@ -139,6 +140,8 @@ concat_v2 = concat
 
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
     """Tensors of one shape joined along a new axis."""
+    if not isinstance(values, Iterable):
+        raise misfit("stack", f"values must be a list of tensors, not {values!r}", DTypeError)
     result: Tensor = joining.stack(*values, axis=axis, name=name)
     return result
 
@@ -178,7 +181,7 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
 def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None,
         constant_values: Any = 0) -> Tensor:
     """Elements added before and after along each axis: constants, or mirrored with REFLECT or SYMMETRIC."""
-    result: Tensor = joining.pad(tensor, paddings=paddings, mode=mode.upper(),
+    result: Tensor = joining.pad(tensor, paddings=paddings, mode=str(mode).upper(),
                                  constant_values=constant_values, name=name or "Pad")
     return result
 
@@ -327,7 +330,7 @@ def diag(diagonal: Any, name: str | None = None) -> Tensor:
     """The matrix with a vector on its diagonal."""
     d = as_tensor(diagonal)
     if d.type.rank != 1:
-        raise ShapeError(f"diag: a vector is needed, but {d.name} is {d.type}")
+        raise misfit("diag", "a vector is needed", operands={"diagonal": d})
     result: Tensor = elementwise.mul(expand_dims(d, 1), eye(shape(d)[0], dtype=d.dtype), name=name or "Diag")
     return result
 
@@ -349,7 +352,7 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
     indexing_order = kwargs.pop("indexing", "xy")
     kwargs.pop("name", None)
     if kwargs or indexing_order not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing is 'xy' or 'ij', not {', '.join(kwargs) or indexing_order}")
+        raise misfit("meshgrid", f"indexing is 'xy' or 'ij', not {', '.join(kwargs) or indexing_order}")
     rank = len(args)
     order = [1, 0, *range(2, rank)] if indexing_order == "xy" and rank > 1 else list(range(rank))
     values = [as_tensor(a) for a in args]

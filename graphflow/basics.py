@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.errors import ShapeError
-from graphflow.compiler.ir.convert import Literal, as_array, as_tensor
+from graphflow.compiler.ir.convert import Literal, as_array, as_tensor, short
+from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import as_dtype
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import as_dims
@@ -101,15 +103,25 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tenso
     Shapes:  `shape` may have None for dims that differ from run to run; no shape at all leaves the rank open
     Raises:  DTypeError for what is no dtype, ShapeError for what is no shape
     """
-    result: Tensor = core.placeholder(dtype=as_dtype(dtype), shape=as_dims(shape), name=name)
+    result: Tensor = core.placeholder(dtype=as_dtype(dtype), shape=declared_dims("placeholder", shape),
+                                      name=name)
     return result
 
 
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """`input`, unless another value is fed; `shape` may be less specific than that of `input`."""
-    result: Tensor = core.placeholder_with_default(input, shape=as_dims(shape),
-                                                   name=name or "PlaceholderWithDefault")
+    dims = declared_dims("placeholder_with_default", shape)
+    result: Tensor = core.placeholder_with_default(input, shape=dims, name=name or "PlaceholderWithDefault")
     return result
+
+
+def declared_dims(function: str, shape: Any) -> tuple[Dim | None, ...] | None:
+    """The dims that a user gives for a shape; ShapeError of the call where they are none."""
+    try:
+        return as_dims(shape)
+    except ShapeError as e:
+        raise misfit(function, f"shape {short(shape)}: {e}",
+                     hint="None is a dim that each run decides") from None
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const",
@@ -127,9 +139,9 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
 
 
 def _static_shape(shape: Any) -> tuple[int, ...]:
-    dims = as_dims(shape)
+    dims = declared_dims("constant", shape)
     if dims is None or any(not isinstance(d, int) for d in dims):
-        raise ShapeError(f"constant: the shape {shape} has unknown dims\nhint: tf.fill takes them")
+        raise misfit("constant", f"the shape {shape} has unknown dims", hint="tf.fill takes them")
     return dims  # type: ignore[return-value]
 
 
@@ -138,7 +150,7 @@ def _shaped(array: np.ndarray[Any, Any], shape: tuple[int, ...], verify: bool) -
         return array
     count = int(np.prod(shape))
     if verify or array.size > count or (array.size == 0 and count):
-        raise ShapeError(f"constant: {array.size} values of shape {array.shape} do not make {shape}")
+        raise misfit("constant", f"{array.size} values of shape {array.shape} do not make {shape}")
     if array.size == 1:
         return np.full(shape, array.ravel()[0], array.dtype)
     flat = np.concatenate([array.ravel(), np.full(count - array.size, array.ravel()[-1:], array.dtype)])

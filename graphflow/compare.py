@@ -38,7 +38,7 @@ class Difference:
 
 @record
 class Comparison:
-    """What `compare` found. `str` of it is a table.
+    """What `compare` found; printed, it is a table.
 
     Units:  seconds (median of a few runs, compilation apart), bytes (the most alive at once, feeds and
             variables not counted)
@@ -80,6 +80,8 @@ class Comparison:
         console.print(values, ways, f"compiled once, in {time_text(self.compile_seconds)}")
         text: str = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
         return text
+
+    __repr__ = __str__
 
 
 def compare(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,

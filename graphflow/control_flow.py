@@ -10,7 +10,8 @@ from graphflow.basics import graph_of, group, identity
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import int32
-from graphflow.compiler.ir.graph import Graph, Operation, user_line
+from graphflow.compiler.ir.graph import Graph, Operation
+from graphflow.compiler.ir.source import user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType, as_dims
 from graphflow.compiler.ops import control, core, logic

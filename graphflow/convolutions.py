@@ -8,11 +8,11 @@ from graphflow.arrays import reshape
 from graphflow.basics import name_scope
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.ir.explain import location
+from graphflow.compiler.ir.explain import location, misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import convolution as records
 from graphflow.compiler.ops.shapes import dim_of
-from graphflow.layouts import apply, channels_first, misfit, paddings, per_axis, sizes, spatial_rank, to_last
+from graphflow.layouts import apply, channels_first, paddings, per_axis, sizes, spatial_rank, to_last
 from graphflow.renamed import either
 
 __all__ = [
@@ -43,7 +43,12 @@ def _groups(channels: Any, narrow: Any, out: Any) -> int:
 
 
 def _channels(x: Tensor, axis: int) -> Any:
-    return None if x.type.dims is None else x.type.dims[axis]
+    dims = x.type.dims or ()
+    return dims[axis] if -len(dims) <= axis < len(dims) else None
+
+
+def _differ(channels: Any, narrow: Any, groups: int) -> bool:
+    return isinstance(channels, int) and isinstance(narrow, int) and channels != narrow * groups
 
 
 def _operands(function: str, x: Any, filters: Any) -> tuple[Tensor, Tensor]:
@@ -60,10 +65,16 @@ def _forward(function: str, x: Any, filters: Any, strides: Any, padding: Any, di
     rank = spatial_rank(function, x) if rank is None else rank
     first = channels_first(function, data_format, rank)
     attrs = _geometry(function, strides, padding, dilations, rank, first)
-    groups = _groups(_channels(x, 1 if first else -1), _channels(filters, -2), _channels(filters, -1))
+    channels, narrow = _channels(x, 1 if first else -1), _channels(filters, -2)
+    groups = _groups(channels, narrow, _channels(filters, -1))
+    if first and _differ(channels, narrow, groups):  # told of x as it is: the record sees it transposed
+        raise misfit(f"{function} (C2)", f"there are {channels} input channels, in axis 1 by data_format "
+                                         f"{data_format!r}, but the filters take {narrow}",
+                     hint="filters are [spatial..., in, out]", operands={"x": x, "filters": filters})
 
     def record(x: Tensor, name: str | None) -> Tensor:
-        result: Tensor = records.convolution(x, filters, groups=groups, name=name, **attrs)
+        result: Tensor = records.convolution(x, filters, groups=groups, name=name, called=function,
+                                              **attrs)
         return result
     return apply(record, x, first, name)
 
@@ -75,6 +86,9 @@ def conv2d(input: Any, filter: Any = None, strides: Any = None, padding: Any = N
     """Cross-correlate `input` with `filters`; the kernel is not flipped.
 
     out[b,i,j,o] = sum_uvc input[b, i*sh+u*dh-top, j*sw+v*dw-left, c] * filters[u,v,c,o]
+
+    The result has the dtype of the operands. Halves are summed in float32 and rounded once; integers wrap,
+    int8 at 127: for int32 sums, tf.cast both operands to tf.int32.
 
     Shapes:  input [batch, h, w, in], filters [kh, kw, in / groups, out] -> [batch, oh, ow, out]; with
              data_format="NCHW" channels are axis 1 of input and result. Fewer channels in the filters: groups
@@ -133,7 +147,12 @@ def _to_input(function: str, input_sizes: Any, filters: Any, g: Any, strides: An
     given = sizes(function, argument, input_sizes, rank + 2)
     batch, channels = given[0], given[1 if first else -1]
     shape = given[2:] if first else given[1:-1]
-    groups = _groups(channels, _channels(filters, -2), _channels(filters, -1))
+    narrow = _channels(filters, -2)
+    groups = _groups(channels, narrow, _channels(filters, -1))
+    if _differ(channels, narrow, groups):
+        raise misfit(function, f"{argument} {list(given)} asks for {channels} channels, but the filters give "
+                               f"{narrow}", hint="filters are [spatial..., out, in]",
+                     operands={"value": g, "filters": filters})
 
     def record(g: Tensor, name: str | None) -> Tensor:
         result: Tensor = records.convolution_input_grad(g, filters, shape=shape, groups=groups, name=name,
@@ -288,7 +307,8 @@ def depthwise_conv2d_native(input: Any, filter: Any, strides: Any, padding: Any,
     filters, groups = _depthwise_filters(function, filter, x.dtype, _channels(x, 1 if first else -1))
 
     def record(x: Tensor, name: str | None) -> Tensor:
-        result: Tensor = records.convolution(x, filters, groups=groups, name=name, **attrs)
+        result: Tensor = records.convolution(x, filters, groups=groups, name=name, called=function,
+                                              **attrs)
         return result
     return apply(record, x, first, name or "depthwise")
 

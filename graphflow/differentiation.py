@@ -7,8 +7,8 @@ from typing import Any
 from graphflow.basics import graph_of, name_scope
 from graphflow.compiler import autodiff
 from graphflow.compiler.ir.convert import as_tensor
-from graphflow.compiler.ir.graph import user_line
 from graphflow.compiler.ir.registry import REGISTRY
+from graphflow.compiler.ir.source import user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.variables import reads_of
 

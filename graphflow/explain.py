@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ _Table = tuple[str, Sequence[tuple[str, ...]]]
 
 @record
 class Explanation:
-    """What `explain` found. `str` of it is a table.
+    """What `explain` found; printed, it is a table.
 
     arena_bytes   memory for values between kernels
     peak, holders the kernel with the most bytes of these alive, and whose they are, the largest first
@@ -63,31 +62,13 @@ class Explanation:
         """Additions that all kernels make in one run; a multiply-add is two."""
         return sum(k.operations * k.launches for k in self.kernels)
 
-    def __repr__(self) -> str:
-        return f"<Explanation of {len(self.kernels)} kernels>"
-
     def __str__(self) -> str:
         parts = [self._summary()]
         for title, rows in self._tables():
             parts.append(f"{title}\n{text_table(rows)}")
         return "\n".join([*parts, *map(limits_text, self.limits)])
 
-    def show(self) -> None:
-        """Print it; on a terminal as tables that fit."""
-        if not sys.stdout.isatty():
-            print(self)
-            return
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console()
-        console.print(self._summary())
-        for title, (head, *rows) in self._tables():
-            table = Table(*head, title=title, title_justify="left")
-            for row in rows:
-                table.add_row(*row)
-            console.print(table)
-        console.print(*map(limits_text, self.limits), sep="\n")
+    __repr__ = __str__
 
     def _summary(self) -> str:
         took = "" if self.seconds is None else f" in {time_text(self.seconds)}"
@@ -139,7 +120,7 @@ def limits_text(most: Limits) -> str:
 def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
             shapes: Mapping[Any, Sequence[int]] | None = None, session: Session | None = None,
             run: bool = False) -> Explanation:
-    """Compile `fetches`, print what the program holds, moves and computes, and give it back as data.
+    """Compile `fetches` and tell what the program holds, moves and computes: `print` shows it as tables.
 
     feed_dict  tensor -> value, as for `Session.run`
     shapes     tensor -> shape, for tensors that are not in `feed_dict`: zeros stand for their values
@@ -163,11 +144,8 @@ def explain(fetches: Any, feed_dict: Mapping[Any, Any] | None = None,
     arrays = list(values.values())
     if executable.is_in_stages(arrays):
         written = variables_written(ancestors(wanted.tensors, values, wanted.targets))
-        found = _staged(executable, arrays, written, run)
-    else:
-        found = _explanation(*executable.plan_for(arrays), run)
-    found.show()
-    return found
+        return _staged(executable, arrays, written, run)
+    return _explanation(*executable.plan_for(arrays), run)
 
 
 def _explanation(plan: Plan, arrays: Sequence[Any], run: bool) -> Explanation:

@@ -14,6 +14,7 @@ from graphflow.compiler.errors import DTypeError
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import shapes
+from graphflow.missing import missing_names
 
 _FILLED_FROM = 1000  # elements
 
@@ -237,3 +238,6 @@ variance_scaling = variance_scaling_initializer = VarianceScaling
 glorot_uniform = glorot_uniform_initializer = GlorotUniform
 glorot_normal = glorot_normal_initializer = GlorotNormal
 identity = identity_initializer = Identity
+
+
+__getattr__ = missing_names("graphflow.initializers")

@@ -72,6 +72,8 @@ LACKING: dict[str, str] = {
         random_flip_up_down random_hue random_jpeg_quality random_saturation rgb_to_grayscale rgb_to_hsv
         rgb_to_yiq rgb_to_yuv rot90 sample_distorted_bounding_box sobel_edges ssim ssim_multiscale
         total_variation transpose_image yiq_to_rgb yuv_to_rgb""",
+    "graphflow.initializers": """
+        global_variables local_variables orthogonal tables_initializer variables""",
     "graphflow.linalg": """
         LinearOperator LinearOperatorAdjoint LinearOperatorBlockDiag LinearOperatorBlockLowerTriangular
         LinearOperatorCirculant LinearOperatorCirculant2D LinearOperatorCirculant3D
@@ -98,6 +100,11 @@ LACKING: dict[str, str] = {
         quantized_conv2d quantized_max_pool quantized_relu_x raw_rnn rnn_cell safe_embedding_lookup_sparse
         scale_regularization_loss static_bidirectional_rnn static_rnn static_state_saving_rnn
         with_space_to_batch""",
+    "graphflow.random": """
+        all_candidate_sampler experimental fixed_unigram_candidate_sampler gamma
+        learned_unigram_candidate_sampler log_uniform_candidate_sampler poisson shuffle stateless_categorical
+        stateless_multinomial stateless_normal stateless_truncated_normal stateless_uniform
+        uniform_candidate_sampler""",
     "graphflow.train": """
         AdagradDAOptimizer BytesList Checkpoint CheckpointManager CheckpointSaverHook
         CheckpointSaverListener ChiefSessionCreator ClusterDef ClusterSpec Coordinator Example Feature

@@ -7,19 +7,12 @@ from typing import Any
 
 from graphflow.arrays import transpose
 from graphflow.basics import name_scope
-from graphflow.compiler.errors import GraphflowError, ShapeError
-from graphflow.compiler.ir.explain import location
-from graphflow.compiler.ir.graph import user_line
+from graphflow.compiler.errors import ShapeError
+from graphflow.compiler.ir.explain import location, misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.symbolic import dims_attr
 
 _FORMATS = {"NWC": 1, "NCW": 1, "NHWC": 2, "NCHW": 2, "NDHWC": 3, "NCDHW": 3}
-
-
-def misfit(function: str, text: str, kind: type[GraphflowError] = ShapeError) -> GraphflowError:
-    """The error of a call whose arguments are no good."""
-    file, line = user_line()
-    return kind(f"{function}: {text}\n  called at {file}:{line}")
 
 
 def channels_first(function: str, data_format: str | None, rank: int) -> bool:
@@ -49,7 +42,8 @@ def per_axis(function: str, what: str, value: Any, rank: int, first: bool = Fals
         raise misfit(function, f"{what} {list(numbers)} must hold 1, {rank} or {rank + 2} numbers")
     spatial = numbers[2:] if first else numbers[1:-1]
     if sorted(numbers) != sorted((1, 1, *spatial)):
-        raise misfit(function, f"{what} {list(numbers)} must be 1 for the batch and the channels")
+        raise misfit(function, f"{what} {list(numbers)} must be 1 for the batch and the channels, axes 0 and "
+                               f"{1 if first else rank + 1}")
     return spatial
 
 
@@ -106,8 +100,8 @@ def sizes(function: str, what: str, value: Any, count: int) -> tuple[Any, ...]:
         raise misfit(function, f"{what} must hold {count} numbers, not {value!r}; how many there are must be "
                                f"known while the graph is built")
     if any(isinstance(d, int) and d < 0 for d in dims):
-        raise misfit(function, f"{what} {list(dims)} has a number below 0\n"
-                               f"hint: tf.shape(x)[k] gives a dim that only the run knows")
+        raise misfit(function, f"{what} {list(dims)} has a number below 0",
+                     hint="tf.shape(x)[k] gives a dim that only the run knows")
     return dims
 
 

@@ -9,6 +9,7 @@ from graphflow.arrays import eye, matrix_transpose, stack, unstack
 from graphflow.basics import name_scope
 from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import elementwise, reductions, shapes
 from graphflow.diagonals import matrix_diag, matrix_diag_part, matrix_set_diag, tensor_diag_part, trace
@@ -51,7 +52,7 @@ def _vector_norm(size: Tensor, ord: Any, axis: Any, keep: bool) -> Tensor:
         result: Tensor = reductions.reduce_max(size, axis=axis, keepdims=keep)
         return result
     if not isinstance(ord, (int, float)) or not ord > 0:
-        raise ValueError(f"norm: the ord of vectors is 'euclidean', inf or a number above 0, not {ord!r}")
+        raise misfit("norm", f"the ord of vectors is 'euclidean', inf or a number above 0, not {ord!r}")
     if ord == 1:
         result = reductions.reduce_sum(size, axis=axis, keepdims=keep)
         return result

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from graphflow.explain import limits_text
-from graphflow.runtime.machine import limits
+from graphflow.runtime.machine import measured_anew
 from graphflow.runtime.threads import usable_cores
 
 if __name__ == "__main__":
     for threads in sorted({1, usable_cores()}):
-        print(limits_text(limits(threads)))
+        print(limits_text(measured_anew(threads)))

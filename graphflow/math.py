@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphflow.compiler.errors import DTypeError, UnsupportedError
+from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, bfloat16, bool_, float32, float64, int32, int64
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import core, elementwise, gamma, linalg, logic, mathematics, reductions
 from graphflow.missing import missing_names
@@ -294,10 +295,10 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
     """The matrix product over the last two axes, operands transposed where asked; the rest broadcasts.
 
     Halves are summed in float32 and rounded once; on CPUs that multiply bfloat16 in pairs, numbers below the
-    smallest normal one count as 0. Integers wrap. With `output_type` tf.float32 products of halves are not
-    rounded, with tf.int32 those of 8 and 16 bits do not wrap at theirs; int8 and uint8 may then be mixed, and
-    with tf.float32 or tf.float64 one operand may be of a dtype whose numbers all are of that one: such a
-    matrix, as one under a tf.cast, is never in memory in the wider dtype.
+    smallest normal one count as 0. Integers wrap, int8 at 127: `output_type=tf.int32` gives the int32 sums of
+    operands of 8 and 16 bits, of which int8 and uint8 may then be mixed; tf.float32 leaves products of halves
+    unrounded. With tf.float32 or tf.float64 one operand may be of a dtype whose numbers all are of that one:
+    such a matrix, as one under a tf.cast, is never in memory in the wider dtype.
 
     Source:  TF 2 tf.linalg.matmul for output_type
     """
@@ -327,12 +328,15 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         a = as_tensor(a)
         b = as_tensor(b, a.dtype, for_op="tensordot")
         if a.type.rank is None or b.type.rank is None:
-            raise DTypeError("tensordot: the ranks of both operands must be known")
+            raise misfit("tensordot", "the ranks of both operands must be known")
         over_a, over_b = _contracted(axes, a.type.rank, b.type.rank)
         free_a = [k for k in range(a.type.rank) if k not in over_a]
         free_b = [k for k in range(b.type.rank) if k not in over_b]
         rows, columns = _dims(a, free_a), _dims(b, free_b)
         inner = _dims(a, over_a)
+        if _differ(inner, _dims(b, over_b)):
+            raise misfit("tensordot", f"axes {over_a} of a and {over_b} of b must have equal dims",
+                         operands={"a": a, "b": b})
         left = reshape(transpose(a, free_a + over_a), [_product(rows), _product(inner)])
         right = reshape(transpose(b, over_b + free_b), [_product(inner), _product(columns)])
         return reshape(matmul(left, right), [*rows, *columns])
@@ -343,6 +347,10 @@ def _contracted(axes: Any, rank_a: int, rank_b: int) -> tuple[list[int], list[in
         return list(range(rank_a - axes, rank_a)), list(range(axes))
     over_a, over_b = ([x] if is_int(x) else [int(k) for k in x] for x in axes)
     return [k % rank_a for k in over_a], [k % rank_b for k in over_b]
+
+
+def _differ(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) != len(b) or any(is_int(x) and is_int(y) and x != y for x, y in zip(a, b, strict=True))
 
 
 def _dims(t: Tensor, axes: Sequence[int]) -> list[Any]:

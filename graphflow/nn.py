@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from graphflow import convolutions, normalization, pooling, random, sampling
@@ -9,6 +10,7 @@ from graphflow.arrays import concat, shape, transpose
 from graphflow.basics import name_scope, stop_gradient
 from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir.convert import as_tensor
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import activations, elementwise, logic, reductions
 from graphflow.compiler.ops import nn as records
@@ -198,9 +200,9 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
 def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
     """A 1-D bias added along the last axis, or with "NCHW" along axis 1."""
-    first = data_format is not None and data_format.startswith("NC")
     if data_format not in (None, "N...C", "NC...", "NWC", "NCW", "NHWC", "NCHW", "NDHWC", "NCDHW"):
-        raise ValueError(f"bias_add: data_format {data_format!r} is neither NHWC nor NCHW")
+        raise misfit("bias_add", f"data_format {data_format!r} is neither NHWC nor NCHW")
+    first = data_format is not None and data_format.startswith("NC")
     result: Tensor = records.bias_add(value, bias, data_format="NCHW" if first else "NHWC",
                                       name=name or "BiasAdd")
     return result
@@ -226,13 +228,16 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
     Shapes:  `noise_shape` (with 1 along an axis) drops whole slices; default: the shape of x
     """
     if (keep_prob is None) == (rate is None):
-        raise ValueError("dropout: give one of keep_prob and rate")
+        raise misfit("dropout", "give one of keep_prob and rate")
+    what, given = ("keep_prob", keep_prob) if rate is None else ("rate", rate)
+    if not isinstance(given, Real) and not random.is_tensor(given):
+        raise misfit("dropout", f"{what} must be a number or a tensor of one, not {given!r}")
     keep = keep_prob if rate is None else 1 - rate
-    if isinstance(keep, (int, float)) and not 0 < keep <= 1:
-        raise ValueError(f"dropout: keep_prob must be in (0, 1], not {keep}")
+    if isinstance(keep, Real) and not 0 < float(keep) <= 1:
+        raise misfit("dropout", f"keep_prob must be in (0, 1], not {keep}")
     with name_scope(name, "dropout", [x]):
         x = as_tensor(x)
-        if isinstance(keep, (int, float)) and keep == 1:
+        if isinstance(keep, Real) and keep == 1:
             same: Tensor = x
             return same
         noise = random.uniform(shape(x) if noise_shape is None else noise_shape, 0, 1, x.dtype, seed)

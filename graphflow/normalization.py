@@ -81,9 +81,12 @@ def batch_norm_with_global_normalization(t: Any = None, m: Any = None, v: Any = 
 
 def lrn(input: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5,
         name: str | None = None) -> Tensor:
-    """input / (bias + alpha * sum of the squares of `depth_radius` channels on each side) ** beta."""
-    result: Tensor = records.lrn(input, depth_radius=int(depth_radius), bias=float(bias), alpha=float(alpha),
-                                 beta=float(beta), name=name)
+    """input / (bias + alpha * sum of the squares of `depth_radius` channels on each side) ** beta.
+
+    Shapes:  input [batch, height, width, channels]
+    """
+    result: Tensor = records.lrn(input, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta,
+                                 name=name)
     return result
 
 

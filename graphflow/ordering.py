@@ -26,6 +26,7 @@ from graphflow.basics import name_scope
 from graphflow.compiler.errors import ShapeError, UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype, int32, int64
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import elementwise, logic, sorting
 from graphflow.math import cast
@@ -195,7 +196,7 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | Non
     with name_scope(name, "MatrixBandPart", [input]):
         x = as_tensor(input)
         if x.type.rank is None or x.type.rank < 2:
-            raise ShapeError(f"matrix_band_part: {x.name} is {x.type}, but matrices are needed")
+            raise misfit("matrix_band_part", "matrices are needed", operands={"input": x})
         below = expand_dims(range_(shape(x)[-2]), 1) - expand_dims(range_(shape(x)[-1]), 0)
         lower, upper = (cast(as_tensor(v), int32) for v in (num_lower, num_upper))
         inside = logic.logical_and(logic.logical_or(lower < 0, below <= lower),

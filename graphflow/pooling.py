@@ -8,11 +8,12 @@ from graphflow.basics import name_scope
 from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import as_dtype
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import pooling as records
 from graphflow.compiler.ops import windows
-from graphflow.layouts import apply, channels_first, misfit, paddings, per_axis, spatial_rank
+from graphflow.layouts import apply, channels_first, paddings, per_axis, spatial_rank
 from graphflow.renamed import either
 
 __all__ = ["avg_pool", "avg_pool1d", "avg_pool2d", "avg_pool3d", "avg_pool_v2", "max_pool", "max_pool1d",

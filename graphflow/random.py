@@ -8,8 +8,10 @@ from graphflow.basics import get_seed, name_scope, set_random_seed
 from graphflow.compiler.errors import UnsupportedError
 from graphflow.compiler.ir.convert import as_tensor
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32, int64
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops import elementwise, random, reductions
+from graphflow.missing import missing_names
 from graphflow.renamed import as_shape
 
 __all__ = ["get_seed", "multinomial", "categorical", "normal", "random_normal", "random_uniform",
@@ -24,6 +26,7 @@ def uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = float3
         raise ValueError("random_uniform: integers need a maxval")
     high = 1 if maxval is None else maxval
     label = name or "random_uniform"
+    _check_numbers("random_uniform", minval=minval, maxval=high)
     if is_tensor(minval, high):
         if wanted.is_integer:
             raise UnsupportedError("random_uniform: the limits of random integers must be plain numbers")
@@ -50,10 +53,17 @@ def truncated_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any 
 
 def _bell(record: Any, shape: Any, mean: Any, stddev: Any, dtype: DType, seed: int | None,
           name: str) -> Tensor:
+    _check_numbers(record.name, mean=mean, stddev=stddev)
     if not is_tensor(mean, stddev):
         return random.draw(record, as_shape(shape), dtype, seed, name, mean=float(mean), stddev=float(stddev))
     standard = random.draw(record, as_shape(shape), dtype, seed, None, mean=0.0, stddev=1.0)
     return _scaled(standard, as_tensor(stddev, dtype), as_tensor(mean, dtype), name)
+
+
+def _check_numbers(function: str, **values: Any) -> None:
+    for what, value in values.items():
+        if isinstance(value, (str, bytes)) or value is None:
+            raise misfit(function, f"{what} must be a number or a tensor of one, not {value!r}")
 
 
 def is_tensor(*values: Any) -> bool:
@@ -92,3 +102,6 @@ def multinomial(logits: Any, num_samples: Any, seed: int | None = None, name: st
 
 random_uniform = uniform
 random_normal = normal
+
+
+__getattr__ = missing_names("graphflow.random")

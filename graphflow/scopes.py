@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from graphflow.basics import name_scope
+from graphflow.basics import declared_dims, name_scope
 from graphflow.compiler.errors import DTypeError, GraphError, ShapeError, close_to
 from graphflow.compiler.ir.convert import as_array
 from graphflow.compiler.ir.dtypes import DType, as_dtype, float32
+from graphflow.compiler.ir.explain import misfit
 from graphflow.compiler.ir.graph import get_default_graph
 from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -288,16 +289,16 @@ def _initial_value(name: str, shape: Any, dtype: DType, initializer: Any) -> tup
         initializer = initializer()
     if not callable(initializer):
         if shape is not None:
-            raise ShapeError(f"variable {name!r}: the initializer is a value with a shape of its own, so "
-                             f"give none\nhint: tf.constant_initializer(value) fills any shape")
+            raise misfit("get_variable", f"variable {name!r}: the initializer is a value with a shape of its "
+                         f"own, so give none", hint="tf.constant_initializer(value) fills any shape")
         return initializer, dtype
     if shape is None and not _takes_nothing(initializer):
-        raise ShapeError(f"variable {name!r} is new, so its shape is needed")
+        raise misfit("get_variable", f"variable {name!r} is new, so its shape is needed")
     if shape is None:
         return initializer, dtype
-    static = TensorShape(shape)
+    static = TensorShape(declared_dims("get_variable", shape))
     if not static.is_fully_defined():
-        raise ShapeError(f"variable {name!r}: the shape {static} has unknown dims")
+        raise misfit("get_variable", f"variable {name!r}: the shape {static} has unknown dims")
     is_own = isinstance(initializer, Initializer)  # asking for parameters takes time
     extra = {"partition_info": None} if not is_own and "partition_info" in _parameters(initializer) else {}
     return functools.partial(initializer, static.as_list(), dtype=dtype, **extra), dtype

@@ -24,11 +24,7 @@ _BELIEVED = {"l1": (1 << 13, 1 << 18), "l2": (1 << 17, 1 << 22), "l3": (1 << 20,
 @functools.lru_cache(maxsize=1)
 def features() -> frozenset[str]:
     """The names of the CPU's features: Linux's own; elsewhere LLVM's, at 40 ms for its import."""
-    try:
-        with open("/proc/cpuinfo", "rb", buffering=0) as f:
-            found = parse_cpuinfo(f.read(_MOST).decode("ascii", "replace"))
-    except OSError:
-        found = frozenset()
+    found = parse_cpuinfo(_cpuinfo())
     if found:
         return found
     from llvmlite import binding
@@ -38,11 +34,28 @@ def features() -> frozenset[str]:
 
 def parse_cpuinfo(text: str) -> frozenset[str]:
     """The flags of the first processor; empty where the text has none that end within it."""
+    return frozenset(_entry(text, "flags", "features").split())
+
+
+def _entry(text: str, *keys: str) -> str:
     for line in text.splitlines(keepends=True):
         key, _, value = line.partition(":")
-        if key.strip().lower() in ("flags", "features") and line.endswith("\n"):
-            return frozenset(value.split())
-    return frozenset()
+        if key.strip().lower() in keys and line.endswith("\n"):
+            return value.strip()
+    return ""
+
+
+def model() -> str:
+    """The CPU's name for itself; nothing where the system does not tell it."""
+    return _entry(_cpuinfo(), "model name") or platform.processor()
+
+
+def _cpuinfo() -> str:
+    try:
+        with open("/proc/cpuinfo", "rb", buffering=0) as f:
+            return f.read(_MOST).decode("ascii", "replace")
+    except OSError:
+        return ""
 
 
 @functools.lru_cache(maxsize=1)

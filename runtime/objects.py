@@ -3,18 +3,17 @@
 numba would compile the same text, but its import takes 0.2 s, several times what LLVM needs for a training
 step. It compiles where its own linker is wanted: see `graphflow.runtime.jit`.
 
-A large module is cut into parts that are compiled on all cores at once, each in a context of its own.
+A large module is cut into parts that are compiled on all cores at once, each in a context of its own, while
+the calling thread listens for signals.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import importlib.util
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,24 +22,48 @@ from graphflow.compiler.digests import digest
 from graphflow.runtime import cache, cpu, loader
 from graphflow.runtime.threads import usable_cores
 
-_LLVM = threading.RLock()  # a fork waits for it: a child that found LLVM at work would wait for it for ever
 _PART = 4000  # characters of IR that are worth a thread
-_MOMENT = 1e-3  # seconds
+
+
+class _Work:
+    """How many threads LLVM is at work in. A fork waits for them: its child would wait for ever."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._threads = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._threads -= 1
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        self._changed.acquire()
+        while self._threads:
+            self._changed.wait()
+
+    def go_on(self) -> None:
+        self._changed.release()
+
+
+_LLVM = _Work()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release)
+    os.register_at_fork(before=_LLVM.pause, after_in_parent=_LLVM.go_on, after_in_child=_LLVM.go_on)
 
 
 def compile_object(ir: str) -> bytes:
     """The object code of a module, for this CPU; of a large one several objects, one after another."""
     parts = min(usable_cores(), len(ir) // _PART) if loader.is_native() else 1
-    with _LLVM:
-        return b"".join(_at_once(lambda part: _emitted(part, True), split_module(ir, parts)))
+    return b"".join(_at_once(lambda part: _emitted(part, True), split_module(ir, parts)))
 
 
 def assembly(ir: str) -> str:
     """What `compile_object` makes, as text."""
-    with _LLVM:
-        return _emitted(ir, False).decode()
+    return b"".join(_at_once(lambda part: _emitted(part, False), [ir])).decode()
 
 
 def key_of(ir: str) -> str:
@@ -80,44 +103,41 @@ def package_file(package: str, name: str) -> bytes:
 
 
 def _at_once(work: Callable[[str], bytes], items: Sequence[str]) -> list[bytes]:
-    """What becomes of each item, by a thread for each but the first.
+    """What becomes of each item, by a thread for each; this one waits.
 
-    No thread is at work any more when this returns, nor when it raises what a signal's handler has raised.
+    So what a signal's handler raises comes out at once, and not when LLVM is done: it ends by itself.
     """
-    results: list[Any] = [None] * len(items)
-    running: set[int] = set()
-    broken_off: list[BaseException] = []
-
-    def run(k: int) -> None:
-        running.add(k)
+    parts = [_Part(work, item) for item in items]
+    for part in parts:
         try:
-            results[k] = None if broken_off else work(items[k])
-        except BaseException as e:
-            results[k] = e
-        finally:
-            running.discard(k)
+            part.start()
+        except RuntimeError:  # no threads are left, or the interpreter is about to end
+            part.run()
+    return [part.get() for part in parts]
 
-    helpers = [threading.Thread(target=run, args=(k,)) for k in range(1, len(items))]
-    try:
-        for k, helper in enumerate(helpers, 1):
-            try:
-                helper.start()
-            except RuntimeError:  # no threads are left, or the interpreter is about to end
-                run(k)
-        run(0)
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
-    except BaseException as e:
-        broken_off.append(e)
-        while running:  # not `join`: before Python 3.13 it takes a thread for ended once it was broken off
-            with contextlib.suppress(BaseException):  # one that was raised comes out
-                time.sleep(_MOMENT)
-        raise
-    for error in results:
-        if isinstance(error, BaseException):
-            raise error
-    return results
+
+class _Part(threading.Thread):
+    def __init__(self, work: Callable[[str], bytes], item: str) -> None:
+        super().__init__(name="graphflow-llvm")
+        self._work = work
+        self._item = item
+        self._done = threading.Event()  # before Python 3.13, a `join` that is broken off ends a thread
+        self._result: bytes | BaseException = b""
+
+    def run(self) -> None:
+        try:
+            with _LLVM:
+                self._result = self._work(self._item)
+        except BaseException as e:
+            self._result = e
+        finally:
+            self._done.set()
+
+    def get(self) -> bytes:
+        self._done.wait()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
 
 
 def _emitted(ir: str, as_object: bool) -> bytes:

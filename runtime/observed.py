@@ -12,10 +12,10 @@ from graphflow.runtime.figures import (
     Holder,
     KernelFigures,
     Measuring,
-    attained,
     held_values,
     kernel_figures,
     peak_holders,
+    with_shares,
 )
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Plan
@@ -98,7 +98,7 @@ def _titles(stages: Stages | None) -> dict[Executable, str]:
 
 def _together(runs: Sequence[Sequence[KernelFigures]]) -> tuple[KernelFigures, ...]:
     """The figures of the same launches in several runs as one."""
-    return tuple(_sum(each) for each in zip(*runs, strict=True))
+    return tuple(with_shares([_sum(each) for each in zip(*runs, strict=True)]))
 
 
 def _sum(figures: Sequence[KernelFigures]) -> KernelFigures:
@@ -108,8 +108,8 @@ def _sum(figures: Sequence[KernelFigures]) -> KernelFigures:
         return sum(n * f.launches for n, f in zip(counts, figures, strict=True)) // max(launches, 1)
 
     times = [f.seconds for f in figures if f.seconds is not None]
-    return attained(replace(
+    return replace(
         figures[-1], launches=launches, seconds=sum(times) if times else None,
         bytes_read=average(f.bytes_read for f in figures),
         bytes_written=average(f.bytes_written for f in figures),
-        operations=average(f.operations for f in figures)))
+        operations=average(f.operations for f in figures))

@@ -11,7 +11,7 @@ import pytest
 
 import graphflow as tf
 from graphflow import errors, extend
-from graphflow.compiler.ir.graph import user_line
+from graphflow.compiler.ir.source import user_line
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -261,7 +261,8 @@ def test_transposed_convolution_of_an_unknown_batch():
         draw(1, 9, 9, 3), [3, 3, 3, 2], draw(1, 4, 4, 6), 2, "SAME"), r"depthwise_conv2d_backprop_filter \("),
     (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [-1, 8, 8, 2], 2),
      r"conv2d_transpose: output_shape \[-1, 8, 8, 2\]"),
-    (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 8, 8, 5], 2), "axis -1"),
+    (lambda: tf.nn.conv2d_transpose(draw(1, 4, 4, 3), draw(3, 3, 2, 3), [1, 8, 8, 5], 2),
+     "asks for 5 channels, but the filters give 2"),
     (lambda: tf.nn.conv2d_backprop_filter(draw(1, 4, 4, 3), [3, 3, 3, 7], draw(1, 4, 4, 2), 1, "SAME"),
      "axis -1"),
 ], ids=lambda v: v if isinstance(v, str) else "")
@@ -272,7 +273,7 @@ def test_what_does_not_fit_is_refused(call, text):
 
 def test_errors_name_the_line():
     x, w = hold(draw(1, 5, 5, 3), draw(3, 3, 2, 4))
-    with pytest.raises(ShapeError, match=r"(?s)convolution \(C2\).*test_convolutions.py.*hint"):
+    with pytest.raises(ShapeError, match=r"(?s)conv2d \(C2\).*test_convolutions.py.*hint"):
         tf.nn.conv2d(x, w, 1, "SAME")
 
 

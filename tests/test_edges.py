@@ -10,6 +10,8 @@ from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.compare import _difference
+from graphflow.compiler.ir.dtypes import ALL
+from graphflow.compiler.loops.numeric import cast_array
 from graphflow.lacking import LACKING
 
 
@@ -161,15 +163,33 @@ def test_clear_errors_for_what_cannot_be_built():
 
 
 @pytest.mark.parametrize(("module", "name", "text"), [
-    (tf, "reduce_men", "graphflow has no 'reduce_men', nor has TensorFlow 1; close to it: .*reduce_mean"),
+    (tf, "reduce_men", r"graphflow has no 'reduce_men', nor has TensorFlow 1; did you mean tf.reduce_mean "),
+    (tf, "softmax", r"nor has TensorFlow 1; did you mean tf.nn.softmax\?$"),
+    (tf, "InvalidArgumentError", r"did you mean tf.errors.InvalidArgumentError\?$"),
+    (tf, "invert", r"did you mean tf.bitwise.invert\?$"), (tf, "Sesion", r"did you mean tf.Session\?$"),
+    (tf.nn, "rlu", "did you mean tf.nn.relu "), (tf.math, "reduce_suum", r"mean tf.math.reduce_sum\?$"),
+    (tf.math, "softmax", "graphflow.math has no 'softmax' yet, but there is tf.nn.softmax: README.md"),
+    (tf.random, "shufle", r"did you mean tf.random.shuffle \(not there yet\)\?$"),
+    (tf.initializers, "zeroes", r"tf.initializers.zeros\?$"),
     (tf, "py_func", "graphflow has no 'py_func' yet: README.md lists"),
-    (tf.nn, "sofmax", "graphflow.nn has no 'sofmax', nor has TensorFlow 1; close to it: softmax"),
+    (tf.nn, "sofmax", "graphflow.nn has no 'sofmax', nor has TensorFlow 1; did you mean tf.nn.softmax.$"),
     (tf.nn, "dynamic_rnn", "graphflow.nn has no 'dynamic_rnn' yet"),
-    (tf.nn, "dinamic_rnn", "'dinamic_rnn', nor has TensorFlow 1; close to it: dynamic_rnn"),
-    (tf.train, "AdamOptimiser", "close to it: AdamOptimizer"), (tf.math, "xyz123", "nor has TensorFlow 1$")])
+    (tf.nn, "dinamic_rnn", r"did you mean tf.nn.dynamic_rnn \(not there yet\)\?$"),
+    (tf.train, "AdamOptimiser", r"did you mean tf.train.AdamOptimizer\?$"),
+    (tf.math, "xyz123", "nor has TensorFlow 1$")])
 def test_a_name_that_is_not_there(module, name, text):
     with pytest.raises(AttributeError, match=text):
         getattr(module, name)
+
+
+@pytest.mark.parametrize(("module", "name", "hidden"), [
+    (tf.linalg, "eithr", "either"), (tf.nn, "as_tenser", "as_tensor"),
+    (tf.math, "missing_name", "missing_names"), (tf.math, "anotations", "annotations"),
+    (tf.linalg, "name_scop", "linalg.name_scope"), (tf, "pausd", "paused")])
+def test_what_a_module_imports_for_itself_is_not_told(module, name, hidden):
+    with pytest.raises(AttributeError) as found:
+        getattr(module, name)
+    assert f"{hidden} " not in str(found.value) and f"{hidden}?" not in str(found.value)
 
 
 def test_what_is_said_to_be_lacking_is():
@@ -225,3 +245,24 @@ def test_remainders_by_large_quotients_are_numpys(dtype, jit, monkeypatch):
         a, b = (np.array(v, wide) for v in ([1e10, 1, -1e30, 6, -0.0], [0.1, 1.4e-45, 0.7, -3, 3]))
         got, want = session().run(out, {x: a, y: b}), np.mod(a, b)
         assert got.tobytes() == want.tobytes()
+
+
+_REALS = [*(s * (2.0**k + d) for k in (0, 7, 8, 15, 16, 31, 32, 63, 64) for s in (1, -1)
+            for d in (-1, -0.5, 0, 0.5)), 0.0, -0.0, np.nan, np.inf, -np.inf, 0.99, -0.99, 65519.99, 1e300,
+          -1e-300, 1 + 2**-8 + 2**-40, 1 + 2**-11 + 2**-40, -1 - 2**-11 + 2**-40, 2**-25 + 2**-60, 2**-149]
+
+
+@pytest.mark.parametrize("jit", ["1", "0"])
+@pytest.mark.parametrize("source", ALL, ids=lambda d: d.name)
+def test_casts_between_all_dtypes(source, jit, monkeypatch):
+    """Integers wrap; floats saturate to integers, NaN gives 0; halves of doubles are rounded once."""
+    monkeypatch.setenv("GRAPHFLOW_JIT", jit)
+    x = tf.placeholder(source, [None])
+    targets = [d for d in ALL if d is not source]
+    with np.errstate(over="ignore"):
+        values = _REALS if source.is_floating else [source.min, 0, 1, source.max // 3, source.max]
+        a = np.array(values, np.float64 if source.is_floating else source.numpy).astype(source.numpy)
+        for d, got in zip(targets, session().run([tf.cast(x, d) for d in targets], {x: a}), strict=True):
+            pair = got, cast_array(a, d)
+            assert got.dtype == d.numpy
+            np.testing.assert_array_equal(*(v.astype(float) if d.is_floating else v for v in pair), d.name)

@@ -36,7 +36,7 @@ def test_the_operation_the_lines_the_feeds_and_the_numbers_are_named():
     (lambda x: tf.slice(x, [0, 2], [2, 4]), (2, 3), "begin 2 with size 4 leaves axis 1, whose dim is 3"),
     (lambda x: x[5], (2, 3), "index 5 is outside of an axis with dim 2"),
     (lambda x: tf.squeeze(x, 1), (2, 3), "axis 1 is squeezed, so it must be 1, but it is 3"),
-    (lambda x: tf.nn.top_k(x, 5)[0], (2, 3), "k = 5, but the last axis has 3 elements"),
+    (lambda x: tf.nn.top_k(x, 5)[0], (2, 3), "k is 5, but the last axis has 3 elements"),
     (lambda x: tf.concat([x, tf.transpose(x)], 0), (2, 3), "but for axis 0, but [2,3] is not [3,2]"),
     (lambda x: tf.stack([x[0], x[:, 0]]), (2, 3), "[3] is not [2]"),
     (lambda x: tf.while_loop(lambda y: True, lambda y: y + x[0], [x[:, 0]]), (2, 3), "[2] and [3]"),

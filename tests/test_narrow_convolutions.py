@@ -144,3 +144,15 @@ def test_a_long_product_of_few_columns_needs_little_of_the_stack() -> None:
         x = tf.placeholder(tf.float32, rows.shape)
         y = tf.nn.relu(tf.matmul(x, np.ones((64, 3), np.float32)) - 1.0)
         assert np.all(session.run(y, {x: rows}) == 63)
+
+
+def test_int8_wraps_and_casts_give_the_sums():
+    """As the documentation of conv2d and matmul says."""
+    x, w = np.full((1, 4, 4, 8), 100, np.int8), np.full((3, 3, 8, 8), 3, np.int8)
+    narrow, rows = tf.placeholder(tf.int8, x.shape), tf.placeholder(tf.int8, [1, 8])
+    wraps = tf.nn.conv2d(narrow, w, 1, "VALID")
+    sums = tf.nn.conv2d(tf.cast(narrow, tf.int32), w.astype(np.int32), 1, "VALID")
+    products = tf.matmul(rows, w[0, 0]), tf.matmul(rows, w[0, 0], output_type=tf.int32)
+    found = tf.Session().run([wraps, sums, *products], {narrow: x, rows: x[0, 0, :1]})
+    assert [v.ravel()[0] for v in found] == [np.int32(21600).astype(np.int8), 21600, 96, 2400]
+    assert [v.dtype for v in found] == [np.int8, np.int32] * 2

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from graphflow.compiler.codegen.values import Value, llvm_type, suffix
-from graphflow.compiler.ir.dtypes import DType, bool_, float32
+from graphflow.compiler.ir.dtypes import DType, bool_, float16, float32, float64, int32
 
 if TYPE_CHECKING:
     from graphflow.compiler.codegen.emitter import Emitter
 
 Emit = Callable[["Emitter", "list[Value]", DType], Value]
+_DIGITS = {float32: 24, float64: 53}  # binary ones
 
 
 def _instruction(float_op: str, int_op: str, unsigned_op: str = "") -> Emit:
@@ -146,11 +147,12 @@ def emit_cast(em: Emitter, a: Value, dtype: DType) -> Value:
     if source.is_floating and dtype.is_floating:
         if source.size == dtype.size:  # half and bfloat: by way of float
             return emit_cast(em, emit_cast(em, a, float32), dtype)
+        if source is float64 and dtype.size == 2:  # LLVM would call a library that may not be there
+            a = _to_odd_float(em, a) if dtype is float16 else emit_cast(em, a, float32)
         op = "fpext" if dtype.size > source.size else "fptrunc"
         return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
     if source.is_floating:
-        name = "fptoui" if dtype.is_unsigned else "fptosi"
-        return em.intrinsic(f"llvm.{name}.sat.{suffix(dtype, a.lanes)}.{suffix(source, a.lanes)}", [a], dtype)
+        return _to_integer(em, emit_cast(em, a, float32) if source.size == 2 else a, dtype)
     if dtype.is_floating:
         op = "uitofp" if source.is_unsigned or source.is_bool else "sitofp"
         return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
@@ -160,6 +162,37 @@ def emit_cast(em: Emitter, a: Value, dtype: DType) -> Value:
         return em.instruction(f"trunc {a} to {target}", dtype, a.lanes)
     op = "zext" if source.is_unsigned or source.is_bool else "sext"
     return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
+
+
+def _to_integer(em: Emitter, a: Value, dtype: DType) -> Value:
+    """Clamped to what converts, then converted: LLVM's saturating conversions take lane after lane."""
+    wide = int32 if dtype.size < 4 else dtype
+    digits = max(dtype.max.bit_length() - _DIGITS[a.dtype], 0)  # that the largest number has too many
+    least, most, beyond = (em.splat_number(n, a.dtype, a.lanes)
+                           for n in (dtype.min, dtype.max + 1 - (1 << digits), dtype.max + 1))
+    raised = em.call("select", [em.call("gt", [a, least], bool_), a, least], a.dtype)  # NaN too
+    inside = em.call("select", [em.call("lt", [raised, most], bool_), raised, most], a.dtype)
+    convert = f"{'fptoui' if wide.is_unsigned else 'fptosi'} {inside} to {llvm_type(wide, a.lanes)}"
+    result = emit_cast(em, em.instruction(convert, wide, a.lanes), dtype)
+    if digits:
+        over, top = em.call("ge", [a, beyond], bool_), em.splat_number(dtype.max, dtype, a.lanes)
+        result = em.call("select", [over, top, result], dtype)
+    if dtype.is_unsigned:
+        return result
+    zero = em.splat_number(0, dtype, a.lanes)
+    return em.call("select", [em.call("eq", [a, a], bool_), result, zero], dtype)
+
+
+def _to_odd_float(em: Emitter, a: Value) -> Value:
+    """A double as a float that rounds to the same half: what is not exact is cut off, its last bit set."""
+    float_ = emit_cast(em, a, float32)
+    back = emit_cast(em, float_, float64)
+    inexact = em.call("lt", [a, back], bool_), em.call("gt", [a, back], bool_)  # neither, for NaN
+    larger = em.call("gt", [em.call("abs", [v], float64) for v in (back, a)], bool_)
+    bits = emit_bitcast(em, float_, int32)
+    cut = em.call("sub", [bits, emit_cast(em, larger, int32)], int32)
+    odd = em.call("or", [cut, em.splat_number(1, int32, a.lanes)], int32)
+    return emit_bitcast(em, em.call("select", [em.call("or", [*inexact], bool_), odd, bits], int32), float32)
 
 
 def emit_bitcast(em: Emitter, a: Value, dtype: DType) -> Value:

@@ -10,6 +10,7 @@ import numpy as np
 from graphflow.compiler.errors import DTypeError
 from graphflow.compiler.ir.dims import Poly
 from graphflow.compiler.ir.dtypes import DType, as_dtype, bool_, float32, int32, int64
+from graphflow.compiler.ir.explain import location, misfit
 from graphflow.compiler.ir.registry import REGISTRY
 from graphflow.compiler.ir.shape import Dimension, TensorShape
 from graphflow.compiler.ir.tensor import Tensor
@@ -63,9 +64,8 @@ def _number(value: float, dtype: DType | None, for_op: str) -> Literal:
 
 def _checked(t: Tensor, dtype: DType | None, for_op: str) -> Tensor:
     if dtype is not None and t.dtype is not dtype:
-        where = f"{for_op}: " if for_op else ""
-        raise DTypeError(f"{where}{t.name} is {t.dtype.name} (made at {t.op.source[0]}:{t.op.source[1]}), "
-                         f"but {dtype.name} is needed\nhint: tf.cast(x, tf.{dtype.name}) converts it")
+        raise misfit(for_op, f"{t.name} is {t.dtype.name} (made at {location(t)}), but {dtype.name} is "
+                             f"needed", DTypeError, f"tf.cast(x, tf.{dtype.name}) converts it")
     return t
 
 
@@ -105,26 +105,27 @@ def as_array(value: Any, dtype: DType | None = None, for_op: str = "") -> np.nda
     elif isinstance(value, (list, tuple)) and any(isinstance(v, Dimension) for v in value):
         value = [int(v) for v in value]
     if value is None:
-        raise DTypeError(f"{for_op + ': ' if for_op else ''}None is not a tensor")
+        raise misfit(for_op, "None is not a tensor", DTypeError)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as e:
-        raise DTypeError(f"{type(value).__name__} does not convert to a tensor: {e}") from None
+        uneven = isinstance(value, (list, tuple))
+        text = "does not convert to a tensor: " + ("its rows differ in length" if uneven else str(e))
+        raise misfit(for_op, f"{short(value)} {text}", DTypeError) from None
     if array.dtype == object or array.dtype.kind in "SUMmc":
-        raise DTypeError(f"{for_op + ': ' if for_op else ''}{short(value)} (a {type(value).__name__}) "
-                         f"does not convert to a tensor")
+        raise misfit(for_op, f"{short(value)} (a {type(value).__name__}) does not convert to a tensor",
+                     DTypeError)
     natural = _natural_dtype(value, array)
     if dtype is None:
         dtype = natural
     elif not _fits(natural, dtype, value):
-        where = f"{for_op}: " if for_op else ""
-        raise DTypeError(f"{where}expected {dtype.name}, got {short(value)} of type {natural.name}\n"
-                         f"hint: tf.cast converts tensors; write a {dtype.name} value for a constant")
+        raise misfit(for_op, f"expected {dtype.name}, got {short(value)} of type {natural.name}", DTypeError,
+                     "tf.cast converts tensors; a constant is written as one")
     elif dtype.is_integer and natural.is_integer and array.size:
         low, high = array.min(), array.max()
         if low < dtype.min or high > dtype.max:
-            where, bad = f"{for_op}: " if for_op else "", low if low < dtype.min else high
-            raise DTypeError(f"{where}{bad} is not in the range of {dtype.name}, {dtype.min} to {dtype.max}")
+            raise misfit(for_op, f"{low if low < dtype.min else high} is not in the range of {dtype.name}, "
+                                 f"{dtype.min} to {dtype.max}", DTypeError)
     # a Literal copies what may be written to; its owner may make a read-only array writeable again
     return array.astype(dtype.numpy, copy=not array.flags.writeable)
 
@@ -158,5 +159,7 @@ def _fits(natural: DType, wanted: DType, value: Any) -> bool:
 
 def short(value: Any) -> str:
     """A value for an error's text."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {list(value.shape)}"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.errors import DTypeError
+from graphflow.compiler.ir.explain import misfit
 
 
 class DType:
@@ -152,13 +153,12 @@ def as_dtype(value: Any) -> DType:
         return value
     try:
         found = _LOOKUP.get(value)
+        if found is None and value is not None:  # which numpy takes for float64
+            wanted = np.dtype(value)
+            found = bfloat16 if wanted.name == "bfloat16" else _LOOKUP.get(wanted)
     except TypeError:
         found = None
-    if found is not None:
-        return found
-    try:
-        wanted = np.dtype(value)
-        return bfloat16 if wanted.name == "bfloat16" else _LOOKUP[wanted]
-    except (TypeError, KeyError):
-        raise DTypeError(f"{value!r} is not a dtype that graphflow has "
-                         f"(it has {', '.join(t.name for t in ALL)})") from None
+    if found is None:
+        raise misfit("", f"{value!r} is not a dtype that graphflow has "
+                         f"(it has {', '.join(t.name for t in ALL)})", DTypeError)
+    return found

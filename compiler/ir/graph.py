@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphflow.compiler.errors import GraphError, close_to
 from graphflow.compiler.ir.dims import Poly, atoms_of
+from graphflow.compiler.ir.explain import check_dims
+from graphflow.compiler.ir.source import Source, user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.unify import DimRules
@@ -19,41 +19,8 @@ from graphflow.compiler.ir.unify import DimRules
 if TYPE_CHECKING:
     from graphflow.compiler.ir.opdef import OpDef
 
-Source = tuple[str, int]
 _NODE_NAME, _SCOPE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-/]*"), re.compile(r"[A-Za-z0-9_.\-/]*")
 _NAME_RULE = "letters, digits, '.', and after the first character '_', '-' and '/' too"
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-
-
-_OWN_FILES: dict[str, bool] = {}
-
-
-def user_line() -> Source:
-    """File and line of the nearest caller outside graphflow; costs about 0.3 us."""
-    last, frame = _own_frame()
-    frame = frame or last
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-def user_file() -> str:
-    """The file of that caller; "" for what a file of graphflow does while it is loaded."""
-    last, frame = _own_frame()
-    return "" if last.f_code.co_name == "<module>" else (frame or last).f_code.co_filename
-
-
-def _own_frame() -> tuple[Any, Any]:
-    """The last of graphflow's own frames, and the one that called it, if any."""
-    frame: Any = sys._getframe(2)
-    last = frame
-    while frame is not None:
-        file = frame.f_code.co_filename
-        is_own = _OWN_FILES.get(file)
-        if is_own is None:
-            is_own = _OWN_FILES[file] = file.startswith(_PACKAGE)
-        if not is_own:
-            break
-        last, frame = frame, frame.f_back
-    return last, frame
 
 
 class Operation:
@@ -211,6 +178,8 @@ class Graph:
             name = f"{stem.name}/{name}"
         op = Operation(self, opdef, operands, attrs, name, source)
         op.outputs = _outputs(op, opdef.infer(op))
+        if opdef.dim_attrs:
+            check_dims(op, op.outputs)
         with self._lock:
             op.name = self._scoped(op.name)
             self._append(op)

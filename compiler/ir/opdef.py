@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphflow.compiler.errors import GraphError, ShapeError
-from graphflow.compiler.ir.convert import Literal, as_tensor
-from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_file
+from graphflow.compiler.ir.convert import Literal, as_tensor, short
+from graphflow.compiler.ir.explain import misfit
+from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.registry import HOOKS, REGISTRY
+from graphflow.compiler.ir.source import user_file
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.records import record
@@ -152,11 +154,17 @@ class OpDef:
             if key not in full:
                 raise TypeError(f"{self.name}() has no argument {key!r} (it has "
                                 f"{', '.join((*self.params, *full, 'name'))})")
-            full[key] = HOOKS["dims_attr"](value) if key in self.dim_attrs else _plain(value)
+            full[key] = self._dims(key, value) if key in self.dim_attrs else _plain(value)
         for key, value in full.items():
             if value is REQUIRED:
                 raise TypeError(f"{self.name}() misses its argument {key!r}")
         return full
+
+    def _dims(self, key: str, value: Any) -> Any:
+        try:
+            return HOOKS["dims_attr"](value)
+        except ShapeError as e:
+            raise misfit(self.name, f"{key} {short(value)}: {e}") from None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphflow.compiler.ir.explain import shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import OpDef
 from graphflow.compiler.ir.tensor import Tensor
+from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import pointwise_op
 from graphflow.compiler.ops.core import literal
@@ -39,8 +41,15 @@ selu = unary("selu", lambda x: _SELU_SCALE * E.select(x < 0, _SELU_ALPHA * E.cal
 softsign = unary("softsign", lambda x: x / (1 + E.call("abs", x)), lambda x: x / (1 + np.abs(x)),
                  lambda op, g: g / square(1 + abs_(op.x)))
 
+def _leaky_type(op: Operation) -> TensorType:
+    if not isinstance(op.alpha, (int, float)):
+        raise shape_error(op, f"(C2): alpha must be a number, known while the graph is built, not "
+                              f"{op.alpha!r}")
+    return like_first("float")(op)
+
+
 leaky_relu = OpDef(
-    "leaky_relu", "x", infer=like_first("float"), attrs={"alpha": 0.2}, tf_name="LeakyRelu",
+    "leaky_relu", "x", infer=_leaky_type, attrs={"alpha": 0.2}, tf_name="LeakyRelu",
     grad=lambda op, g: where_v2(op.x > 0, g, g * op.alpha),
     lower=pointwise_op(lambda op, x: E.select(x > 0, x, x * op.alpha)),
     numpy=lambda x, alpha: np.where(x > 0, x, np.asarray(alpha, x.dtype) * x),

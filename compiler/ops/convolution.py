@@ -57,7 +57,8 @@ from graphflow.compiler.ops.winograd import quick_convolution
 from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
-_BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
+_FORTH: dict[str, Any] = {**_GEOMETRY, "called": ""}  # by which name the user knows it
+_BACK: dict[str, Any] = {"shape": REQUIRED, **_FORTH}
 _FEW_CHANNELS = 16  # less than a vector
 _LEAST_OUT = 8      # with fewer columns, products with vectors of them are mostly empty
 
@@ -465,7 +466,7 @@ def _samples(make: Any) -> tuple[Sample, ...]:
 
 
 convolution: OpDef = OpDef(
-    "convolution", "x filters", infer=_convolution_type, attrs=_GEOMETRY, expand=_convolution, late=True,
+    "convolution", "x filters", infer=_convolution_type, attrs=_FORTH, expand=_convolution, late=True,
     numpy=convolution_numpy, tf_name="Conv2D",
     grad=lambda op, g: (_input_grad_of(op, g, op.filters, op.x), _filter_grad_of(op, op.x, g, op.filters)),
     doc="out[b, i.., o] = sum over u.., c of x[b, i*stride + u*dilation - before.., c] * filters[u.., c, o], "

@@ -10,7 +10,7 @@ from graphflow.compiler.errors import ShapeError
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
-from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.explain import misfit, shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.registry import HOOKS, REGISTRY
@@ -20,7 +20,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import EACH, Indexed, Let, Load, view
 from graphflow.compiler.ops.gathering import gather
 from graphflow.compiler.ops.logic import where_v2
-from graphflow.compiler.ops.rules import open_dims, require_within
+from graphflow.compiler.ops.rules import listed, open_dims, require_within
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value
 from graphflow.compiler.records import record
@@ -28,7 +28,7 @@ from graphflow.compiler.records import record
 # slice: begin and size
 
 def _slice_type(op: Operation) -> TensorType:
-    source, begin, size = op.input.type.dims, op.begin, op.size
+    source, begin, size = op.input.type.dims, listed(op, "begin"), listed(op, "size")
     if isinstance(begin, Tensor) or isinstance(size, Tensor):
         return TensorType(op.input.dtype, None if source is None else (None,) * len(source))
     if len(begin) != len(size) or (source is not None and len(begin) != len(source)):
@@ -171,8 +171,12 @@ def _clamped(position: Any, low: Dim, high: Dim) -> Dim:
 
 
 def _strided_type(op: Operation) -> TensorType:
-    if op.input.type.dims is None or any(isinstance(v, Tensor) for v in (op.begin, op.end, op.strides)):
+    begin, end, strides = (listed(op, key) for key in ("begin", "end", "strides"))
+    if op.input.type.dims is None or any(isinstance(v, Tensor) for v in (begin, end, strides)):
         return TensorType(op.input.dtype, None)
+    if not len(begin) == len(end) == len(strides):
+        raise shape_error(op, f"(C1): begin {list(begin)}, end {list(end)} and strides {list(strides)} must "
+                              f"be of one length")
     axes = _axes(op, op.input.type.dims)
     return TensorType(op.input.dtype, tuple(1 if a is None else a.count for a in axes if a is None or a.kept))
 
@@ -338,10 +342,10 @@ def _entry(entry: Any) -> tuple[Any, Any, Any, tuple[str, ...]]:
                  *(("end_mask",) if entry.stop is None else ()))
         begin, end = (0 if v is None else _bound(v) for v in (entry.start, entry.stop))
         return begin, end, 1 if entry.step is None else _bound(entry.step), flags
-    if isinstance(entry, (bool, float, list, tuple)) or (isinstance(entry, Tensor) and (
+    if isinstance(entry, (bool, float, str, list, tuple)) or (isinstance(entry, Tensor) and (
             not entry.dtype.is_integer or entry.type.rank not in (0, None))):
-        raise ShapeError(f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, "
-                         f"not by {entry!r}\nhint: tf.gather takes several indices, tf.boolean_mask a mask")
+        raise misfit("", f"a tensor is indexed by ints, slices, ..., None and scalar int tensors, not by "
+                         f"{entry!r}", hint="tf.gather takes several indices, tf.boolean_mask a mask")
     position = _bound(entry)
     if isinstance(entry, Tensor) and not isinstance(position, int):
         return 0, 0, 1, ("begin_mask", "end_mask")

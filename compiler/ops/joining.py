@@ -10,7 +10,7 @@ import numpy as np
 
 from graphflow.compiler.ir.dims import Dim
 from graphflow.compiler.ir.dtypes import int32
-from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.explain import as_given, shape_error
 from graphflow.compiler.ir.graph import Operation
 from graphflow.compiler.ir.opdef import REQUIRED, OpDef
 from graphflow.compiler.ir.tensor import Tensor
@@ -201,21 +201,21 @@ def _split_sizes(op: Operation) -> tuple[Any, ...]:
     total = None if rank is None else op.value.type.dims[normal_axis(op, op.axis, rank)]
     if isinstance(wanted, int):
         _require_total(op, total, None if total is None or wanted < 1 else total // wanted * wanted,
-                       wanted > 0)
+                       wanted > 0, f"{wanted} equal parts")
         return (None if total is None else total // wanted,) * wanted
     if not isinstance(wanted, tuple):
         raise shape_error(op, "(C1): the number of parts must be known while the graph is built")
     sizes = open_dims(wanted)
     if sizes.count(-1) > 1:
-        raise shape_error(op, f"(C1): sizes {list(wanted)} may hold one -1")
+        raise shape_error(op, f"(C1): num_or_size_splits {list(wanted)} may hold one -1")
     known: list[Any] = [d for d in sizes if d != -1]
     left: Any = None if total is None or None in sizes else total - sum(known)
     _require_total(op, left, left if -1 in sizes and left is not None else 0,
-                   not isinstance(left, int) or left >= 0)
+                   not isinstance(left, int) or left >= 0, f"parts of {list(wanted)}")
     return tuple(left if d == -1 else d for d in sizes)
 
 
-def _require_total(op: Operation, a: Any, b: Any, possible: bool) -> None:
+def _require_total(op: Operation, a: Any, b: Any, possible: bool, parts: str) -> None:
     """The parts make up the whole axis."""
     try:
         if not possible:
@@ -223,7 +223,7 @@ def _require_total(op: Operation, a: Any, b: Any, possible: bool) -> None:
         op.graph.rules.require(a, b)
     except ValueError:
         raise shape_error(op, f"(C1): axis {op.axis} of {op.value.type} does not split into "
-                              f"{op.num_or_size_splits}") from None
+                              f"{parts}") from None
 
 
 def _split_type(op: Operation) -> tuple[TensorType, ...]:
@@ -273,17 +273,24 @@ def _pad_type(op: Operation) -> TensorType:
     source, pairs = op.tensor.type.dims, op.paddings
     if op.mode not in _MODES:
         raise shape_error(op, f"(C1): mode {op.mode!r} is none of {', '.join(_MODES)}")
+    if not isinstance(op.constant_values, (bool, int, float)):
+        raise shape_error(op, f"(C3): constant_values must be a number, known while the graph is built, not "
+                              f"{op.constant_values!r}")
     if isinstance(pairs, Tensor):
         return TensorType(op.tensor.dtype, None if source is None else (None,) * len(source))
-    if any(not isinstance(p, tuple) or len(p) != 2
-           for p in pairs) or (source is not None and len(pairs) != len(source)):
-        raise shape_error(op, f"(C1): paddings {pairs} must hold a pair (before, after) for each axis")
+    if not _are_pairs(pairs) or (source is not None and len(pairs) != len(source)):
+        each = "each axis" if source is None else f"each of the {len(source)} axes"
+        raise shape_error(op, f"(C1): paddings {as_given(pairs)} must hold a pair (before, after) for {each}")
     if source is None:
         return TensorType(op.tensor.dtype, (None,) * len(pairs))
     _check_paddings(op, source)
     opened = [open_dims(p) for p in pairs]
     return TensorType(op.tensor.dtype, tuple(
         None if d is None or None in p else d + p[0] + p[1] for d, p in zip(source, opened, strict=True)))
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(p, tuple) and len(p) == 2 for p in value)
 
 
 def _check_paddings(op: Operation, dims: Any) -> None:

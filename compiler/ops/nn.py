@@ -22,9 +22,9 @@ from graphflow.compiler.ops.logic import is_finite, zero_unless, zero_where
 from graphflow.compiler.ops.mathematics import exp, log, log1p, sigmoid
 from graphflow.compiler.ops.reductions import reduce_max, reduce_sum
 from graphflow.compiler.ops.rules import (
+    axes_of,
     check_kind,
     equal_dims,
-    like_first,
     normal_axis,
     same_dtype,
 )
@@ -271,7 +271,15 @@ def _l2_normalize_grad(op: Operation, g: Tensor) -> Tensor:
     return result
 
 
-l2_normalize = OpDef("l2_normalize", "x", infer=like_first("float"), attrs={"axis": None, "epsilon": 1e-12},
+def _l2_normalize_type(op: Operation) -> TensorType:
+    check_kind(op, "float")
+    if op.x.type.rank is not None:
+        axes_of(op)
+    result: TensorType = op.x.type
+    return result
+
+
+l2_normalize = OpDef("l2_normalize", "x", infer=_l2_normalize_type, attrs={"axis": None, "epsilon": 1e-12},
                      dim_attrs=("axis",), expand=lambda op: op.x * _norm_inverse(op)[1],
                      grad=_l2_normalize_grad,
                      samples=(*shapes([(5,)], [(3, 4)]), *shapes([(3, 4)], [(2, 3, 4)], axis=1),

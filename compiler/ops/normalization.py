@@ -17,7 +17,7 @@ from graphflow.compiler.ops.core import cast, literal
 from graphflow.compiler.ops.elementwise import maximum, pow_, rsqrt, square
 from graphflow.compiler.ops.indexing import slice_
 from graphflow.compiler.ops.reductions import reduce_mean, reduce_sum
-from graphflow.compiler.ops.rules import check_kind, equal_dims, like_first
+from graphflow.compiler.ops.rules import check_kind, equal_dims
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, dim_value, reshape, zeros_like
 from graphflow.compiler.ops.windows import windows
@@ -227,11 +227,25 @@ def _lrn_numpy(x: Any, depth_radius: int, bias: float, alpha: float, beta: float
     return (wide * (bias + alpha * _channel_sums_numpy(wide * wide, depth_radius)) ** -beta).astype(x.dtype)
 
 
+def _lrn_type(op: Operation) -> TensorType:
+    check_kind(op, "float")
+    if op.input.type.rank not in (4, None):
+        raise shape_error(op, "(C2): input must have rank 4: batch, height, width, channels")
+    if not isinstance(op.depth_radius, int) or op.depth_radius < 0:
+        raise shape_error(op, f"(C3): depth_radius must be a whole number of 0 or more, not "
+                              f"{op.depth_radius!r}")
+    for key in ("bias", "alpha", "beta"):
+        if not isinstance(op.attrs[key], (int, float)):
+            raise shape_error(op, f"(C3): {key} must be a number, not {op.attrs[key]!r}")
+    result: TensorType = op.input.type
+    return result
+
+
 lrn = OpDef(
-    "lrn", "input", infer=like_first("float"), attrs={"depth_radius": 5, "bias": 1.0, "alpha": 1.0,
+    "lrn", "input", infer=_lrn_type, attrs={"depth_radius": 5, "bias": 1.0, "alpha": 1.0,
                                                       "beta": 0.5},
     expand=lambda op: op.input * _power(_response(op), -op.beta), numpy=_lrn_numpy, grad=_lrn_grad,
     tf_name="LRN",
     doc="input / (bias + alpha * sum of squares over neighbouring channels) ** beta",
-    samples=(*shapes([(2, 3, 5)], [(1, 2, 2, 18)], [(0, 3)]),
+    samples=(*shapes([(2, 1, 3, 5)], [(1, 2, 2, 18)], [(0, 1, 1, 3)]),
              *shapes([(2, 2, 2, 7)], depth_radius=2, bias=2.0, alpha=0.1, beta=0.75)))

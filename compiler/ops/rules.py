@@ -8,7 +8,7 @@ from typing import Any
 from graphflow.compiler.ir import dims as D
 from graphflow.compiler.ir.dims import Dim, Poly
 from graphflow.compiler.ir.dtypes import DType, bool_
-from graphflow.compiler.ir.explain import dtype_error, labels, shape_error
+from graphflow.compiler.ir.explain import as_given, dtype_error, labels, shape_error
 from graphflow.compiler.ir.graph import Operation, tensors_in
 from graphflow.compiler.ir.regions import all_operations, subgraphs
 from graphflow.compiler.ir.tensor import Tensor
@@ -62,6 +62,26 @@ def require_within(op: Operation, low: Dim, value: Dim | None, high: Dim | None)
     op.graph.rules.require(D.maximum(value, low), value)
     if high is not None:
         op.graph.rules.require(D.minimum(value, high), value)
+
+
+def listed(op: Operation, key: str) -> Any:
+    """An attribute that is a list of numbers; a Tensor where not even their count is known."""
+    value = op.attrs[key]
+    if not isinstance(value, Tensor) and not (isinstance(value, tuple) and all(map(_is_dim, value))):
+        raise shape_error(op, f"(C1): {key} must be a list of whole numbers, not {as_given(value)}")
+    return value
+
+
+def single(op: Operation, key: str) -> Dim | None:
+    """An attribute that is one number; None where only the run knows it."""
+    value = op.attrs[key]
+    if not isinstance(value, Tensor) and not _is_dim(value):
+        raise shape_error(op, f"(C1): {key} must be one whole number, not {as_given(value)}")
+    return open_dims([value])[0]
+
+
+def _is_dim(value: object) -> bool:
+    return isinstance(value, (int, Poly))
 
 
 def open_dims(dims: Iterable[Dim | None]) -> tuple[Dim | None, ...]:

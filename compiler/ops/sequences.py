@@ -28,7 +28,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import Indexed, Let, Load
-from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
+from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims, single
 from graphflow.compiler.ops.samples import Sample
 
 # range
@@ -143,7 +143,7 @@ def _one_hot_type(op: Operation) -> TensorType:
     if dims is None:
         return TensorType(op.dtype, None)
     k = _one_hot_axis(op)
-    return TensorType(op.dtype, (*dims[:k], *open_dims((op.depth,)), *dims[k:]))
+    return TensorType(op.dtype, (*dims[:k], single(op, "depth"), *dims[k:]))
 
 
 def _one_hot_element(op: Operation, at: E.Index, load: Load, let: Let) -> E.Expr:

@@ -19,7 +19,7 @@ from graphflow.compiler.loops import expr as E
 from graphflow.compiler.loops.forms import AXIS, EACH, Indexed, Let, Load, broadcast_index, view
 from graphflow.compiler.ops.broadcasting import unbroadcast
 from graphflow.compiler.ops.core import literal
-from graphflow.compiler.ops.rules import check_kind, normal_axis, open_dims
+from graphflow.compiler.ops.rules import check_kind, listed, normal_axis, open_dims
 from graphflow.compiler.ops.samples import UNARY, Sample, shapes
 from graphflow.compiler.ops.symbolic import shape_symbols
 
@@ -98,11 +98,12 @@ def _wanted_shape(op: Operation, wanted: Any, total: Dim | None) -> Any:
     if not free:
         return known
     rest = D.product(d for k, d in enumerate(known) if k != free[0] and d is not None)
+    if rest == 0 or (isinstance(total, int) and isinstance(rest, int) and total % rest and None not in known):
+        count = "" if total is None else f"{total} "
+        raise shape_error(op,
+                          f"(C2): {count}elements do not fill shape {list(wanted)}: no value fits for -1")
     if total is None or None in known:
         return tuple(None if k == free[0] else d for k, d in enumerate(known))
-    if rest == 0 or (isinstance(total, int) and isinstance(rest, int) and total % rest):
-        raise shape_error(op,
-                          f"(C2): {total} elements do not fill shape {list(wanted)}: no value fits for -1")
     return tuple(total // rest if k == free[0] else d for k, d in enumerate(known))
 
 
@@ -112,9 +113,10 @@ def _total(dims: Any) -> Dim | None:
 
 def _reshape_type(op: Operation) -> TensorType:
     source = op.tensor.type.dims
-    if isinstance(op.shape, Tensor):
+    wanted = listed(op, "shape")
+    if isinstance(wanted, Tensor):
         return TensorType(op.tensor.dtype, None)
-    result = _wanted_shape(op, op.shape, _total(source))
+    result = _wanted_shape(op, wanted, _total(source))
     before, after = _total(source), _total(result)
     try:
         op.graph.rules.require(before, after)
@@ -214,18 +216,18 @@ def permutation(op: Operation) -> tuple[int, ...]:
     """Which axis of the operand each axis of the result is."""
     rank = op.a.type.rank
     assert rank is not None
-    perm = tuple(range(rank))[::-1] if op.perm is None else tuple(normal_axis(op, p, rank,
-                                                                              "perm") for p in op.perm)
+    if op.perm is None:
+        return tuple(range(rank))[::-1]
+    perm = tuple(normal_axis(op, p, rank, "perm") for p in op.perm) if len(op.perm) == rank else op.perm
     if sorted(perm) != list(range(rank)):
-        raise shape_error(op, f"(C1): perm {list(perm)} does not name each of the {rank} axes once")
+        raise shape_error(op, f"(C1): perm {list(op.perm)} does not name each of the {rank} axes once")
     return perm
 
 
 def _transpose_type(op: Operation) -> TensorType:
-    dims = op.a.type.dims
-    if dims is None or isinstance(op.perm, Tensor):
-        return TensorType(op.a.dtype,
-                          None if op.perm is None or isinstance(op.perm, Tensor) else (None,) * len(op.perm))
+    dims, perm = op.a.type.dims, None if op.perm is None else listed(op, "perm")
+    if dims is None or isinstance(perm, Tensor):
+        return TensorType(op.a.dtype, (None,) * len(perm) if isinstance(perm, tuple) else None)
     return TensorType(op.a.dtype, tuple(dims[p] for p in permutation(op)))
 
 
@@ -310,7 +312,7 @@ broadcast_to = OpDef(
 
 
 def _tile_type(op: Operation) -> TensorType:
-    source, times = op.input.type.dims, op.multiples
+    source, times = op.input.type.dims, listed(op, "multiples")
     if isinstance(times, Tensor) or source is None:
         return TensorType(op.input.dtype, None if isinstance(times, Tensor) else (None,) * len(times))
     if len(times) != len(source) or any(isinstance(m, int) and m < 0 for m in times):
@@ -348,7 +350,8 @@ tile = OpDef("tile", "input", infer=_tile_type, attrs={"multiples": REQUIRED}, d
 def _fill_type(op: Operation) -> TensorType:
     if op.value.type.rank not in (0, None):
         raise shape_error(op, "(C1): the value must be a scalar")
-    return TensorType(op.value.dtype, None if isinstance(op.dims, Tensor) else open_dims(op.dims))
+    dims = listed(op, "dims")
+    return TensorType(op.value.dtype, None if isinstance(dims, Tensor) else open_dims(dims))
 
 
 fill = OpDef("fill", "value", infer=_fill_type, attrs={"dims": REQUIRED}, dim_attrs=("dims",),

@@ -19,7 +19,7 @@ from graphflow.compiler.loops.nest import Let as Name
 from graphflow.compiler.loops.nest import Stmt, Store, loop_over
 from graphflow.compiler.ops import radix
 from graphflow.compiler.ops.indexing import slice_
-from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, require_within
+from graphflow.compiler.ops.rules import check_kind, equal_dims, open_dims, require_within, single
 from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, reshape
 
@@ -250,13 +250,13 @@ argsort = OpDef(
 
 
 def _top_type(op: Operation) -> TensorType:
-    dims, k = _argsort_type(op).dims, open_dims((op.k,))[0]
+    dims, k = _argsort_type(op).dims, single(op, "k")
     if dims is None:
         return TensorType(int32, None)
     try:
         require_within(op, 0, k, dims[-1])
     except ValueError:
-        raise shape_error(op, f"(C2): k = {k}, but the last axis has {dims[-1]} elements") from None
+        raise shape_error(op, f"(C2): k is {k}, but the last axis has {dims[-1]} elements") from None
     return TensorType(int32, (*dims[:-1], k))
 
 
@@ -271,7 +271,7 @@ def _top(op: Operation) -> Tensor:
 
 
 top_positions = OpDef(
-    "top_positions", "input", infer=_top_type, attrs={"k": 1}, dim_attrs=("k",), expand=_top,
+    "top_k", "input", infer=_top_type, attrs={"k": 1}, dim_attrs=("k",), expand=_top,
     grad=lambda op, g: None, numpy=lambda x, k: _order_numpy(x, True)[..., :k], tf_name="TopKV2",
     doc="The positions of the k largest elements along the last axis, in order; the first of equal ones.",
     samples=(*shapes([(5,)], [(2, 3, 4)], [(0, 7)], k=3, smooth=False),

@@ -98,7 +98,7 @@ def dims_attr(value: Any) -> Any:
 
 def _from_tensor(t: Tensor) -> Any:
     if not t.dtype.is_integer:
-        raise ShapeError(f"a shape is made of integers, but {t.name} is {t.dtype.name}, "
+        raise ShapeError(f"integers are needed, but {t.name} is {t.dtype.name}, "
                          f"made at {t.op.source[0]}:{t.op.source[1]}")
     found = symbolic_value(t)
     if found is None:
@@ -122,7 +122,7 @@ def _whole_number(value: Any) -> int:
     except (AttributeError, TypeError):
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        raise ShapeError(f"a dim is an integer or a tensor of one, not {value!r}") from None
+        raise ShapeError(f"a whole number is needed, or a tensor of one, not {value!r}") from None
 
 
 HOOKS["dims_attr"] = dims_attr

@@ -9,7 +9,7 @@ from typing import Any
 from graphflow.compiler.errors import GraphError, InvalidArgumentError, ShapeError, UnsupportedError
 from graphflow.compiler.ir.dims import Atom, Dim, Poly, atoms_of, integer, substitute, sym
 from graphflow.compiler.ir.dtypes import int32, uint32
-from graphflow.compiler.ir.explain import shape_error
+from graphflow.compiler.ir.explain import check_dims
 from graphflow.compiler.ir.graph import Graph, Operation
 from graphflow.compiler.ir.regions import variables_written, writes_within
 from graphflow.compiler.ir.rewrite import ancestors, live_operations
@@ -155,7 +155,7 @@ class Pruner:
             outputs = self._convert(op)
             for old, new in zip(op.outputs, outputs, strict=True):
                 if new is not None:
-                    _check_dims(op, new)
+                    check_dims(op, [new])
                     self.mapping.setdefault(old, new)  # a fed output keeps its feed
         self.graph.origin = None
 
@@ -427,11 +427,6 @@ class _Later:
 
     def __sub__(self, other: Tensor) -> Tensor:
         return self._as_tensor() - other
-
-
-def _check_dims(op: Operation, t: Tensor) -> None:
-    if t.type.dims is not None and any(isinstance(d, int) and d < 0 for d in t.type.dims):
-        raise shape_error(op, f"would give {t.type}, with a dim below 0")
 
 
 def _computed_shape(op: Operation, t: Tensor) -> UnsupportedError:

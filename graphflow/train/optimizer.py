@@ -9,8 +9,9 @@ import numpy as np
 
 from graphflow.basics import control_dependencies, group, init_scope, name_scope
 from graphflow.compiler.ir.convert import as_tensor
-from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph, user_line
+from graphflow.compiler.ir.graph import Graph, Operation, get_default_graph
 from graphflow.compiler.ir.registry import REGISTRY
+from graphflow.compiler.ir.source import user_line
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.differentiation import gradients
 from graphflow.embedding import dense_gradient
