@@ -14,6 +14,7 @@ from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
+from graphflow.compiler.passes.fetch_ahead import fetch_ahead
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Grouping
@@ -39,7 +40,7 @@ from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
 # Passes from Graph to Graph. What follows: hoist, fuse, lower, band, share, lone_terms, schedule,
-# plan_memory, order, emit.
+# fetch_ahead, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)
@@ -134,7 +135,7 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    nests = {nest: schedule(lone_terms(nest), target.vector_bits)
+    nests = {nest: fetch_ahead(schedule(lone_terms(nest), target.vector_bits), target)
              for nest in dict.fromkeys(x.nest for x in launches)}
     return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 

@@ -136,6 +136,8 @@ class _KernelEmitter(MemoryOps):
         self.axes = {**outer, loop.axis: position}
         if vector:
             self.vector_axis = loop.axis
+        for n in loop.ahead if self.mask is None else ():
+            self.fetch_lines(n)
         self.body(loop.body)
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:
