@@ -36,7 +36,7 @@ def fetched(nest: LoopNest) -> list[str]:
 def test_softmax_fetches_where_it_computes_exponentials():
     nest = rows_of("softmax", 4096)
     lines = str(fetch_ahead(nest, TARGET)).splitlines()
-    assert [line.split(", ")[-1] for line in lines if "vector for" in line] == [
+    assert [line.strip().split(", ")[-1] for line in lines if "vector for" in line] == [
         "r1_1 max= p0[4096*i0+i1]:", "fetching p0[4096*i0+i1+4096]:", "vector for i1 < 4096:"]
     assert str(fetch_ahead(nest, TARGET)).replace(", fetching p0[4096*i0+i1+4096]", "") == str(nest)
 
