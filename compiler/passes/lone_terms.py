@@ -55,8 +55,10 @@ def _without_loops(body: Sequence[Stmt], outer: Values) -> tuple[Stmt, ...]:
 
 def _split(loop: Loop, outer: Values) -> list[Stmt]:
     """The lone terms of a loop, then what is left of it."""
-    inner = _inlined(loop.body) if loop.accumulators and _is_plain(loop) else {}
-    terms = {a: _lone_term(a, loop, inner, outer) for a in loop.accumulators if inner}
+    if not loop.accumulators or not _is_plain(loop):
+        return [loop]
+    inner = _inlined(loop.body)
+    terms = {a: _lone_term(a, loop, inner, outer) for a in loop.accumulators}
     if not any(terms.values()):
         return [loop]
     kept = tuple(a for a, term in terms.items() if not term)
