@@ -40,7 +40,7 @@ def test_the_k_largest_and_their_gradient(k):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int64])
-@pytest.mark.parametrize("n", [1, 8, 32, 33, 64, 65])
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 32, 33, 64, 65])
 def test_the_k_largest_of_short_rows(n, dtype):
     data = RNG.integers(-5, 5, (7, n)).astype(dtype)
     wanted = np.argsort(-data, axis=-1, kind="stable")

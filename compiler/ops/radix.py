@@ -24,9 +24,9 @@ def _word(op: Operation) -> DType:
 
 
 def is_short(rows: Tensor) -> bool:
-    """Whether to order rows whole takes no longer than to find their largest."""
+    """Whether to order rows whole takes no longer than to find their largest: of two elements it does."""
     n = rows.type.known_dims[1]
-    return isinstance(n, int) and n * max(rows.dtype.size, 4) <= _SHORT
+    return isinstance(n, int) and n > 2 and n * max(rows.dtype.size, 4) <= _SHORT
 
 
 def order_by_digits(op: Operation, work: Workspace) -> list[Stmt]:
