@@ -13,12 +13,14 @@ from graphflow.compiler.passes.check import Checker
 from graphflow.compiler.passes.cse import cse
 from graphflow.compiler.passes.emit import describe_buffers, emit
 from graphflow.compiler.passes.expand import expand, expand_late
+from graphflow.compiler.passes.fetch_ahead import fetch_ahead
 from graphflow.compiler.passes.fold import fold
 from graphflow.compiler.passes.fuse import fuse
 from graphflow.compiler.passes.group import Grouping
 from graphflow.compiler.passes.hoist import hoist, settled_inputs
 from graphflow.compiler.passes.launch import Step, is_plain, launches_of, with_launches
 from graphflow.compiler.passes.layout import layout
+from graphflow.compiler.passes.lone_terms import lone_terms
 from graphflow.compiler.passes.lower import kernels
 from graphflow.compiler.passes.lower_dtypes import lower_dtypes
 from graphflow.compiler.passes.order import order
@@ -36,8 +38,8 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature
 from graphflow.compiler.target import Target
 
-# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, block, share, schedule,
-# plan_memory, order, emit.
+# Passes from Graph to Graph. What follows: hoist, fuse, lower, band, block, share, lone_terms, schedule,
+# fetch_ahead, plan_memory, order, emit.
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
     lower_dtypes, expand, fold, simplify, layout, expand_late, cse, tidy_loops, lower_dtypes, fold, sparse,
     simplify, sink_joins, split_reductions, cse)
@@ -132,7 +134,8 @@ def count_ops(signature: Signature) -> int:
 
 def _scheduled(steps: Sequence[Step], target: Target) -> list[Step]:
     launches = [stream(x, target) for x in share(launches_of(steps))]
-    nests = {nest: schedule(nest, target.vector_bits) for nest in dict.fromkeys(x.nest for x in launches)}
+    nests = {nest: fetch_ahead(schedule(lone_terms(nest), target.vector_bits), target)
+             for nest in dict.fromkeys(x.nest for x in launches)}
     return with_launches(steps, (replace(x, nest=nests[x.nest]) for x in launches))
 
 

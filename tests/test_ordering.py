@@ -39,6 +39,17 @@ def test_the_k_largest_and_their_gradient(k):
     assert np.array_equal(slope, wanted)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int64])
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 32, 33, 64, 65])
+def test_the_k_largest_of_short_rows(n, dtype):
+    data = RNG.integers(-5, 5, (7, n)).astype(dtype)
+    wanted = np.argsort(-data, axis=-1, kind="stable")
+    for k in {0, 1, n // 2, n}:
+        found, places = value(tf.nn.top_k(data, k))
+        assert np.array_equal(places, wanted[:, :k])
+        assert np.array_equal(found, np.take_along_axis(data, wanted[:, :k], -1))
+
+
 def test_permutations():
     p = RNG.permutation(20)
     x = tf.constant(np.arange(2000))
@@ -93,12 +104,12 @@ def test_bits():
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.int32, tf.uint32, tf.float16, tf.uint8, tf.int8, tf.float64,
-                                   tf.int64], ids=lambda d: d.name)
+                                   tf.int64, tf.uint64], ids=lambda d: d.name)
 def test_orders_are_stable_at_all_lengths(dtype, descending):
     x = tf.placeholder(dtype, [None, None])
     order = tf.argsort(x, direction="DESCENDING" if descending else "ASCENDING")
     sess, rng = tf.Session(), np.random.default_rng(0)
-    for n in (0, 1, 2, 17, 255, 256, 257, 1000, 5000):
+    for n in (0, 1, 2, 17, 127, 128, 129, 1000, 5000):
         values = rng.integers(-40, 40, (3, n)).astype(dtype.as_numpy_dtype)
         if dtype.is_floating and n > 2:
             values[:, ::5] *= -0.0
@@ -111,10 +122,12 @@ def test_orders_are_stable_at_all_lengths(dtype, descending):
         assert np.array_equal(sess.run(known), wanted)
 
 
-def test_all_bits_of_keys_count():
-    values = np.random.default_rng(0).integers(-2 ** 31, 2 ** 31, 70_000).astype(np.int32)
-    floats = values.view(np.float32)
-    x, y = tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float32, [None])
+@pytest.mark.parametrize("whole, real", [(tf.int32, tf.float32), (tf.int64, tf.float64)], ids=str)
+@pytest.mark.parametrize("count", [100, 70_000])
+def test_all_bits_of_keys_count(count, whole, real):
+    values = np.random.default_rng(0).integers(whole.min, whole.max, count, whole.numpy)
+    floats = values.view(real.numpy)
+    x, y = tf.placeholder(whole, [None]), tf.placeholder(real, [None])
     found = tf.Session().run([tf.sort(x), tf.sort(y)], {x: values, y: floats})
     assert np.array_equal(found[0], np.sort(values))
     assert np.array_equal(found[1], np.sort(floats), equal_nan=True)

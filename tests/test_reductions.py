@@ -112,3 +112,17 @@ def test_sums_take_products_unrounded():
     with tf.Graph().as_default(), tf.Session() as session:
         a, b = (tf.placeholder(tf.float32, v.shape) for v in (x, y))
         np.testing.assert_array_equal(session.run(tf.reduce_sum(a * b, 1), {a: x, b: y}), 2.0**-24)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 15, 64, 131])
+def test_extremes_of_rows_with_a_nan_are_nan(count, dtype):
+    """Wherever it is, of either sign; of rows without one, they are numpy's."""
+    x = np.random.RandomState(count).standard_normal((2 * count + 4, count)).astype(dtype)
+    x[np.arange(2 * count), np.arange(2 * count) // 2] = np.tile([np.nan, -np.nan], count)
+    x[-1], x[-2], x[-3] = np.inf, -np.inf, np.where(np.arange(count) % 2, np.inf, -np.inf)
+    with tf.Graph().as_default(), tf.Session() as session:
+        fed = tf.placeholder(dtype, x.shape)
+        found = session.run([tf.reduce_max(fed, 1), tf.reduce_min(fed, 1), tf.reduce_max(fed, 0)], {fed: x})
+    for value, wanted in zip(found, [x.max(1), x.min(1), x.max(0)], strict=True):
+        np.testing.assert_array_equal(value, wanted)

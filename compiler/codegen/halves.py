@@ -50,7 +50,7 @@ def in_halves(loop: Loop, rounds: int) -> tuple[Loop, Loop] | None:
     names = {a.value: E.temp(a.name, a.value.dtype) for a in first}
     values = [Let(f"result{k}", _rebuilt(s.value, names)) for k, s in enumerate(stores)]
     results = [replace(s, value=E.temp(v.name, v.value.dtype)) for s, v in zip(stores, values, strict=True)]
-    return replace(loop, body=(), accumulators=first), replace(loop, body=(*values, *results))
+    return replace(loop, body=(), accumulators=first), replace(loop, body=(*values, *results), ahead=())
 
 
 def _is_map(loop: Loop) -> bool:

@@ -15,7 +15,7 @@ from graphflow.compiler.codegen.gemm.product import emit_product
 from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
-from graphflow.compiler.codegen.scalar import add_unrounded
+from graphflow.compiler.codegen.scalar import add_unrounded, greater, less
 from graphflow.compiler.codegen.shared import SharedLoop, key_of
 from graphflow.compiler.codegen.values import Value, literal, llvm_type, splat_literal
 from graphflow.compiler.ir.dtypes import bool_, int64
@@ -33,6 +33,7 @@ from graphflow.compiler.loops.nest import (
     statements,
 )
 
+_OF_FLOATS = {"add": add_unrounded, "max": greater, "min": less}
 SUM_BLOCK = 256  # iterations of a float sum before it is added to the total
 
 
@@ -135,6 +136,8 @@ class _KernelEmitter(MemoryOps):
         self.axes = {**outer, loop.axis: position}
         if vector:
             self.vector_axis = loop.axis
+        for n in loop.ahead if self.mask is None else ():
+            self.fetch_lines(n)
         self.body(loop.body)
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:
@@ -317,8 +320,8 @@ class _KernelEmitter(MemoryOps):
 
     def combine(self, a: Accumulator, so_far: Value, new: Value) -> Value:
         new = self.em.widen(new, so_far.lanes)
-        if a.combine == "add" and so_far.dtype.is_floating:
-            return add_unrounded(self.em, so_far, new)
+        if so_far.dtype.is_floating and a.combine in _OF_FLOATS:
+            return _OF_FLOATS[a.combine](self.em, so_far, new)
         return self.em.call(a.combine, [so_far, new], so_far.dtype)
 
     def bind(self, loop: Loop, values: list[Value]) -> None:

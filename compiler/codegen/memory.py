@@ -237,6 +237,15 @@ class MemoryOps:
         return self.em.raw(f"call {t} @{name}({pointers} {addresses}, i32 {dtype.size}, {m}, "
                            f"{t} zeroinitializer)")
 
+    def fetch_lines(self, n: Expr) -> None:
+        """Have the lines of a vector brought into the core's own cache."""
+        buffer, offset = n.attr
+        first = self.element(buffer, n.dtype, offset)
+        self.em.module.declare("prefetch", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        for k in range(0, self.width * n.dtype.size, LINE):
+            line = self.em.raw(f"getelementptr i8, ptr {first}, i64 {k}")
+            self.em.lines.append(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
+
     def pointer_types(self, dtype: DType, what: str) -> tuple[str, str, str]:
         width = self.width
         return (vector_of(memory_type(dtype), width), f"<{width} x ptr>",

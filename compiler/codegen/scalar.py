@@ -28,6 +28,19 @@ def add_unrounded(em: Emitter, a: Value, b: Value) -> Value:
     return em.instruction(f"fadd contract {a.type} {a.ref}, {b.ref}", a.dtype, a.lanes)
 
 
+def _farther(code: str) -> Callable[[Emitter, Value, Value], Value]:
+    """As max and min, but for the signs of zeros: two instructions, not six."""
+    def emit(em: Emitter, a: Value, b: Value) -> Value:
+        found = em.instruction(f"fcmp {code} {a.type} {a.ref}, {b.ref}", bool_, a.lanes)
+        extremum = em.instruction(f"select {found}, {a}, {b}", a.dtype, a.lanes)  # b, where that is NaN
+        number = em.instruction(f"fcmp ord {a.type} {a.ref}, {a.ref}", bool_, a.lanes)
+        return em.instruction(f"select {number}, {extremum}, {a}", a.dtype, a.lanes)
+    return emit
+
+
+greater, less = _farther("ogt"), _farther("olt")
+
+
 def _compare(float_code: str, signed: str, unsigned: str) -> Emit:
     def emit(em: Emitter, args: list[Value], dtype: DType) -> Value:
         a, b = args
@@ -153,8 +166,11 @@ def emit_cast(em: Emitter, a: Value, dtype: DType) -> Value:
         return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
     if source.is_floating:
         return _to_integer(em, emit_cast(em, a, float32) if source.size == 2 else a, dtype)
+    if dtype.is_floating and source.is_bool:
+        one, zero = (em.splat_number(k, dtype, a.lanes) for k in (1, 0))
+        return em.instruction(f"select {a}, {one}, {zero}", dtype, a.lanes)
     if dtype.is_floating:
-        op = "uitofp" if source.is_unsigned or source.is_bool else "sitofp"
+        op = "uitofp" if source.is_unsigned else "sitofp"
         return em.instruction(f"{op} {a} to {target}", dtype, a.lanes)
     if source.size == dtype.size and not source.is_bool:
         return Value(a.ref, dtype, a.lanes)

@@ -64,6 +64,7 @@ def _is_closed(loop: Loop) -> bool:
     """Whether a loop takes no value from around it, gives none, and cannot fail."""
     plain = all(isinstance(s, (Let, Store, Loop)) for s in loop.inside) and not loop.accumulators
     nodes = [n for root in expressions((loop,)) for n in E.walk(root)]
+    plain = plain and not any(isinstance(s, Loop) and s.ahead for s in (loop, *loop.inside))
     names = {s.name for s in loop.inside if isinstance(s, Let)}
     names |= {a.name for s in loop.inside if isinstance(s, Loop) for a in s.accumulators}
     used = {n.attr for n in nodes if n.op == "temp"} | {a.name for a in _free(loop) if a.kind == "value"}

@@ -227,6 +227,8 @@ def select(condition: Expr, a: Value, b: Value) -> Expr:
     like = next((v.dtype for v in (a, b) if isinstance(v, Expr)), None)
     assert like is not None, "select needs a dtype: make one branch an Expr"
     x, y = (v if isinstance(v, Expr) else const(v, like) for v in (a, b))
+    if (x, y) == (const(True, bool_), const(False, bool_)):
+        return condition
     return Expr("select", (condition, x, y), like)
 
 

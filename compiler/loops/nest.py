@@ -60,6 +60,7 @@ class Loop:
 
     In an `ordered` loop an iteration may read what earlier ones stored. Those of a loop that is `apart` store
     to places of their own, however these are found: all that move with its index, or are in a part's rooms.
+    Loads `ahead` are of what will be wanted later: their lines are fetched into the core's own cache.
     """
 
     axis: Atom
@@ -70,6 +71,7 @@ class Loop:
     ordered: bool = False
     registers: int = 1
     apart: bool = False
+    ahead: tuple[Expr, ...] = ()
 
     def __hash__(self) -> int:
         return self._hash
@@ -372,6 +374,7 @@ def _lines(body: tuple[Stmt, ...], pad: str) -> Iterator[str]:
             yield f"{pad}  {', '.join(f'{v.name} = {text(v.following)}' for v in stmt.variables)}"
         else:
             accs = "".join(f", {a.name} {a.combine}= {text(a.value)}" for a in stmt.accumulators)
+            accs += "".join(f", fetching {text(n)}" for n in stmt.ahead)
             kind = "vector " if stmt.vector else "ordered " if stmt.ordered else ""
             yield f"{pad}{kind}for {stmt.axis.name} < {stmt.extent}{accs}:"
             yield from _lines(stmt.body, pad + "  ")

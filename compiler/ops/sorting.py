@@ -24,7 +24,6 @@ from graphflow.compiler.ops.samples import Sample, shapes
 from graphflow.compiler.ops.shapes import dim_of, reshape
 
 MOST_BY_INSERTION = 64  # the largest k for which elements are inserted one by one
-_PASSES = 40  # doublings: rows of up to 2^40 elements
 
 
 def _before(op: Operation, a: E.Expr, b: E.Expr) -> E.Expr:
@@ -40,7 +39,7 @@ def _key_numpy(x: Any, descending: bool) -> Any:
     return -x if x.dtype.kind not in "iu" else ~x
 
 
-# order_rows: by digits where these are few, else merge sort
+# order_rows
 
 def _order_type(op: Operation) -> TensorType:
     check_kind(op, "number")
@@ -50,62 +49,20 @@ def _order_type(op: Operation) -> TensorType:
     return TensorType(int32, dims)
 
 
-def _order_steps(op: Operation, work: Workspace) -> list[Stmt]:
-    """Runs of 1, 2, 4, ... elements are merged; the loops have no iterations once a run is the whole row."""
-    if radix.fits(op):
-        return radix.order_by_digits(op, work)
-    rows, n = op.rows.type.known_dims
-    order, merged, places = work.scratch(int32, n), work.scratch(int32, n), work.scratch(int64, 2)
-    r, i, k = axis("r", rows), axis("i", n), axis("k", n)
-    p, width, extent = axis("p", _PASSES), E.temp("width", int64), E.index(n)
-    runs = E.select(width < extent, E.call("shr", extent + width * 2 - 1, E.index(p + 1)), 0)
-    merging = E.select(width < extent, extent, 0)
-    b, m = axis("b", E.as_offset(E.temp("runs", int64))), axis("m", E.as_offset(E.temp("merging", int64)))
-    start, end = E.temp("start", int64), E.temp("end", int64)
-    merge = loop_over(axis("o", E.as_offset(E.temp("count", int64))),
-                      _merge_one(op, work, order, merged, places, r))
-    one_run: list[Stmt] = [
-        Name("start", E.call("shl", E.index(b), E.index(p + 1))),
-        Name("middle", E.minimum(start + width, extent)), Name("end", E.minimum(start + width * 2, extent)),
-        Name("count", end - start), Store(places, 0, start), Store(places, 1, E.temp("middle", int64)), merge]
-    back = loop_over(m, [Store(order, m, E.load(merged, m, int32))], ordered=False)
-    one_pass: list[Stmt] = [
-        Name("width", E.call("shl", E.const(1, int64), E.index(p))), Name("runs", runs),
-        Name("merging", merging), loop_over(b, one_run), back]
-    unsorted = loop_over(i, [Store(order, i, E.index(i, int32))], ordered=False)
-    result = loop_over(k, [work.store((r, k), E.load(order, k, int32))], ordered=False)
-    return [loop_over(r, [unsorted, loop_over(p, one_pass), result])]
-
-
-def _merge_one(op: Operation, work: Workspace, order: str, merged: str, places: str, r: Dim) -> list[Stmt]:
-    """The next element of a run is the left half's, or the right one's where that must come before."""
-    left, right, a, b = (E.temp(name, int64) for name in ("left", "right", "a", "b"))
-    last = E.index(op.rows.type.known_dims[1] - 1)
-    take = E.temp("take", bool_)
-    x, y = (work.load(0, (r, E.as_offset(t))) for t in (a, b))
-    at = E.index(axis("o", E.as_offset(E.temp("count", int64)))) + E.temp("start", int64)
-    has_left, has_right = left < E.temp("middle", int64), right < E.temp("end", int64)
-    return [Name("left", E.load(places, 0, int64)), Name("right", E.load(places, 1, int64)),
-            Name("left_at", E.minimum(left, last)), Name("right_at", E.minimum(right, last)),
-            Name("a", E.cast(E.load(order, E.as_offset(E.temp("left_at", int64)), int32), int64)),
-            Name("b", E.cast(E.load(order, E.as_offset(E.temp("right_at", int64)), int32), int64)),
-            Name("take", has_right & (~has_left | _before(op, y, x))), Name("at", at),
-            Store(merged, E.as_offset(E.temp("at", int64)), E.cast(E.select(take, b, a), int32)),
-            Store(places, 0, left + E.cast(~take, int64)), Store(places, 1, right + E.cast(take, int64))]
-
-
 def _order_numpy(rows: Any, descending: bool) -> Any:
     return np.argsort(_key_numpy(rows, descending), axis=-1, kind="stable").astype(np.int32)
 
 
 _TIES = np.array([[3, 1, 3, 2, 1], [0, 0, 0, -5, 7]], np.int32)
 _NANS = np.array([[1, np.nan, -np.inf, 3, np.nan, np.inf, -0.0, 0.0]], np.float32)
+_FAR = np.array([[-2**63, 2**63 - 1, 0, -1, 2**32, 1, -2**31 - 1, 2**32 + 1, -1]], np.int64)
 order_rows = OpDef(
-    "order_rows", "rows", infer=_order_type, attrs={"descending": False}, lower=Serial(_order_steps),
+    "order_rows", "rows", infer=_order_type, attrs={"descending": False}, lower=Serial(radix.order_by_digits),
     numpy=_order_numpy, grad=lambda op, g: None,
     doc="For each row the positions of its elements in order; equal ones stay as they are, NaN comes last.",
     samples=tuple(Sample((x,), {"descending": down}, smooth=False) for down in (False, True) for x in (
-        _TIES, _NANS, (3, 37), (2, 1), (0, 4), (2, 0), (1, 64), _TIES.astype(np.uint8))))
+        _TIES, _NANS, (3, 37), (2, 1), (0, 4), (2, 0), (1, 64), _TIES.astype(np.uint8), _FAR,
+        _NANS.astype(np.float64), np.tile(_FAR, 30))))
 
 
 # largest_of_rows: the k first in descending order, without sorting the rest
@@ -262,7 +219,7 @@ def _top_type(op: Operation) -> TensorType:
 
 def _top(op: Operation) -> Tensor:
     dims, rows = op.input.type.known_dims, _rows_of(op.input)
-    if isinstance(op.k, int) and op.k > MOST_BY_INSERTION:
+    if isinstance(op.k, int) and (op.k > MOST_BY_INSERTION or radix.is_short(rows)):
         found = slice_(order_rows(rows, descending=True), begin=(0, 0), size=(-1, op.k))
     else:
         found = largest_of_rows(rows, k=op.k)

@@ -134,10 +134,11 @@ def cbrt(f: Format, x: Expr) -> Expr:
 
 def is_middling(f: Format, x: Expr, divisor: Expr, inverse: Expr) -> Expr:
     """Whether a quotient, its remainder and the inverse are far from overflow and denormals."""
-    def within(v: Expr, least: float) -> Expr:
+    def within(v: Expr, least: float, when: Expr | None = None) -> Expr:
         low, high = ((f.bias + int(power)) << f.fraction for power in (-least, least))
-        return f.bits(magnitude(v)) - low <= high - low
-    return within(x, f.pick(90, 900)) & within(divisor, f.pick(30, 100))
+        word = f.bits(magnitude(v)) - low
+        return word < (high - low if when is None else select(when, E.const(high - low, word.dtype), 0))
+    return within(x, f.pick(90, 900), within(divisor, f.pick(30, 100)))  # one test of each x
 
 
 def quotient(f: Format, x: Expr, divisor: Expr, inverse: Expr, near: bool = False) -> Expr:
