@@ -94,9 +94,10 @@ def _rows_that_share(loop: Loop, row: Loop) -> int:
         return 1
     once = _loads_of(row, {})
     sums = [len(s.accumulators) for s in row.body if isinstance(s, Loop)]
-    if sums:
-        several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(row, {loop.axis: 2}) < 2 * once
-        return loop.extent if several else 1
+    if sums not in ([], [1]):
+        return 1
+    if sums and loop.extent <= MOST_SUMS:
+        return loop.extent if _loads_of(row, {loop.axis: 2}) < 2 * once else 1
     most = min(MOST, loop.extent, _HEAVY // max(work_each(row.body), 1))
     rows = min(range(ROWS, most + 1), key=loop.extent.__mod__, default=min(ROWS, loop.extent))
     pays = 1 < rows <= most and once >= LEAST_LOADS

@@ -33,6 +33,7 @@ from graphflow.compiler.loops.nest import (
     statements,
     work_each,
 )
+from graphflow.compiler.loops.repeats import repeats_of
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
@@ -239,7 +240,8 @@ def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
             return 0.0
         if is_store and (stride is None or stride == 0):
             return 0.0  # lanes would write to one element
-        gain = 2 if stride == 1 else 0.2 if stride == 0 else -1
+        repeats = repeats_of(d, a, width) if stride is None else None
+        gain = 2 if stride == 1 else 1 if repeats is not None else 0.2 if stride == 0 else -1
         total += gain if _loops_in(d) == most else _SELDOM * gain
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
     return max(total, 0.01) * lanes
