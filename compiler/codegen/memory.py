@@ -203,14 +203,14 @@ class MemoryOps:
 
     def load_repeats(self, n: Expr, repeats: Repeats, mask: Value | None) -> str:
         """All elements from the first lane's to the last one's at once, then a lane's where it belongs."""
-        buffer, offset = n.attr
+        buffer, _ = n.attr
         picks = repeats.picks(self.width)
         count = 1 << max(picks).bit_length()
         there = Value(f"<{', '.join(f'i1 {int(k <= max(picks))}' for k in range(count))}>", bool_, count)
         if self.mask is not None:
             firsts = [repeats.first_lane(k) for k in range(count)]
             there = self.picked(self.mask, [self.width if k is None else k for k in firsts])
-        address = self.within(buffer, self.element(buffer, n.dtype, offset), n.args)
+        address = self.within(buffer, self.element(buffer, n.dtype, repeats.start), n.args)
         loaded = self.load_vector(address, n.dtype, self.both(mask, there), count)
         return self.picked(Value(loaded, n.dtype, count), picks).ref
 

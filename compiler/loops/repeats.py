@@ -10,30 +10,40 @@ FARTHEST = 8  # steps: what lies farther apart may as well be gathered
 
 @record
 class Repeats:
-    """A lane loads what is `lane // each * step` elements on from what the first lane does."""
+    """A lane loads element `lane // each * step + first` of those from an offset `start` on.
+
+    Loads of neighbours, as of the channels of a pixel one by one, have one start.
+    """
 
     each: int
     step: int
+    first: int
+    start: Dim
 
     def picks(self, lanes: int) -> list[int]:
-        return [lane // self.each * self.step for lane in range(lanes)]
+        return [lane // self.each * self.step + self.first for lane in range(lanes)]
 
     def first_lane(self, element: int) -> int | None:
         """The first of the lanes that load an element, if there are any."""
-        return None if element % self.step else element // self.step * self.each
+        found = (element - self.first) // self.step * self.each
+        return None if (element - self.first) % self.step else found
 
 
 def repeats_of(offset: Dim, along: Atom, lanes: int) -> Repeats | None:
     """How an offset moves with the lanes of a vector that begins at a multiple of their number.
 
-    Example:  4*(j//2)+c along j  -->  each 2, step 4
+    Example:  8*i+4*(j//2)+3 along j  -->  each 2, step 4, first 3, start 8*i+4*(j//2)
     """
     moving = [(mono, step) for mono, step in terms_of(offset) if along in atoms_of(Poly({mono: 1}))]
     if len(moving) != 1:
         return None
     (mono, step), = moving
     each = _lanes_each(mono, along)
-    return Repeats(each, step) if each and lanes % each == 0 and 0 < step <= FARTHEST else None
+    if not each or lanes % each or not 0 < step <= FARTHEST:
+        return None
+    aligned = all(coef % step == 0 for other, coef in terms_of(offset) if other)
+    first = dict(terms_of(offset)).get((), 0) % step if aligned else 0
+    return Repeats(each, step, first, offset - first)
 
 
 def _lanes_each(mono: Monomial, along: Atom) -> int:

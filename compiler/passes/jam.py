@@ -99,7 +99,8 @@ def _rows_that_share(loop: Loop, row: Loop) -> int:
     if sums and loop.extent <= MOST_SUMS:
         return loop.extent if _loads_of(row, {loop.axis: 2}) < 2 * once else 1
     most = min(MOST, loop.extent, _HEAVY // max(work_each(row.body), 1))
-    rows = min(range(ROWS, most + 1), key=loop.extent.__mod__, default=min(ROWS, loop.extent))
+    counts = range(ROWS, most + 1)
+    rows = min(reversed(counts) if sums else counts, key=loop.extent.__mod__, default=min(ROWS, loop.extent))
     pays = 1 < rows <= most and once >= LEAST_LOADS
     return rows if pays and 3 * _loads_of(row, {loop.axis: rows}) <= 2 * rows * once else 1
 

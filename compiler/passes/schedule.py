@@ -37,7 +37,7 @@ from graphflow.compiler.loops.repeats import repeats_of
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
-from graphflow.compiler.passes.tests_left_out import with_joint_tests, without_tests
+from graphflow.compiler.passes.tests_left_out import of_terms_there, with_joint_tests, without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
 
 _LIGHT = 100  # work of an iteration
@@ -70,8 +70,12 @@ def _scheduled_loop(loop: Loop, lanes: int) -> tuple[Stmt, ...]:
     loop = collapse(loop)
     if lanes > 1:
         loop = _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
-    return tuple(without_tests(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
+    return tuple(_tidied(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
                  for s in jam(loop))
+
+
+def _tidied(loop: Loop) -> Stmt:
+    return without_tests(of_terms_there(loop))
 
 
 def _write_out(loop: Loop) -> Loop:
