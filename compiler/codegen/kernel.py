@@ -134,7 +134,7 @@ class _KernelEmitter(MemoryOps):
         saved, outer = dict(self.values), self.axes
         self.axes = {**outer, loop.axis: position}
         if vector:
-            self.vector_axis = loop.axis
+            self.vector_axis, self.vector_body, self.reaches = loop.axis, loop.body, None
         self.body(loop.body)
         values = [self.expression(a.value) for a in loop.accumulators]
         if vector:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, single_atom, terms_of
+from typing import TypeAlias
+
+from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient, single_atom, terms_of
+from graphflow.compiler.loops.expr import Expr
+from graphflow.compiler.loops.nest import Stmt, loads
 from graphflow.compiler.records import record
 
 FARTHEST = 8  # steps: what lies farther apart may as well be gathered
+Run: TypeAlias = "tuple[object, ...]"  # of elements: those that some loads have lanes share
 
 
 @record
@@ -15,6 +20,7 @@ class Repeats:
     Loads of neighbours, as of the channels of a pixel one by one, have one start.
     """
 
+    along: Atom
     each: int
     step: int
     first: int
@@ -23,10 +29,14 @@ class Repeats:
     def picks(self, lanes: int) -> list[int]:
         return [lane // self.each * self.step + self.first for lane in range(lanes)]
 
-    def first_lane(self, element: int) -> int | None:
-        """The first of the lanes that load an element, if there are any."""
-        found = (element - self.first) // self.step * self.each
-        return None if (element - self.first) % self.step else found
+    def first_lane(self, element: int, lanes: int) -> int:
+        """The first of the lanes that load an element; their number where none does."""
+        number, rest = divmod(element - self.first, self.step)
+        return min(number * self.each, lanes) if rest == 0 and number >= 0 else lanes
+
+    def run(self, load: Expr) -> Run:
+        """What neighbours' loads have in common."""
+        return load.attr[0], load.args, self.each, self.step, self.start
 
 
 def repeats_of(offset: Dim, along: Atom, lanes: int) -> Repeats | None:
@@ -43,7 +53,7 @@ def repeats_of(offset: Dim, along: Atom, lanes: int) -> Repeats | None:
         return None
     aligned = all(coef % step == 0 for other, coef in terms_of(offset) if other)
     first = dict(terms_of(offset)).get((), 0) % step if aligned else 0
-    return Repeats(each, step, first, offset - first)
+    return Repeats(along, each, step, first, offset - first)
 
 
 def _lanes_each(mono: Monomial, along: Atom) -> int:
@@ -53,3 +63,13 @@ def _lanes_each(mono: Monomial, along: Atom) -> int:
         return int(not others)
     position, divisor = a.payload if a.kind == "floordiv" else (0, 0)
     return divisor if single_atom(position) == along and isinstance(divisor, int) else 0
+
+
+def reaches(body: tuple[Stmt, ...], along: Atom, lanes: int) -> dict[Run, int]:
+    """The last element of each run that the loads of a vector loop's body have any lane load."""
+    found: dict[Run, int] = {}
+    for n in loads(body):
+        r = repeats_of(n.attr[1], along, lanes) if coefficient(n.attr[1], along) not in (0, 1) else None
+        if r is not None:
+            found[r.run(n)] = max(found.get(r.run(n), 0), r.picks(lanes)[-1])
+    return found
