@@ -26,7 +26,6 @@ from graphflow.compiler.loops.nest import LoopNest, Stmt, Store
 from graphflow.compiler.loops.repeats import Repeats, Run, reaches, repeats_of
 
 NOTHING: Mapping[object, str] = MappingProxyType({})
-FEW = 2    # elements, that are as well loaded one by one for all lanes
 LINE = 64  # bytes of a cache line, and of the widest vector
 _TRUNCATING = {"floordiv": "udiv", "mod": "urem"}       # where both sides are known not to be negative
 _FLOORING = {"floordiv": "floordiv", "mod": "floormod"}  # the host's meaning; 0 for a divisor of 0
@@ -43,7 +42,7 @@ class MemoryOps:
         self.part_number = "%part" if nest.parallel else "0"
         self.vector_axis: Atom | None = None
         self.vector_body: tuple[Stmt, ...] = ()
-        self.reaches: Mapping[Run, int] | None = None  # of the vector loop's repeated loads, once there are any
+        self.reaches: Mapping[Run, int] | None = None  # of the vector loop's loads, once it is asked for
         self.width = nest.width  # lanes of the vector loop
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
         self.values: dict[Expr, Value] = {}
@@ -208,8 +207,6 @@ class MemoryOps:
         """All elements that the lanes share at once, then a lane's where it belongs."""
         buffer, picks = n.attr[0], r.picks(self.width)
         address = self.within(buffer, self.element(buffer, n.dtype, r.start), n.args)
-        if self.mask is None and len(set(picks)) <= FEW:
-            return self.load_each(address, n.dtype, picks, mask)
         if self.reaches is None:
             self.reaches = reaches(self.vector_body, r.along, self.width)
         last = self.reaches.get(r.run(n), picks[-1])
@@ -219,21 +216,6 @@ class MemoryOps:
             there = self.picked(self.mask, [r.first_lane(k, self.width) for k in range(count)])
         loaded = self.load_vector(address, n.dtype, self.both(mask, there), count)
         return self.picked(Value(loaded, n.dtype, count), picks).ref
-
-    def load_each(self, address: str, dtype: DType, picks: Sequence[int], mask: Value | None) -> str:
-        """Elements one by one, each copied to its lanes on the way from memory."""
-        kind, ones = memory_type(dtype), list(dict.fromkeys(picks))
-        places = [self.em.raw(f"getelementptr {kind}, ptr {address}, i64 {k}") for k in ones]
-        found = [Value(self.em.raw(f"load {kind}, ptr {at}, align {dtype.size}"), dtype) for at in places]
-        if mask is not None:
-            zero = Value("zeroinitializer" if kind.startswith("i") else literal(0, dtype), dtype)
-            found = [self.em.instruction(f"select {mask}, {v}, {zero}", dtype, 1) for v in found]
-        lanes = [self.em.widen(v, self.width) for v in found]
-        total = lanes[0]
-        for v, k in zip(lanes[1:], ones[1:], strict=True):
-            here = self.some_lanes([p == k for p in picks])
-            total = self.em.instruction(f"select {here}, {v}, {total}", dtype, self.width)
-        return total.ref
 
     @staticmethod
     def some_lanes(chosen: Sequence[bool]) -> Value:

@@ -32,6 +32,7 @@ from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.narrow_groups import (
     depthwise_input_grad,
     has_narrow_groups,
+    has_small_groups,
     narrow_convolution,
     narrow_filter_grad,
 )
@@ -234,7 +235,7 @@ def _widened(op: Operation) -> Tensor:
 
 
 def _needs_width(op: Operation, filters: TensorType) -> bool:
-    """Whether halves are not multiplied as they are: terms of sums without products would each be rounded."""
+    """Whether halves are not multiplied as they are: terms of sums over windows would each be rounded."""
     if op.out.dtype is not bfloat16 or op.groups == 1:
         return op.out.dtype is float16
     narrow, out = filters.known_dims[-2:]
@@ -306,7 +307,7 @@ def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _needs_width(op, op.out.type):
         return _widened(op)
-    if has_narrow_groups(op.groups, op.out.type):
+    if has_small_groups(op.groups, op.out.type):
         return narrow_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)

@@ -26,8 +26,9 @@ from graphflow.compiler.ops.samples import shapes
 from graphflow.compiler.ops.shapes import reshape, transpose
 from graphflow.compiler.ops.windows import covering, kernel_axes, windows
 
-_PARTS = (2, 4, 8)  # of a vector, that the outputs of a group may fill
-_MOST_CHANNELS = 8  # of a group: with more of them, its matrix is the faster form
+_PARTS = (1, 2, 4, 8)    # of a vector, that the outputs of a group may fill, and
+_WIDEST = 32             # bytes of them
+_MOST, _LARGEST = 8, 32  # channels of a group, and numbers in a group's part of a filter gradient
 
 
 def has_narrow_groups(groups: int, filters: TensorType) -> bool:
@@ -35,8 +36,17 @@ def has_narrow_groups(groups: int, filters: TensorType) -> bool:
     narrow, out = filters.known_dims[-2:]
     if groups == 1 or narrow == 1:
         return groups > 1
-    return (isinstance(narrow, int) and isinstance(out, int) and narrow <= _MOST_CHANNELS
-            and out // groups in _PARTS)
+    if not isinstance(narrow, int) or not isinstance(out, int):
+        return False
+    each = out // groups
+    return narrow <= _MOST and each in _PARTS and each * filters.dtype.size <= _WIDEST
+
+
+def has_small_groups(groups: int, filters: TensorType) -> bool:
+    """Whether the gradient to such filters is faster as sums along rows."""
+    narrow, out = filters.known_dims[-2:]
+    small = isinstance(narrow, int) and isinstance(out, int) and narrow * out <= _LARGEST * groups
+    return has_narrow_groups(groups, filters) and (narrow == 1 or small)
 
 
 # What the group of an output has
@@ -61,7 +71,8 @@ for_each_output = OpDef(
     lower=view(_each_index), numpy=_each_numpy,
     doc="The channels of the group that each of so many outputs is of: [.., groups * narrow] -> "
         "[.., narrow, columns].",
-    samples=(*shapes([(3, 8)], groups=4, columns=8, smooth=False), *shapes([(2, 3, 6)], groups=2, columns=6, smooth=False),
+    samples=(*shapes([(3, 8)], groups=4, columns=8, smooth=False),
+             *shapes([(2, 3, 6)], groups=2, columns=6, smooth=False),
              *shapes([(5, 64)], groups=16, columns=64, smooth=False)))
 
 

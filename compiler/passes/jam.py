@@ -28,7 +28,7 @@ COLUMNS = 8  # that share lines of memory
 SETS = 1024  # bytes: lines a multiple of that apart share few places in a cache
 LEAST_PAIRED = 16  # rows of tiles: pairs of fewer are hard to share out among threads
 LEAST_LOADS = 6  # of a row: with fewer, loading some of them once gains little
-MOST_SUMS = 7    # that are added up at once
+MOST_SUMS = 8    # that are added up at once
 _LIGHT = 80      # work of an iteration
 _HEAVY = 3200    # the same: what takes a while to compile
 

@@ -72,13 +72,15 @@ def of_terms_there(loop: Loop, around: frozenset[Atom] = frozenset()) -> Loop:
 
 def _within(loop: Loop, ends: list[tuple[Expr, tuple[Dim, Dim | None]]]) -> Loop:
     """The loop from the largest start to the least end."""
-    first, past = 0, loop.extent
+    first: Dim = 0
+    past = loop.extent
     for _, (low, high) in ends:
         first, past = maximum(first, low), past if high is None else minimum(past, high)
     passed = {t for t, _ in ends}
     here = axis(loop.axis.name, past - first)
-    loop = rewrite_stmt(loop, lambda n: E.const(True, bool_) if n in passed else _settled(n))
-    moved = substitute_stmt(loop, {loop.axis: first + here})
+    tested = rewrite_stmt(loop, lambda n: E.const(True, bool_) if n in passed else _settled(n))
+    moved = substitute_stmt(tested, {loop.axis: first + here})
+    assert isinstance(moved, Loop)
     return replace(moved, axis=only_atom(here), extent=past - first)
 
 

@@ -28,7 +28,7 @@ from graphflow.compiler.loops.substitute import (
 )
 
 AT_ONCE = (8, 7, 6, 5, 4, 3, 2)  # terms of a long sum, the first of these that divides it
-MOST_TERMS, LONGEST = 32, 7  # together, and of one loop: the windows of all usual networks
+MOST_TERMS, LONGEST = 32, 8  # together, and of one loop: the windows of all usual networks
 
 
 def unroll(stmt: Stmt) -> list[Stmt]:
