@@ -186,12 +186,13 @@ class MemoryOps:
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
             return self.load_one(buffer, n.dtype, offset, mask)
-        lanes, repeats = self.both(mask, self.mask), self.repeats(offset, mask)
+        repeats = None if stride == 1 else self.repeats(offset, mask)
+        if repeats is not None:
+            return self.load_repeats(n, repeats, mask)
+        lanes = self.both(mask, self.mask)
         if stride == 1:
             found = self.element(buffer, n.dtype, offset)
             loaded = self.load_vector(self.within(buffer, found, n.args), n.dtype, lanes)
-        elif repeats is not None:
-            loaded = self.load_repeats(n, repeats, mask)
         else:
             loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, lanes)
         return self.from_memory(loaded, n.dtype, self.width)
@@ -203,7 +204,7 @@ class MemoryOps:
         known = all(self._atom(a, True).lanes == 1 for a in atoms_of(offset) if a.kind == "value")
         return repeats_of(offset, self.vector_axis, self.width) if known else None
 
-    def load_repeats(self, n: Expr, r: Repeats, mask: Value | None) -> str:
+    def load_repeats(self, n: Expr, r: Repeats, mask: Value | None) -> Value:
         """All elements that the lanes share at once, then a lane's where it belongs."""
         buffer, picks = n.attr[0], r.picks(self.width)
         address = self.within(buffer, self.element(buffer, n.dtype, r.start), n.args)
@@ -215,7 +216,7 @@ class MemoryOps:
         if self.mask is not None:
             there = self.picked(self.mask, [r.first_lane(k, self.width) for k in range(count)])
         loaded = self.load_vector(address, n.dtype, self.both(mask, there), count)
-        return self.picked(Value(loaded, n.dtype, count), picks).ref
+        return self.picked(self.from_memory(loaded, n.dtype, count), picks)
 
     @staticmethod
     def some_lanes(chosen: Sequence[bool]) -> Value:

@@ -234,7 +234,8 @@ def blocked(memory: Memory, operands: Sequence[Place], p: Product, target: Targe
                 choose(extents, shared, matrix is not None))
     if isinstance(blocking, Blocking) and blocking.ahead:
         assert matrix is not None and extents.k is not None and extents.n is not None
-        b = Panels(matrix, p.dtype, extents.k, extents.n, p.transpose_b, blocking.columns)
+        dtype = p.dtype if blocking.group == 1 else matrix.dtype
+        b = Panels(matrix, dtype, extents.k, extents.n, p.transpose_b, blocking.columns, blocking.group)
         p = replace(p, b_offset=p.b_offset // (b.k * b.n) * b.each, transpose_b=False)
     return placed(memory, (a, b), replace(p, blocking=blocking, rooms=rooms))
 
