@@ -168,7 +168,8 @@ def test_filters_that_no_run_changes_give_what_fed_ones_do(seed: int, hold: Any)
 
 
 @pytest.mark.parametrize("transpose", [False, True])
-@pytest.mark.parametrize(("rows", "inner", "columns"), [(4, 64, 70), (40, 334, 77), (70, 1030, 130), (3, 9, 33)])
+@pytest.mark.parametrize(("rows", "inner", "columns"), [
+    (4, 64, 70), (40, 334, 77), (70, 1030, 130), (3, 9, 33)])
 def test_a_matrix_of_halves_is_packed_once(transpose: bool, rows: int, inner: int, columns: int) -> None:
     rng = np.random.default_rng(rows)
     a, b = (rng.normal(size=s).astype(bfloat16.numpy) for s in ((rows, inner), (inner, columns)))

@@ -84,7 +84,8 @@ def _right(p: Product, env: Env, n: int, k: int) -> Array:
         columns, group = p.blocking.columns, p.blocking.group
         count = -(-n // columns)
         panels = _matrix(env, p.b, p.b_offset, count * k, columns).reshape(count, -1, columns, group)
-        return panels.transpose(1, 3, 0, 2).reshape(k, -1)[:, :n]
+        rows: Array = panels.transpose(1, 3, 0, 2).reshape(k, -1)
+        return rows[:, :n]
     return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
 
 

@@ -52,8 +52,11 @@ def has_small_groups(groups: int, filters: TensorType) -> bool:
 # What the group of an output has
 
 def _each_type(op: Operation) -> TensorType:
-    dims = op.x.type.known_dims
-    return TensorType(op.x.dtype, (*dims[:-1], dims[-1] // op.groups, op.columns))
+    dims = op.x.type.dims
+    if dims is None:
+        return TensorType(op.x.dtype, None)
+    narrow = None if dims[-1] is None else dims[-1] // op.groups
+    return TensorType(op.x.dtype, (*dims[:-1], narrow, op.columns))
 
 
 def _each_index(op: Operation, at: E.Index) -> E.Index:
