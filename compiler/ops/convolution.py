@@ -28,6 +28,7 @@ from graphflow.compiler.ops.convolution_numpy import (
     input_grad_numpy,
 )
 from graphflow.compiler.ops.core import cast
+from graphflow.compiler.ops.dilated import quick_dilated, quick_dilated_gradient
 from graphflow.compiler.ops.linalg import matmul
 from graphflow.compiler.ops.narrow_groups import (
     depthwise_input_grad,
@@ -57,8 +58,6 @@ from graphflow.compiler.ops.windows import (
     window_counts,
     windows,
 )
-from graphflow.compiler.ops.winograd import quick_convolution
-from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _BACK: dict[str, Any] = {"shape": REQUIRED, **_GEOMETRY, "called": ""}  # by which name the user knows it
@@ -263,7 +262,7 @@ def _convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...], groups: int)
         return narrow_convolution(x, filters, groups, _attrs_of(found))
     if not lie_in_memory(x, found, filters.type.known_dims[-1]):
         return None
-    quick = quick_convolution(x, filters, found) if groups == 1 else None
+    quick = quick_dilated(x, filters, found) if groups == 1 else None
     if quick is not None:
         return quick
     result: Tensor = valid_convolution(padded(x, found), _in_front(filters, groups), groups=groups,
@@ -314,7 +313,7 @@ def _filter_grad(op: Operation) -> Tensor:
     if _is_better_turned(op, found):
         return _turned(convolution_filter_grad(op.g, op.x, shape=out[:-2], **_turned_steps(found)))
     if lie_in_memory(op.x, found, out[-1]):
-        quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
+        quick = quick_dilated_gradient(op.x, op.g, found) if op.groups == 1 else None
         if quick is not None:
             return quick
         result: Tensor = valid_filter_grad(padded(op.x, found), _in_front(op.g, op.groups), size=out[:-2],
