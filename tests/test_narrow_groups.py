@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,13 @@ def test_windows_end_where_the_image_does(dilation):
     assert np.array_equal(*results)
     assert np.array_equal(results[0], [sum(w[u] * x[i + dilation * (u - 1)] for u in range(3)
                                            if 0 <= i + dilation * (u - 1) < 9) for i in range(9)])
+
+
+@pytest.mark.parametrize("rest", [E.const(5, float32), E.temp("outer", float32)])
+def test_terms_with_more_in_them_are_all_added(rest):
+    loop = window(1)
+    inner, store = loop.body
+    (let,) = inner.body
+    more = replace(let, value=E.fma(*let.value.args[:2], rest))
+    outer = replace(loop, body=(replace(inner, body=(more,)), store))
+    assert of_terms_there(outer) == outer

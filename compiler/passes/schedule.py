@@ -244,8 +244,8 @@ def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
             return 0.0
         if is_store and (stride is None or stride == 0):
             return 0.0  # lanes would write to one element
-        repeats = None if stride in (0, 1) or is_store else repeats_of(d, a, width)
-        gain = 2 if stride == 1 else 0.2 if stride == 0 else -1 if repeats is None else 1
+        picked = stride not in (0, 1) and not is_store and repeats_of(d, a, width) is not None
+        gain = 2 if stride == 1 else 0.2 if stride == 0 else 1 if picked else -1
         total += gain if _loops_in(d) == most else _SELDOM * gain
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
     return max(total, 0.01) * lanes

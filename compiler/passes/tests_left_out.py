@@ -99,16 +99,22 @@ def _end(test: Expr, of: Atom, around: frozenset[Atom]) -> tuple[Dim, Dim | None
 def _tests_of_all_terms(loop: Loop) -> set[Expr]:
     """What is tested for each product that a loop adds up, if that is all it does."""
     inside = statements((loop,))
-    roots = [s.value for s in inside if isinstance(s, Let)]
     sums = [a for s in inside if isinstance(s, Loop) for a in s.accumulators]
-    roots += [a.value for a in sums]
-    terms = [n for n in roots if n.op != "temp"]
-    chained = all(n.op in ("mul", "fma") and (len(n.args) == 2 or n.args[2].op in ("temp", "const"))
-                  for n in terms)
-    if not (loop.accumulators and terms and chained and all(a.combine == "add" for a in sums)
-            and all(isinstance(s, (Let, Loop)) for s in inside)):
+    if not loop.accumulators or any(a.combine != "add" for a in sums) or not all(
+            isinstance(s, (Let, Loop)) for s in inside):
+        return set()
+    lets = [s for s in inside if isinstance(s, Let)]
+    own = {s.name for s in (*lets, *sums)}
+    values = [s.value for s in (*lets, *sums)]
+    terms = [n for n in values if not _is_sum_of(n, own)]
+    if not terms or not all(n.op == "mul" or (n.op == "fma" and _is_sum_of(n.args[2], own)) for n in terms):
         return set()
     return set.intersection(*({t for x in n.args[:2] for t in _conditions(x)} for n in terms))
+
+
+def _is_sum_of(n: Expr, own: set[str]) -> bool:
+    """Whether a value is one of these, or 0."""
+    return (n.op == "temp" and n.attr in own) or (n.op == "const" and n.attr.value == 0)
 
 
 def _conditions(n: Expr) -> set[Expr]:
