@@ -156,3 +156,42 @@ def test_int8_wraps_and_casts_give_the_sums():
     found = tf.Session().run([wraps, sums, *products], {narrow: x, rows: x[0, 0, :1]})
     assert [v.ravel()[0] for v in found] == [np.int32(21600).astype(np.int8), 21600, 96, 2400]
     assert [v.dtype for v in found] == [np.int8, np.int32] * 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("hold", [tf.constant, tf.Variable])
+def test_filters_that_no_run_changes_give_what_fed_ones_do(seed: int, hold: Any) -> None:
+    d = Drawn(seed)
+    g, _, _ = d.expected()
+    found = []
+    for filters in (tf.placeholder, hold):
+        with tf.Graph().as_default(), tf.Session() as session:
+            w = filters(d.dtype, d.filters.shape) if filters is tf.placeholder else filters(d.filters)
+            feeds = {w: d.filters} if filters is tf.placeholder else {}
+            session.run(tf.global_variables_initializer())
+            x = tf.placeholder(d.dtype, (d.batch, *d.x.shape[1:]))
+            gg = tf.placeholder(d.dtype, (d.batch, *g.shape[1:]))
+            back = convolution_input_grad(gg, w, shape=d.spatial, **d.attrs)
+            found.append(session.run([convolution(x, w, **d.attrs), back], {**feeds, x: d.x, gg: g}))
+    scale = [np.abs(a.astype(np.float64)).max(initial=1) for a in found[0]]
+    for a, b, most in zip(*found, scale, strict=True):
+        error = 2 * ERRORS.get(d.dtype, 0) * most
+        np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), rtol=0, atol=error)
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize(("rows", "inner", "columns"), [
+    (4, 64, 70), (40, 334, 77), (70, 1030, 130), (3, 9, 33)])
+def test_a_matrix_of_halves_is_packed_once(transpose: bool, rows: int, inner: int, columns: int) -> None:
+    rng = np.random.default_rng(rows)
+    a, b = (rng.normal(size=s).astype(bfloat16.numpy) for s in ((rows, inner), (inner, columns)))
+    held = np.ascontiguousarray(b.T) if transpose else b
+    with tf.Graph().as_default(), tf.Session() as session:
+        x, w = tf.placeholder(tf.bfloat16, a.shape), tf.Variable(held)
+        y = tf.matmul(x, w, transpose_b=transpose)
+        session.run(w.initializer)
+        for factor in (1, -2):
+            session.run(w.assign((factor * held.astype("f4")).astype(bfloat16.numpy)))
+            wanted = factor * (a.astype("f8") @ b.astype("f8"))
+            np.testing.assert_allclose(session.run(y, {x: a}).astype("f8"), wanted, rtol=2.0 ** -8,
+                                       atol=1e-5 * inner)

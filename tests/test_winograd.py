@@ -10,13 +10,13 @@ from graphflow.compiler import pipeline
 from graphflow.compiler.ops.convolution import convolution
 
 
-def _run(arrays, padding, batch="known", threads=0):
+def _run(arrays, padding, batch="known", threads=0, dilations=(1, 1)):
     """A convolution with what follows it, and its gradients; and how they are computed."""
     images, filters, rest = arrays
     with tf.Graph().as_default():
         x = tf.placeholder(tf.float32, (None if batch == "open" else len(images), *images.shape[1:]))
         w = tf.constant(filters)
-        y = convolution(x, w, strides=(1, 1), padding=padding, dilations=(1, 1))
+        y = convolution(x, w, strides=(1, 1), padding=padding, dilations=dilations)
         z = tf.nn.relu(y + rest) * tf.reverse(y, [1])
         fetches = [z, *tf.gradients(tf.nn.relu(y + rest), [x, w])]
         session = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads))
@@ -48,6 +48,26 @@ def test_winograd_as_direct(monkeypatch, n, side, channels, out, size, padding, 
         assert ("winograd_convolution" in text) == (switch == "1")
     for direct, quick in zip(found["0"], found["1"], strict=True):
         assert np.abs(direct - quick).max() < 1e-5 * np.abs(direct).max()
+
+
+@pytest.mark.parametrize("batch", ["known", "open"])
+@pytest.mark.parametrize("n, side, size, padding, dilations", [
+    (1, (33, 33), (3, 3), "SAME", (2, 2)), (1, (33, 33), (3, 3), "SAME", (4, 4)),
+    (2, (29, 41), (3, 3), "VALID", (2, 3)), (3, (40, 34), (5, 3), ((3, 5), (7, 1)), (2, 1)),
+    (5, (25, 31), (3, 3), ((0, 2), (2, 0)), (1, 3)), (1, (64, 65), (2, 4), "SAME", (5, 2))])
+def test_dilated_as_direct(monkeypatch, n, side, size, padding, dilations, batch):
+    arrays, found = _arrays(n, side, 32, 48, size), {}
+    for switch in "01":
+        monkeypatch.setenv("GRAPHFLOW_WINOGRAD", switch)
+        found[switch], text = _run(arrays, padding, batch, 1, dilations)
+        assert ("winograd_convolution" in text) == (switch == "1")
+    for direct, quick in zip(found["0"], found["1"], strict=True):
+        assert np.abs(direct - quick).max() < 1e-5 * np.abs(direct).max()
+
+
+def test_phases_that_would_be_mostly_filled_up_are_direct():
+    text = _run(_arrays(1, (33, 33), 32, 32, (3, 3)), "SAME", dilations=(12, 12))[1]
+    assert "valid_convolution" in text and "winograd_convolution" not in text
 
 
 @pytest.mark.parametrize("case", [(6, (30, 29), 64, 96, (3, 3)), (9, (15, 15), 32, 64, (5, 5)),

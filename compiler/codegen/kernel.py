@@ -135,7 +135,7 @@ class _KernelEmitter(MemoryOps):
         saved, outer = dict(self.values), self.axes
         self.axes = {**outer, loop.axis: position}
         if vector:
-            self.vector_axis = loop.axis
+            self.vector_axis, self.vector_body, self.reaches = loop.axis, loop.body, None
         for n in loop.ahead if self.mask is None else ():
             self.fetch_lines(n)
         self.body(loop.body)

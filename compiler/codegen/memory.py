@@ -22,7 +22,8 @@ from graphflow.compiler.ir.dims import (
 )
 from graphflow.compiler.ir.dtypes import DType, bool_, int64
 from graphflow.compiler.loops.expr import Expr
-from graphflow.compiler.loops.nest import LoopNest, Store
+from graphflow.compiler.loops.nest import LoopNest, Stmt, Store
+from graphflow.compiler.loops.repeats import Repeats, Run, reaches, repeats_of
 
 NOTHING: Mapping[object, str] = MappingProxyType({})
 LINE = 64  # bytes of a cache line, and of the widest vector
@@ -40,6 +41,8 @@ class MemoryOps:
         self.axes: dict[Atom, str] = {}
         self.part_number = "%part" if nest.parallel else "0"
         self.vector_axis: Atom | None = None
+        self.vector_body: tuple[Stmt, ...] = ()
+        self.reaches: Mapping[Run, int] | None = None  # of the vector loop's loads, once it is asked for
         self.width = nest.width  # lanes of the vector loop
         self.mask: Value | None = None  # the lanes that count, in the last iteration of a vector loop
         self.values: dict[Expr, Value] = {}
@@ -183,6 +186,9 @@ class MemoryOps:
         stride = self.stride(offset)
         if stride == 0 and (mask is None or mask.lanes == 1):
             return self.load_one(buffer, n.dtype, offset, mask)
+        repeats = None if stride == 1 else self.repeats(offset, mask)
+        if repeats is not None:
+            return self.load_repeats(n, repeats, mask)
         lanes = self.both(mask, self.mask)
         if stride == 1:
             found = self.element(buffer, n.dtype, offset)
@@ -190,6 +196,37 @@ class MemoryOps:
         else:
             loaded = self.gather(self.addresses(buffer, n.dtype, offset), n.dtype, lanes)
         return self.from_memory(loaded, n.dtype, self.width)
+
+    def repeats(self, offset: Dim, mask: Value | None) -> Repeats | None:
+        """How lanes repeat elements that lie close together, if tests leave out all of them or none."""
+        if self.vector_axis is None or (mask is not None and mask.lanes > 1):
+            return None
+        known = all(self._atom(a, True).lanes == 1 for a in atoms_of(offset) if a.kind == "value")
+        return repeats_of(offset, self.vector_axis, self.width) if known else None
+
+    def load_repeats(self, n: Expr, r: Repeats, mask: Value | None) -> Value:
+        """All elements that the lanes share at once, then a lane's where it belongs."""
+        buffer, picks = n.attr[0], r.picks(self.width)
+        address = self.within(buffer, self.element(buffer, n.dtype, r.start), n.args)
+        if self.reaches is None:
+            self.reaches = reaches(self.vector_body, r.along, self.width)
+        last = self.reaches.get(r.run(n), picks[-1])
+        count = 1 << last.bit_length()
+        there = None if last + 1 == count else self.some_lanes([k <= last for k in range(count)])
+        if self.mask is not None:
+            there = self.picked(self.mask, [r.first_lane(k, self.width) for k in range(count)])
+        loaded = self.load_vector(address, n.dtype, self.both(mask, there), count)
+        return self.picked(self.from_memory(loaded, n.dtype, count), picks)
+
+    @staticmethod
+    def some_lanes(chosen: Sequence[bool]) -> Value:
+        return Value(f"<{', '.join(f'i1 {int(c)}' for c in chosen)}>", bool_, len(chosen))
+
+    def picked(self, v: Value, lanes: Sequence[int]) -> Value:
+        """Some lanes of a vector; its number of them stands for 0."""
+        order = ", ".join(f"i32 {k}" for k in lanes)
+        text = f"shufflevector {v}, {v.type} zeroinitializer, <{len(lanes)} x i32> <{order}>"
+        return self.em.instruction(text, v.dtype, len(lanes))
 
     def within(self, buffer: str, address: str, masks: Sequence[Expr]) -> str:
         """The address of a vector; the buffer's own where tests that all lanes share leave out all of it.
@@ -221,11 +258,12 @@ class MemoryOps:
         zero = "0" if kind.startswith("i") else literal(0, dtype)
         return self.from_memory(em.raw(f"phi {kind} [{zero}, %{before}], [{found}, %{take}]"), dtype, 1)
 
-    def load_vector(self, address: str, dtype: DType, mask: Value | None) -> str:
-        t = vector_of(memory_type(dtype), self.width)
+    def load_vector(self, address: str, dtype: DType, mask: Value | None, lanes: int = 0) -> str:
+        lanes = lanes or self.width
+        t = vector_of(memory_type(dtype), lanes)
         if mask is None:
             return self.em.raw(f"load {t}, ptr {address}, align {dtype.size}")
-        m, name = self.em.widen(mask, self.width), f"llvm.masked.load.{self.tag(dtype)}.p0"
+        m, name = self.em.widen(mask, lanes), f"llvm.masked.load.{self.tag(dtype, lanes)}.p0"
         self.em.module.declare(name, f"declare {t} @{name}(ptr, i32, {m.type}, {t})")
         return self.em.raw(f"call {t} @{name}(ptr {address}, i32 {dtype.size}, {m}, {t} zeroinitializer)")
 
@@ -251,8 +289,9 @@ class MemoryOps:
         return (vector_of(memory_type(dtype), width), f"<{width} x ptr>",
                 f"llvm.masked.{what}.{self.tag(dtype)}.v{width}p0")
 
-    def tag(self, dtype: DType) -> str:
-        return f"v{self.width}i8" if dtype.is_bool else suffix(dtype, self.width)
+    def tag(self, dtype: DType, lanes: int = 0) -> str:
+        lanes = lanes or self.width
+        return f"v{lanes}i8" if dtype.is_bool else suffix(dtype, lanes)
 
     def from_memory(self, ref: str, dtype: DType, lanes: int) -> Value:
         if not dtype.is_bool:

@@ -22,7 +22,8 @@ class Blocking:
     pack_a, pack_b whether a block is copied into panels first, or read where it is
     parts          how many parts for threads along m and along n
     group          elements of k that a lane multiplies at once; panels then hold them together
-    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column
+    ahead          B lies in panels before the run: [panel, k, column], zeros beyond the last column; groups
+                   of k divide it, and lie together
     run            of A's elements along k so many lie together: a group does not go beyond them; 0 for all
     """
 

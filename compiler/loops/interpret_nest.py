@@ -81,10 +81,11 @@ def _product(p: Product, env: Env) -> None:
 def _right(p: Product, env: Env, n: int, k: int) -> Array:
     """B as a matrix [k, n], however it lies."""
     if isinstance(p.blocking, Blocking) and p.blocking.ahead:
-        columns = p.blocking.columns
+        columns, group = p.blocking.columns, p.blocking.group
         count = -(-n // columns)
-        panels = _matrix(env, p.b, p.b_offset, count * k, columns).reshape(count, k, columns)
-        return np.moveaxis(panels, 0, 1).reshape(k, -1)[:, :n]
+        panels = _matrix(env, p.b, p.b_offset, count * k, columns).reshape(count, -1, columns, group)
+        rows: Array = panels.transpose(1, 3, 0, 2).reshape(k, -1)
+        return rows[:, :n]
     return _matrix(env, p.b, p.b_offset, n, k).T if p.transpose_b else _matrix(env, p.b, p.b_offset, k, n)
 
 

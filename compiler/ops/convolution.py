@@ -28,9 +28,16 @@ from graphflow.compiler.ops.convolution_numpy import (
     input_grad_numpy,
 )
 from graphflow.compiler.ops.core import cast
+from graphflow.compiler.ops.dilated import quick_dilated, quick_dilated_gradient
 from graphflow.compiler.ops.linalg import matmul
+from graphflow.compiler.ops.narrow_groups import (
+    depthwise_input_grad,
+    has_narrow_groups,
+    has_small_groups,
+    narrow_convolution,
+    narrow_filter_grad,
+)
 from graphflow.compiler.ops.phases import input_grad_by_windows
-from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.rules import check_kind, open_dims, same_dtype
 from graphflow.compiler.ops.samples import Sample
 from graphflow.compiler.ops.shapes import dim_of, reshape, reverse, transpose
@@ -45,16 +52,12 @@ from graphflow.compiler.ops.window_products import (
 from graphflow.compiler.ops.windows import (
     Slide,
     check_geometry,
-    covering,
     fold_windows,
-    kernel_axes,
     number,
     slides,
     window_counts,
     windows,
 )
-from graphflow.compiler.ops.winograd import quick_convolution
-from graphflow.compiler.ops.winograd_gradient import quick_filter_gradient
 
 _GEOMETRY: dict[str, Any] = {"strides": REQUIRED, "padding": "VALID", "dilations": REQUIRED, "groups": 1}
 _FORTH: dict[str, Any] = {**_GEOMETRY, "called": ""}  # by which name the user knows it
@@ -232,19 +235,19 @@ def _widened(op: Operation) -> Tensor:
 
 
 def _needs_width(op: Operation, filters: TensorType) -> bool:
-    """Whether halves are not multiplied as they are: terms of depthwise sums would each be rounded."""
+    """Whether halves are not multiplied as they are: terms of sums over windows would each be rounded."""
     if op.out.dtype is not bfloat16 or op.groups == 1:
         return op.out.dtype is float16
     narrow, out = filters.known_dims[-2:]
-    return 1 in (narrow, _part(out, op.groups))
+    return 1 in (narrow, _part(out, op.groups)) or has_narrow_groups(op.groups, filters)
 
 
 def _convolution(op: Operation) -> Tensor:
     rank, x, filters = len(op.strides), op.x.type.known_dims, op.filters.type.known_dims
     if _needs_width(op, op.filters.type):
         return _widened(op)
-    if _is_depthwise(op.groups, op.filters.type):
-        return _depthwise(op.x, op.filters, op.groups, _window_attrs(op))
+    if has_narrow_groups(op.groups, op.filters.type):
+        return narrow_convolution(op.x, op.filters, op.groups, _window_attrs(op))
     found = slides(x[1:-1], filters[:rank], op.attrs)
     is_matrix = _is_pointwise(op, filters[:rank]) and not _is_at_least(filters[-1], _LEAST_OUT)
     by_windows = None if is_matrix else _convolve(op.x, op.filters, found, op.groups)
@@ -256,11 +259,11 @@ def _convolution(op: Operation) -> Tensor:
 
 def _convolve(x: Tensor, filters: Tensor, found: tuple[Slide, ...], groups: int) -> Tensor | None:
     """The products of windows with filters, without patches; None where windows do not lie in memory."""
-    if _is_depthwise(groups, filters.type):
-        return _depthwise(x, filters, groups, _attrs_of(found))
+    if has_narrow_groups(groups, filters.type):
+        return narrow_convolution(x, filters, groups, _attrs_of(found))
     if not lie_in_memory(x, found, filters.type.known_dims[-1]):
         return None
-    quick = quick_convolution(x, filters, found) if groups == 1 else None
+    quick = quick_dilated(x, filters, found) if groups == 1 else None
     if quick is not None:
         return quick
     result: Tensor = valid_convolution(padded(x, found), _in_front(filters, groups), groups=groups,
@@ -289,8 +292,8 @@ def _input_grad(op: Operation) -> Tensor:
         return by_windows
     if op.out.dtype is bfloat16 and not _is_pointwise(op, size):  # what is folded would be rounded before
         return _widened(op)
-    if _is_depthwise(op.groups, op.filters.type):
-        return _depthwise_input_grad(op)
+    if op.groups > 1 and op.filters.type.known_dims[-2] == 1:
+        return depthwise_input_grad(op)
     rows = matmul(_split(op.g, op.groups, rank + 1), _filter_matrix(op.filters, op.groups), transpose_b=True)
     if _is_pointwise(op, size):
         return _joined(rows, op.groups, out)
@@ -304,14 +307,14 @@ def _filter_grad(op: Operation) -> Tensor:
     out = op.out.type.known_dims
     if _needs_width(op, op.out.type):
         return _widened(op)
-    if _is_depthwise(op.groups, op.out.type):
-        return _depthwise_filter_grad(op)
+    if has_small_groups(op.groups, op.out.type):
+        return narrow_filter_grad(op)
     x = op.x.type.known_dims
     found = slides(x[1:-1], out[:-2], op.attrs)
     if _is_better_turned(op, found):
         return _turned(convolution_filter_grad(op.g, op.x, shape=out[:-2], **_turned_steps(found)))
     if lie_in_memory(op.x, found, out[-1]):
-        quick = quick_filter_gradient(op.x, op.g, found) if op.groups == 1 else None
+        quick = quick_dilated_gradient(op.x, op.g, found) if op.groups == 1 else None
         if quick is not None:
             return quick
         result: Tensor = valid_filter_grad(padded(op.x, found), _in_front(op.g, op.groups), size=out[:-2],
@@ -349,63 +352,13 @@ def _turned(filters: Tensor) -> Tensor:
     return result
 
 
-def _is_at_least(d: Dim, least: Dim) -> bool:
-    return D.is_nonnegative(d - least)
-
-
-# Depthwise: each input channel has filters of its own, so that there is a sum over the window, and no product
-
-def _is_depthwise(groups: int, filters: TensorType) -> bool:
-    return bool(groups > 1 and filters.known_dims[-2] == 1)
-
-
-def _by_channel(t: Tensor, groups: int) -> Tensor:
-    """[..., groups * m] -> [..., groups, m]; no change where m is 1."""
-    dims = t.type.known_dims
-    if dims[-1] == groups:
-        return t
-    result: Tensor = reshape(t, shape=(*dims[:-1], groups, _part(dims[-1], groups)))
-    return result
-
-
-def _depthwise(x: Tensor, filters: Tensor, groups: int, attrs: dict[str, Any]) -> Tensor:
-    """sum over the window of x's windows times the filters, channels last"""
-    dims = filters.type.known_dims
-    rank, size = len(dims) - 2, dims[:-2]
-    found = windows(x, size=size, **attrs)
-    counts, filters = found.type.known_dims[:1 + rank], reshape(filters, shape=(*size, dims[-1]))
-    if dims[-1] != groups:
-        found = reshape(found, shape=(*found.type.known_dims, 1))
-    total = reduce_sum(found * _by_channel(filters, groups), axis=kernel_axes(rank))
-    result: Tensor = reshape(total, shape=(*counts, dims[-1]))
-    return result
-
-
 def _attrs_of(found: tuple[Slide, ...]) -> dict[str, Any]:
     return {"strides": tuple(s.stride for s in found), "dilations": tuple(s.dilation for s in found),
             "padding": tuple((s.before, s.after) for s in found)}
 
 
-def _depthwise_input_grad(op: Operation) -> Tensor:
-    rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
-    size = op.filters.type.known_dims[:rank]
-    filters = reshape(op.filters, shape=(*size, dims[-1]))
-    found = covering(op.g, filters, size=size, shape=out[1:-1], whole=True, **_window_attrs(op))
-    many = (2 * rank + 2,) if dims[-1] != op.groups else ()
-    result: Tensor = reduce_sum(_by_channel(found, op.groups), axis=(*kernel_axes(rank), *many))
-    return result
-
-
-def _depthwise_filter_grad(op: Operation) -> Tensor:
-    """The sum over rows of the sums along each row, which are kept in registers."""
-    rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
-    found = windows(op.x, size=out[:rank], **_window_attrs(op))
-    g = reshape(op.g, shape=(*dims[:-1], *(1,) * rank, dims[-1]))
-    if dims[-1] != op.groups:
-        found = reshape(found, shape=(*found.type.known_dims, 1))
-    rows = reduce_sum(found * _by_channel(g, op.groups), axis=rank)
-    result: Tensor = reshape(reduce_sum(rows, axis=tuple(range(rank))), shape=out)
-    return result
+def _is_at_least(d: Dim, least: Dim) -> bool:
+    return D.is_nonnegative(d - least)
 
 
 # The records
@@ -448,6 +401,10 @@ _CASES: tuple[tuple[Any, ...], ...] = (  # x, filters, strides, padding, dilatio
     ((2, 5, 5, 3), (3, 3, 1, 3), (2, 2), "SAME", (1, 1), 3),
     ((1, 4, 5, 2), (2, 2, 1, 6), (1, 1), "VALID", (1, 2), 2),
     ((1, 4, 4, 18), (3, 3, 1, 18), (1, 1), "SAME", (1, 1), 18),
+    ((1, 5, 6, 16), (3, 3, 4, 16), (1, 1), "SAME", (1, 1), 4),
+    ((1, 4, 5, 10), (2, 3, 2, 40), (2, 1), "VALID", (1, 1), 5),
+    ((2, 6, 12), (3, 4, 6), (1,), "SAME", (2,), 3),
+    ((1, 3, 3, 4, 6), (2, 2, 2, 3, 2), (1, 2, 1), "SAME", (1, 1, 1), 2),
     ((1, 0, 4, 1), (2, 2, 1, 2), (1, 1), "SAME", (1, 1), 1),
     ((0, 4, 4, 2), (2, 2, 2, 3), (1, 1), "SAME", (1, 1), 1),
     ((1, 3, 3, 0), (2, 2, 0, 3), (1, 1), "SAME", (1, 1), 1),

@@ -76,7 +76,7 @@ class _Blocker:
         a, b, memory = self.places[p.a], self.places[p.b], self.memory
         p = replace(p, body=tuple(relocated(s, self.place) for s in p.body), blocking=self.form(p, inside))
         if isinstance(p.blocking, Blocking) and p.blocking.ahead:
-            p, b = self.ahead(p, b, p.blocking.columns)
+            p, b = self.ahead(p, b, p.blocking.columns, p.blocking.group)
         elif p.whole is not None and is_packed_each_time(b, p):
             packing, b, p = packed_once(Memory(memory.grouping, memory.target), p, b, self.member(b))
             self.before.append(packing)
@@ -107,11 +107,12 @@ class _Blocker:
         by_record = any(isinstance(t.op.opdef.lower, (Banded, Serial)) for t in self.launch.members)
         return None if by_record or not isinstance(b, Tensor) else self.memory.settled(b)
 
-    def ahead(self, p: Product, b: Place, columns: int) -> tuple[Product, Panels]:
-        """The product by panels in place of B."""
+    def ahead(self, p: Product, b: Place, columns: int, group: int) -> tuple[Product, Panels]:
+        """The product by panels in place of B, whose elements are as they were where they lie in groups."""
         matrix = self.settled(b)
         assert matrix is not None and isinstance(p.k, int) and isinstance(p.n, int)
-        panels = Panels(matrix, p.dtype, p.k, p.n, p.transpose_b, columns)
+        dtype = p.dtype if group == 1 else matrix.dtype
+        panels = Panels(matrix, dtype, p.k, p.n, p.transpose_b, columns, group)
         return replace(p, b_offset=p.b_offset // (p.k * p.n) * panels.each, transpose_b=False), panels
 
     def member(self, b: Tensor) -> Tensor:

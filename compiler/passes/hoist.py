@@ -82,18 +82,20 @@ def settled_inputs(graph: Graph) -> dict[Tensor, Tensor]:
 
 
 def in_panels(t: Tensor, p: Panels) -> Tensor:
-    """[matrix, panel, k, column], with zeros beyond the last column."""
-    outside, none = (0, p.count * p.columns - p.n), (0, 0)
+    """[matrix, panel, group of k, column, k of a group], with zeros beyond the last column."""
+    outside, none, units = (0, p.count * p.columns - p.n), (0, 0), p.k // p.group
     t.graph.origin = t.op
     if t.dtype is not p.dtype:
         t = cast(t, dtype=p.dtype)
     result: Tensor
     if p.transposed:
         t = pad(reshape(t, shape=(p.matrices, p.n, p.k)), paddings=(none, outside, none))
-        result = transpose(reshape(t, shape=(p.matrices, p.count, p.columns, p.k)), perm=(0, 1, 3, 2))
+        apart = reshape(t, shape=(p.matrices, p.count, p.columns, units, p.group))
+        result = transpose(apart, perm=(0, 1, 3, 2, 4))
     else:
         t = pad(reshape(t, shape=(p.matrices, p.k, p.n)), paddings=(none, none, outside))
-        result = transpose(reshape(t, shape=(p.matrices, p.k, p.count, p.columns)), perm=(0, 2, 1, 3))
+        apart = reshape(t, shape=(p.matrices, units, p.group, p.count, p.columns))
+        result = transpose(apart, perm=(0, 3, 1, 4, 2))
     return result
 
 

@@ -28,7 +28,7 @@ COLUMNS = 8  # that share lines of memory
 SETS = 1024  # bytes: lines a multiple of that apart share few places in a cache
 LEAST_PAIRED = 16  # rows of tiles: pairs of fewer are hard to share out among threads
 LEAST_LOADS = 6  # of a row: with fewer, loading some of them once gains little
-MOST_SUMS = 7    # that are added up at once
+MOST_SUMS = 8    # that are added up at once
 _LIGHT = 80      # work of an iteration
 _HEAVY = 3200    # the same: what takes a while to compile
 
@@ -94,11 +94,13 @@ def _rows_that_share(loop: Loop, row: Loop) -> int:
         return 1
     once = _loads_of(row, {})
     sums = [len(s.accumulators) for s in row.body if isinstance(s, Loop)]
-    if sums:
-        several = sums == [1] and loop.extent <= MOST_SUMS and _loads_of(row, {loop.axis: 2}) < 2 * once
-        return loop.extent if several else 1
+    if sums not in ([], [1]):
+        return 1
+    if sums and loop.extent <= MOST_SUMS:
+        return loop.extent if _loads_of(row, {loop.axis: 2}) < 2 * once else 1
     most = min(MOST, loop.extent, _HEAVY // max(work_each(row.body), 1))
-    rows = min(range(ROWS, most + 1), key=loop.extent.__mod__, default=min(ROWS, loop.extent))
+    counts = range(ROWS, most + 1)
+    rows = min(reversed(counts) if sums else counts, key=loop.extent.__mod__, default=min(ROWS, loop.extent))
     pays = 1 < rows <= most and once >= LEAST_LOADS
     return rows if pays and 3 * _loads_of(row, {loop.axis: rows}) <= 2 * rows * once else 1
 

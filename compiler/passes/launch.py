@@ -48,6 +48,7 @@ class Panels:
 
     dtype       of the panels' elements: the matrix's, or what the products sum in
     transposed  a matrix is [n, k], else [k, n]
+    group       elements of k that lie together
     """
 
     matrix: Tensor
@@ -56,6 +57,7 @@ class Panels:
     n: int
     transposed: bool
     columns: int
+    group: int = 1
 
     @property
     def matrices(self) -> int:

@@ -34,10 +34,11 @@ from graphflow.compiler.loops.nest import (
     walks_as_one,
     work_each,
 )
+from graphflow.compiler.loops.repeats import repeats_of
 from graphflow.compiler.loops.substitute import substitute_expr, substitute_stmt
 from graphflow.compiler.passes.columns import column_by_column
 from graphflow.compiler.passes.jam import jam
-from graphflow.compiler.passes.tests_left_out import with_joint_tests, without_tests
+from graphflow.compiler.passes.tests_left_out import of_terms_there, with_joint_tests, without_tests
 from graphflow.compiler.passes.unroll import sum_several, unroll
 
 _LIGHT = 100  # work of an iteration
@@ -70,8 +71,12 @@ def _scheduled_loop(loop: Loop, lanes: int) -> tuple[Stmt, ...]:
     loop = collapse(loop)
     if lanes > 1:
         loop = _with_registers(_write_out(_vectorize_tree(loop, lanes)), lanes)
-    return tuple(without_tests(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
+    return tuple(_tidied(column_by_column(sum_several(s), lanes)) if isinstance(s, Loop) else s
                  for s in jam(loop))
+
+
+def _tidied(loop: Loop) -> Stmt:
+    return without_tests(of_terms_there(loop))
 
 
 def _write_out(loop: Loop) -> Loop:
@@ -235,7 +240,8 @@ def _score(loop: Loop, a: Atom, extent: Dim, width: int) -> float:
             return 0.0
         if is_store and (stride is None or stride == 0):
             return 0.0  # lanes would write to one element
-        gain = 2 if stride == 1 else 0.2 if stride == 0 else -1
+        picked = stride not in (0, 1) and not is_store and repeats_of(d, a, width) is not None
+        gain = 2 if stride == 1 else 0.2 if stride == 0 else 1 if picked else -1
         total += gain if _loops_in(d) == most else _SELDOM * gain
     lanes = 1.0 if not isinstance(extent, int) else extent / (-(-extent // width) * width) if extent else 0.0
     return max(total, 0.01) * lanes

@@ -28,7 +28,7 @@ from graphflow.compiler.loops.substitute import (
 )
 
 AT_ONCE = (8, 7, 6, 5, 4, 3, 2)  # terms of a long sum, the first of these that divides it
-MOST_TERMS, LONGEST = 32, 7  # together, and of one loop: the windows of all usual networks
+MOST_TERMS, LONGEST = 32, 8  # together, and of one loop: the windows of all usual networks
 
 
 def unroll(stmt: Stmt) -> list[Stmt]:
@@ -129,11 +129,16 @@ def sum_several(loop: Loop) -> Loop:
     for s in loop.body:
         if not isinstance(s, Loop):
             body.append(s)
-        elif loop.vector and len(s.accumulators) > 1 and _is_sum(s):
+        elif loop.vector and len(s.accumulators) > 1 and _is_sum(s) and not _is_written_out(s):
             body.append(_in_rounds(_by_terms(s)))
         else:
             body.append(sum_several(s))
     return replace(loop, body=tuple(body))
+
+
+def _is_written_out(loop: Loop) -> bool:
+    """Whether an iteration combines several terms already."""
+    return any(isinstance(s, Let) and s.value.op == "fma" for s in loop.body)
 
 
 def _in_rounds(loop: Loop) -> Loop:

@@ -55,7 +55,7 @@ class BlockedBuilder(PartsBuilder):
         a, b = shape.terms.left, shape.terms.right
         self.left = Side("%a", "%lda", a, shape.transpose_a)
         self.right = Side("%b", "%ldb", b, not shape.transpose_b)
-        a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b else b
+        a, b = a.packed if blocking.pack_a else a, b.packed if blocking.pack_b or blocking.ahead else b
         view = None if blocking.pack_a else shape.view
         self.tile = Tile(shape.terms, a, b, blocking.rows, blocking.vecs, blocking.width, by_rows, False,
                          _is_single(shape, blocking), finish, view, fetches=_fetches(shape, blocking))
@@ -154,7 +154,7 @@ class BlockedBuilder(PartsBuilder):
             offset = self.mul(self.mul(self.sub(panel, at.panel), columns), self.rows_of_b(at.units))
             b, stride = self.at(self.packed_b, offset), str(columns)
         elif self.blocking.ahead:
-            row = self.add(self.mul(panel, self.k), at.k)
+            row = self.add(self.mul(panel, self.units(self.k)), self.units(at.k))
             b, stride = self.at("%b", self.mul(row, columns)), str(columns)
         else:
             at_column = self.add(self.mul(at.k, "%ldb"), column)

@@ -75,10 +75,19 @@ def _gains_by_panels(e: Extents, target: Target) -> bool:
     """Whether B is read faster from panels of sums: not if its rows lie close together in the cache."""
     if e.m == 1 or not e.n or not e.k:
         return False
+    if e.terms.grouped(target).group > 1:
+        return _groups_lie_in_panels(e, target)
     if e.terms.b is not e.terms.sum:
         return e.terms.a is e.terms.sum and costs.packing_pays(e.m, costs.NARROW)
     packed_in_each_run = e.transpose_b and costs.packing_pays(e.m, costs.DOTS)
     return packed_in_each_run or e.n * e.terms.b.size > costs.CLOSE or not _at_most(e.bytes_of_b, target.l2)
+
+
+def _groups_lie_in_panels(e: Extents, target: Target) -> bool:
+    """Whether panels made ahead hold whole groups of k, and nothing that depends on moving A."""
+    terms, run = e.terms.grouped(target), e.view.along.length if e.view else e.k or 0
+    return (not terms.is_moved and run % terms.group == 0 and (e.n or 0) > costs.DOT_COLUMNS
+            and (e.view is None or _group_of(e, e.view, target) == terms.group))
 
 
 def _by_rows(e: Extents, packed: Blocking, target: Target) -> Blocking | ByRows:
@@ -190,7 +199,7 @@ def _for_view(e: Extents, view: View, ahead: bool, target: Target) -> Blocking:
     narrow = e.terms.a is not e.terms.sum
     pack_a = narrow and not (group > 1 and view.along.step == 1 and unit % group == 0)
     in_place = _at_most(e.n, 2 * costs.CLOSE // e.size) or not costs.packing_pays(e.m, costs.WINDOWS)
-    pack_b = narrow or not (ahead or in_place or _at_most(e.bytes_of_b, target.l2))
+    pack_b = not ahead and (narrow or not (in_place or _at_most(e.bytes_of_b, target.l2)))
     panels = -(-_block(e.n, costs.BLOCK_COLUMNS, 1) // (vecs * width))
     form = Blocking(width, rows, vecs, depth, 1, panels, pack_a and 1 in _steps(view), pack_b, group=group,
                     ahead=ahead, run=unit)
