@@ -18,7 +18,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.compiler.passes.expand import expand
-from graphflow.compiler.passes.prune import Pruned, prune
+from graphflow.compiler.passes.prune import Pruned, feed_name, prune
 from graphflow.compiler.program import Symbol
 from graphflow.compiler.records import record
 from graphflow.compiler.signature import Growing, Signature, Undecided
@@ -130,5 +130,5 @@ def _enough_room(symbols: Mapping[Atom, Symbol], run: Callable[[dict[Atom, int]]
 
 def _integer_pins(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[tuple[str, int], ...]:
     """Every short integer or bool feed's elements, for shapes that depend on them."""
-    return tuple((f"{t.op.name}[{k}]", int(v)) for t, a in zip(feeds, arrays, strict=True)
+    return tuple((f"{feed_name(t)}[{k}]", int(v)) for t, a in zip(feeds, arrays, strict=True)
                  if not t.dtype.is_floating and a.size <= 64 for k, v in enumerate(a.flat))

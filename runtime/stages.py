@@ -23,7 +23,7 @@ from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ops.core import program_input
 from graphflow.compiler.ops.random import next_iterations_key
 from graphflow.compiler.ops.rows import row_at
-from graphflow.compiler.passes.leaving import histories_of, is_history
+from graphflow.compiler.passes.leaving import histories_of
 from graphflow.compiler.signature import Signature
 
 Values = dict[Tensor, Any]  # of the tensors known so far; of a history, its rows
@@ -59,6 +59,7 @@ class Stages:
     """
 
     def __init__(self, prepare: Prepare, signature: Signature, loop: Operation) -> None:
+        self._prepare, self._signature = prepare, signature
         self._given = signature.given
         needed = ancestors(signature.fetches, self._given, signature.targets)
         self.alone = any(op.use_locking for op in writes_within(needed))
@@ -72,23 +73,28 @@ class Stages:
         self._found = [t for t in dict.fromkeys([*loop.operands, *(t for t in used if t.op in early)])
                        if t not in known]
         self._before = prepare(self._found, [], signature.feeds, [])
-        later = [t for t in (*signature.kept, *self._found, *loop.outputs) if t in used]
-        self._kept = [t for t in later if is_history(t)]
-        self._taken = [*signature.feeds, *(t for t in later if not is_history(t))]
-        self._fetches = signature.fetches
-        last = [t for t in signature.fetches if t not in self._kept]
-        self._after = prepare(last, signature.targets, self._taken, self._kept)
-        name = f"{loop.name} ({os.path.basename(loop.source[0])}:{loop.source[1]})"
-        self.titles = {self._before: f"before {name}", self._loop.test: f"whether to begin {name}",
-                       self._loop.step: f"an iteration of {name}", self._after: f"after {name}"}
+        self._used = [t for t in (*signature.kept, *self._found, *loop.outputs) if t in used]
+        self._name = f"{loop.name} ({os.path.basename(loop.source[0])}:{loop.source[1]})"
+        self.titles: dict[Any, str] = {
+            self._before: f"before {self._name}", self._loop.test: f"whether to begin {self._name}",
+            self._loop.step: f"an iteration of {self._name}"}
 
     def __call__(self, feeds: Sequence[Any], rows: Sequence[Any] = (), key: Any = None,
                  run: Run = _run) -> list[Any]:
         values: Values = dict(zip(self._given, (*feeds, *rows), strict=True))
         values.update(zip(self._found, run(self._before, feeds, (), key), strict=True))
         values.update(self._loop(values, key, run))
-        last = iter(run(self._after, [values[t] for t in self._taken], [values[t] for t in self._kept], key))
-        return [values[t] if t in self._kept else next(last) for t in self._fetches]
+        return self._finish(values, key, run)
+
+    def _finish(self, values: Values, key: Any, run: Run) -> list[Any]:
+        """What comes after the loop. Histories of loops that a program ran are arrays, and fed as such."""
+        s = self._signature
+        kept = [t for t in self._used if isinstance(values[t], list)]
+        taken = [*s.feeds, *(t for t in self._used if t not in kept)]
+        after = self._prepare([t for t in s.fetches if t not in kept], s.targets, taken, kept)
+        self.titles[after] = f"after {self._name}"
+        last = iter(run(after, [values[t] for t in taken], [values[t] for t in kept], key))
+        return [values[t] if t in kept else next(last) for t in s.fetches]
 
 
 class _Loop:

@@ -217,6 +217,16 @@ def test_gradients_through_several_growing_loops(monkeypatch):
         _agree([loss, *tf.gradients(loss, [x, w, y])], {n: count, x: [0.3, -0.8], w: 0.7}, monkeypatch)
 
 
+def test_gradients_through_an_ordinary_loop_before_a_growing_one(monkeypatch):
+    n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
+    z = tf.while_loop(lambda i, _: i < 4, lambda i, z: (i + 1, tf.sin(z * 0.7) + z), [0, x])[1]
+    y = _grown(n, z, lambda i, y: [tf.sin(tf.reduce_sum(y) * 0.7)])
+    first, = tf.gradients(z, x)
+    fetches = [first, *tf.gradients(first, x), *tf.gradients(tf.square(y), x)]
+    for count in (0, 1, 2, 7):
+        _agree(fetches, {n: count, x: [0.3, -0.8]}, monkeypatch)
+
+
 def test_gradients_through_a_growing_loop_in_a_growing_loop():
     n, x = tf.placeholder(tf.int32, []), tf.placeholder(tf.float64, [None])
 

@@ -341,11 +341,29 @@ def _substitute_atom(a: Atom, values: Mapping[Atom, Dim]) -> Dim:
     return result
 
 
-def evaluate(dim: Dim, values: Mapping[Atom, Dim]) -> int:
+def evaluate(dim: Dim, values: Mapping[Atom, int]) -> int:
     """The number, once every atom has one; KeyError names an atom that has none."""
-    result = substitute(dim, values)
-    if isinstance(result, Poly):
-        raise KeyError(f"{result} has no value yet")
+    if not isinstance(dim, Poly):
+        return dim
+    total = 0
+    for mono, coef in dim.terms.items():
+        product = coef
+        for a in mono:
+            product *= _number(a, values)
+        total += product
+    return total
+
+
+def _number(a: Atom, values: Mapping[Atom, int]) -> int:
+    found = values.get(a)
+    if found is not None:
+        return found
+    if a.kind not in _OPERATIONS:
+        raise KeyError(f"{a.name} has no value yet")
+    x, y = (evaluate(p, values) for p in a.payload)
+    if y == 0 and a.kind in ("floordiv", "mod"):
+        return 0
+    result: int = _OPERATIONS[a.kind](x, y)
     return result
 
 

@@ -35,11 +35,6 @@ def histories_of(loop: Operation) -> tuple[Tensor, ...]:
     return loop.outputs[len(loop.body.outputs):-1]
 
 
-def is_history(t: Tensor) -> bool:
-    """Whether a tensor is one of a loop's histories."""
-    return t.op.opdef is while_loop and t in histories_of(t.op)
-
-
 def _can_be_apart(pruner: Pruner, loop: Operation) -> bool:
     """Whether a loop waits for no write, and what comes after it needs last values and histories alone."""
     s = pruner.signature

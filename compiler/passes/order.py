@@ -65,7 +65,7 @@ def _bytes_in_arena(buffers: Sequence[Buffer], trial: int) -> list[int]:
     known: dict[Dim, int] = {}
     for b in buffers:
         if b.role == "arena" and b.size not in known:
-            values: dict[Atom, Dim] = dict.fromkeys(atoms_of(b.size), trial)
+            values: dict[Atom, int] = dict.fromkeys(atoms_of(b.size), trial)
             known[b.size] = max(evaluate(b.size, values), 0)
     return [known[b.size] * b.dtype.size if b.role == "arena" else 0 for b in buffers]
 

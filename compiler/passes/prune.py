@@ -85,6 +85,11 @@ def prune(signature: Signature) -> Pruned:
     return Pruned(builder.graph, builder.symbols, known, required, alone)
 
 
+def feed_name(t: Tensor) -> str:
+    """What the program's input for a fed tensor is called."""
+    return f"{t.op.name}.{t.index}" if t.index else t.op.name
+
+
 def _atoms_in(pairs: Sequence[tuple[Dim, Dim]]) -> set[Atom]:
     return {a for pair in pairs for d in pair for a in atoms_of(d)}
 
@@ -182,7 +187,7 @@ class Pruner:
                 self.symbols[a] = Symbol(k, axis=axis)
         dims = tuple(substitute(d, self.assumed) for d in declared.known_dims)
         self.graph.origin = t.op
-        new = self._input("feed", t.op.name, TensorType(declared.dtype, dims))
+        new = self._input("feed", feed_name(t), TensorType(declared.dtype, dims))
         self.mapping[t] = new
         self.feed_of[new] = k
         if t.op.opdef is variable:
