@@ -22,8 +22,8 @@ from exhaustive.reference import BINARY, WIDE
 from llvmlite import binding as llvm
 
 from graphflow.compiler.codegen.emitter import Module
-from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.codegen.entry import ATTRIBUTES
+from graphflow.compiler.codegen.kernel import emit_kernel
 from graphflow.compiler.ir.dims import axis, single_atom
 from graphflow.compiler.ir.dtypes import DType, float32, float64
 from graphflow.compiler.loops import expr as E

@@ -74,6 +74,9 @@ NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
 # the multiples of a divisor, before they branch.
 APART = frozenset({"modulo"})
 
+# What some CPUs have instructions for
+IN_REGISTERS = frozenset({"ldexp", "exponent", "mantissa"})
+
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:
     """(condition, cheaper function), or None.
