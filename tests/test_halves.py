@@ -34,6 +34,11 @@ def normed(x: Any) -> Sequence[Any]:
     return [x + 0.5 * y * (1.0 + tf.erf(y)), y * tf.sin(tf.log(tf.abs(y) + 1.0))]
 
 
+def waves(x: Any) -> Sequence[Any]:
+    """Functions that have near paths."""
+    return [tf.tan(x) + tf.sinh(0.1 * x), tf.pow(x, 2.5), tf.expm1(tf.sin(x))]
+
+
 def run(build: Callable[[Any], Sequence[Any]], x: Array, known: bool) -> list[Array]:
     with tf.Graph().as_default(), tf.Session() as session:
         p = tf.placeholder(x.dtype, x.shape if known else [None] * x.ndim)
@@ -46,6 +51,9 @@ def test_halves_change_no_bit(dtype: Any, known: bool, monkeypatch: pytest.Monke
     rng = np.random.default_rng(3)
     inputs = [(prices, rng.uniform(0.1, 3, n).astype(dtype)) for n in (SIZES if known else SIZES[-2:])]
     inputs += [(normed, rng.normal(size=(7, n)).astype(dtype)) for n in (300, 1024)]
+    mostly_near = rng.uniform(0.1, 3, 1000)
+    mostly_near[[100, 101, 500, 998]] = 1e30, np.nan, -2.0, -np.inf
+    inputs += [(waves, mostly_near.astype(dtype)), (waves, np.abs(mostly_near[:480]).astype(dtype))]
     taken = []
     monkeypatch.setattr("graphflow.compiler.codegen.kernel.in_halves",
                         lambda loop, rounds: taken.append(in_halves(loop, rounds)) or taken[-1])

@@ -21,8 +21,9 @@ from graphflow.compiler.records import record
 
 LEAST_ROUNDS = 16   # iterations, as the first half of one is computed in vain
 _LONG = 60          # cycles of a chain that a core would wait for
-_MOST_KEPT = 6      # values that go from one half to the other, in registers
+_MOST_KEPT = 5      # values that go from one half to the other, in registers
 _EACH = 4           # cycles for what costs 1
+_LIGHT = frozenset({"abs", "and", "bitcast", "ge", "gt", "le", "lt"})  # of what is loaded: done once more
 _CYCLES = {"const": 0, "temp": 0, "index": 0, "load": 8, "div": 13, "sqrt": 15}
 
 
@@ -42,7 +43,8 @@ class Halves:
 def in_halves(loop: Loop, rounds: int) -> Halves | None:
     """A vector loop cut where fewest values cross, between a quarter and three quarters of the longest chain.
 
-    Plain loads are repeated, and what all iterations share is computed before them.
+    Plain loads are repeated, with light operations on them, and what all iterations share is computed before
+    them.
 
     rounds   at least how many iterations to expect
     Returns: None for loops that do more than compute and store, and where it would not pay
@@ -56,9 +58,9 @@ def in_halves(loop: Loop, rounds: int) -> Halves | None:
     if length < _LONG:
         return None
     spans = _spans(roots, depths, length, loop.axis)
-    at = min(range(length // 4, 3 * length // 4, _EACH),
-             key=lambda at: sum(known <= at < wanted for known, wanted in spans.values()))
-    kept = [n for n, (known, wanted) in spans.items() if known <= at < wanted]
+    cuts = ([n for n, (known, wanted) in spans.items() if known <= at < wanted]
+            for at in range(length // 4, 3 * length // 4, _EACH))
+    kept = min(filter(None, cuts), key=len, default=[])  # where none cross, nothing has been computed
     if not 0 < len(kept) <= _MOST_KEPT:
         return None
     first = tuple(Accumulator(f"kept{k}", "last", n) for k, n in enumerate(kept))
@@ -146,8 +148,11 @@ def _spans(roots: Sequence[Expr], depths: dict[Expr, int], length: int,
         for a in n.args:
             wanted[a] = max(wanted.get(a, 0), depth)
     changing = _changing(depths, along)
-    return {n: (depths[n], last) for n, last in wanted.items()
-            if n in changing and not _is_plain_load(n, along)}
+    at_hand: set[Expr] = set()
+    for n in depths:
+        if _is_plain_load(n, along) or (n.op in _LIGHT and all(a in at_hand or a.op == "const" for a in n.args)):
+            at_hand.add(n)
+    return {n: (depths[n], last) for n, last in wanted.items() if n in changing and n not in at_hand}
 
 
 def _changing(nodes: Iterable[Expr], along: Atom) -> set[Expr]:
