@@ -13,7 +13,8 @@ import numpy as np
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.records import record
 from graphflow.fetches import plan_fetches
-from graphflow.runtime.executable import Executable, convert_feed
+from graphflow.runtime.executable import Executable
+from graphflow.runtime.feeds import convert_feed
 from graphflow.runtime.report import bytes_text, time_text
 from graphflow.session import Session, get_default_session
 

@@ -24,11 +24,13 @@ Note = Callable[[str], None]
 _KEY = 64  # characters of a key
 
 
-def compile_native(signature: Signature, note: Note, whole: bool = False) -> tuple[Program, Compiled]:
+def compile_native(signature: Signature, note: Note, whole: bool,
+                   meanwhile: Callable[[Program], None]) -> tuple[Program, Compiled]:
     """The program of a signature, ready to run. In one out of the cache, loop nests are outlines.
 
-    whole    have it compiled, with all of its loop nests
-    note     called with the name of each step when it is done
+    note       called with the name of each step when it is done
+    whole      have it compiled, with all of its loop nests
+    meanwhile  called with a program whose code is about to be loaded
     Raises:  what `compile_signature` raises
     """
     if not flags.use_jit():
@@ -38,7 +40,7 @@ def compile_native(signature: Signature, note: Note, whole: bool = False) -> tup
     if known is None:
         program = _compile(signature, note)
         return program, jit.compile_ir(program.ir, program.entry)
-    return _Cached(signature, known, note).get()
+    return _Cached(signature, known, note, meanwhile).get()
 
 
 def native_of(program: Program) -> Compiled:
@@ -91,8 +93,10 @@ def _key_of(key: str) -> str:
 class _Cached:
     """One look-up, and one compilation when it fails."""
 
-    def __init__(self, signature: Signature, known: cache.Cache, note: Note) -> None:
+    def __init__(self, signature: Signature, known: cache.Cache, note: Note,
+                 meanwhile: Callable[[Program], None]) -> None:
         self.signature = signature
+        self.meanwhile = meanwhile
         self.cache = known
         self.note = note
         try:
@@ -122,6 +126,7 @@ class _Cached:
             image = self.cache.read(data[:_KEY].decode("ascii", "replace"))
             if image is None or not isinstance(program, Program):
                 return None
+            self.meanwhile(program)
             return program, jit.load_object(image, program.entry, program.ir)
         except (CodecError, UnlinkableError):
             return None

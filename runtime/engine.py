@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from graphflow.compiler import flags
 from graphflow.compiler.ir.graph import Graph, Operation
@@ -16,7 +17,8 @@ from graphflow.runtime.collection import paused
 from graphflow.runtime.compilation import compile_native, native_of
 from graphflow.runtime.executable import Executable, Pins, Variant
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.memory import results_in_one_piece
+from graphflow.runtime.memory import Arenas, Room, bring_in
+from graphflow.runtime.pages import form_of
 from graphflow.runtime.plan import Plan
 from graphflow.runtime.setup import Setup
 from graphflow.runtime.threads import session_threads
@@ -36,6 +38,7 @@ class Engine(Locked):
         self.graph = graph
         self.store = store
         self.threads = session_threads(threads)
+        self.arenas = Arenas()
         self._executables: dict[object, Executable] = {}
         self._setups: dict[object, Setup] = {}
         self._entropy = int.from_bytes(os.urandom(8), "little")
@@ -65,12 +68,19 @@ class Engine(Locked):
     def _compile(self, signature: Signature, whole: bool) -> Variant:
         times = report.Times()
         with paused():
-            program, native = compile_native(signature, times.note, whole)
+            program, native = compile_native(signature, times.note, whole, self._make_room)
             setup = self._setup(program.setup) if program.setup else None
         times.note("native")
         if flags.debug_level():
             report.compiled(program, times, native)
         return Variant(program, native, setup)
+
+    def _make_room(self, program: Program) -> None:
+        """Make what a program's first run needs besides its code, and have memory come in meanwhile."""
+        with suppress(MemoryError):  # the run will say so
+            bring_in(self.store.hold(program.writes), self.threads)
+        if program.setup:
+            self._setup(program.setup)
 
     def _setup(self, program: Program) -> Setup:
         """The same for all executables whose setups are equal, as are those of other feeds."""
@@ -78,8 +88,9 @@ class Engine(Locked):
         key = program.ir, program.buffers, launches, tuple(map(id, program.constants))
         found = self._setups.get(key)
         if found is None:
+            room = Room([form_of(t) for t in program.outputs], self.threads)
             plan = Plan(program, native_of(program), {}, self.store, self.next_key, self.threads,
-                        empty=results_in_one_piece)
+                        empty=room, arenas=self.arenas)
             found = self._setups[key] = Setup(plan)
         return found
 

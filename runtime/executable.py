@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,24 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from graphflow.compiler import flags
-from graphflow.compiler.errors import (
-    DTypeError,
-    GraphError,
-    InvalidArgumentError,
-    ResourceExhaustedError,
-    ShapeError,
-)
-from graphflow.compiler.ir.dims import Atom, Dim, atoms_of, evaluate, sym
-from graphflow.compiler.ir.dtypes import DType
-from graphflow.compiler.ir.explain import location
+from graphflow.compiler.errors import GraphError, InvalidArgumentError, ResourceExhaustedError, ShapeError
+from graphflow.compiler.ir.dims import Atom, atoms_of, evaluate
 from graphflow.compiler.ir.graph import Operation
-from graphflow.compiler.ir.shape import TensorShape
 from graphflow.compiler.ir.tensor import Tensor
 from graphflow.compiler.ir.types import TensorType
 from graphflow.compiler.program import Program
 from graphflow.compiler.records import record
 from graphflow.compiler.signature import Growing, Signature, Undecided
 from graphflow.runtime import report
+from graphflow.runtime.feeds import check_shape, convert_feed, fed_text, feed_types
 from graphflow.runtime.pages import Array
 from graphflow.runtime.plan import Compiled, Plan, broken, symbol_value
 from graphflow.runtime.stages import Stages
@@ -37,8 +30,7 @@ if TYPE_CHECKING:
     from graphflow.runtime.engine import Engine
     from graphflow.runtime.setup import Setup
 
-_MOST_PLANS = 256
-_LONGEST_SHAPE = 8  # of a fed one
+_PLAN_BYTES, _LEAST_PLANS = 1 << 26, 64  # what may be kept for feeds of all the shapes that there were
 Result = TypeVar("Result")
 Pins = tuple[tuple[str, int], ...]
 MakeSignature = Callable[[tuple[TensorType, ...], Pins], Signature]
@@ -85,7 +77,6 @@ class Executable:
         self._elements: tuple[tuple[int, int], ...] = ()  # integers of feeds on which shapes depend
         self._runs: dict[Any, Callable[[Sequence[Array]], list[Any]]] = {}
         self._stages: Stages | None = None  # in which it runs, if a loop needs it
-        self.most_bytes: int | None = None  # of memory that plans keep for the next run
         self._compile_seconds = 0.0
         self.call = self._fast_call()
 
@@ -176,8 +167,7 @@ class Executable:
     def _new_plan(self, arrays: list[Array], key: Array | None = None) -> Plan:
         """A plan for feeds of new shapes, or where a guess was wrong in a run with this random key."""
         for a, t in zip(arrays, self._feeds, strict=True):
-            if not TensorShape(t.type.dims).is_compatible_with(TensorShape(a.shape)):
-                raise ShapeError(f"cannot feed an array of shape {a.shape} for {_place(t)}")
+            check_shape(a, t)
         plan = self._planned(arrays, {}, key)
         plan.start_again = self._start_again
         if flags.debug_level() >= 2:
@@ -196,7 +186,7 @@ class Executable:
                 f"{program.required[a, b]}: {a} must equal {b}" for a, b in wrong))
         try:
             return Plan(program, variant.native, values, self._engine.store, self._engine.next_key,
-                        self._engine.threads, variant.setup)
+                        self._engine.threads, variant.setup, arenas=self._engine.arenas)
         except ShapeError as e:
             raise self._misfit(arrays, values, str(e)) from None
         except (MemoryError, OverflowError):  # numbers past 64 bits
@@ -205,20 +195,19 @@ class Executable:
     def _put_first(self, plan: Plan, arrays: Sequence[Array]) -> None:
         """Have calls with such feeds use a plan."""
         place = self._key(arrays)
-        while place not in self._plans and (len(self._plans) >= _MOST_PLANS or self._hold_too_much()):
-            oldest = next(iter(self._plans))
-            for old in self._plans.pop(oldest):
-                old.free.clear()  # arenas: a plan itself waits for the collector
-            self._runs.pop(oldest, None)
+        if place not in self._plans:
+            self._let_go(_PLAN_BYTES // plan.bytes)
         others = [p for p in self._plans.get(place, ()) if p is not plan]
         self._plans[place] = [plan, *others]
         if not self._elements:
             self._runs[place] = plan.run
 
-    def _hold_too_much(self) -> bool:
-        """Whether the plans' arenas are beyond the limit, if there is one."""
-        return self.most_bytes is not None and len(self._plans) > 1 and self.most_bytes < sum(
-            p.arena_bytes for plans in self._plans.values() for p in plans)
+    def _let_go(self, most: int) -> None:
+        """Of plans by chance, where there are so many: if shapes come in turn, the oldest is needed next."""
+        while len(self._plans) >= max(most, _LEAST_PLANS):
+            place = random.choice(list(self._plans))
+            self._plans.pop(place)
+            self._runs.pop(place, None)
 
     def _fitting(self, arrays: list[Array], pins: dict[str, int], key: Array | None,
                  asks: str) -> tuple[Variant, dict[Atom, int]]:
@@ -296,7 +285,7 @@ class Executable:
         except ShapeError as e:
             rules = str(e)
             op = e.op and self._user_op(e.op.name)
-        return InvalidArgumentError(None, op, rules + self._fed(arrays))
+        return InvalidArgumentError(None, op, rules + fed_text(self._feeds, arrays))
 
     def _exhausted(self, values: Sequence[Any]) -> ResourceExhaustedError:
         """The error of a run for which there was not enough memory."""
@@ -309,9 +298,9 @@ class Executable:
         size, largest = max(zip(sizes, program.buffers, strict=True), key=lambda pair: pair[0])
         op = self._user_op(largest.name)
         name = op.name if op else largest.name
-        return ResourceExhaustedError(
-            None, op, f"the tensors of this run are too large for memory: {name!r} (made at "
-                      f"{largest.source}) alone takes {report.bytes_text(size)}{self._fed(arrays)}")
+        rules = (f"the tensors of this run are too large for memory: {name!r} (made at {largest.source}) "
+                 f"alone takes {report.bytes_text(size)}")
+        return ResourceExhaustedError(None, op, rules + fed_text(self._feeds, arrays))
 
     def _user_op(self, name: str) -> Operation | None:
         """The operation of this name, or the one that a pass made it from, which names it `name/...`."""
@@ -320,14 +309,6 @@ class Executable:
                 return self._engine.graph.get_operation_by_name(name)
             name = name.rpartition("/")[0]
         return None
-
-    def _fed(self, arrays: Sequence[Array]) -> str:
-        """What each placeholder was given, to end an error with."""
-        lines = []
-        for t, a in zip(self._feeds, arrays, strict=True):
-            given = a.tolist() if _gives_dims(a) else TensorType(t.dtype, a.shape)
-            lines.append(f"\n  {t.name}  {given} for {t.type}, made at {location(t)}")
-        return "".join(["\nfed:", *lines]) if lines else ""
 
     def _note_elements(self, program: Program) -> None:
         new = {(s.feed, s.element) for s in program.symbols.values() if s.element is not None}
@@ -368,54 +349,3 @@ class Executable:
         """The programs compiled so far."""
         parts = self._stages.parts if self._stages is not None else []
         return [*(v.program for v in self._variants.values()), *(p for part in parts for p in part.programs)]
-
-
-def feed_types(feeds: Sequence[Tensor], arrays: Sequence[Array]) -> tuple[TensorType, ...]:
-    """The feeds' types with a symbol n0, n1, ... for each unknown dim."""
-    count = 0
-    types = []
-    for t, a in zip(feeds, arrays, strict=True):
-        dims: list[Dim] = []
-        for d in t.type.dims if t.type.dims is not None else (None,) * a.ndim:
-            if d is None:
-                d, count = sym(f"n{count}"), count + 1
-            dims.append(d)
-        types.append(TensorType(t.dtype, tuple(dims)))
-    return tuple(types)
-
-
-def _gives_dims(a: Array) -> bool:
-    """Whether it may be a shape or a size, so that its values say more than its type."""
-    return a.dtype.kind in "iu" and a.size <= _LONGEST_SHAPE
-
-
-def convert_feed(value: Any, t: Tensor) -> Array:
-    """A feed as a C-ordered array of the tensor's dtype; DTypeError when that would change the value."""
-    if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
-        raise DTypeError(f"the value fed for {t.name!r} is a tensor: feed what session.run gives for it")
-    try:
-        array = np.asarray(value)
-    except ValueError as e:
-        raise ShapeError(f"the value fed for {t.name!r} is ragged: {e}") from None
-    if array.dtype is not t.dtype.numpy:
-        array = _cast(array, t)
-    return np.ascontiguousarray(array).reshape(array.shape)
-
-
-def _cast(array: Array, t: Tensor) -> Array:
-    dtype: DType = t.dtype
-    if array.dtype.kind not in "biufV" or (array.dtype.kind == "V" and dtype.kind != "float"):
-        raise DTypeError(f"cannot feed an array of dtype {array.dtype} for {_place(t)}")
-    with np.errstate(all="ignore"):
-        converted = array.astype(dtype.numpy)
-    if dtype.kind in ("int", "uint", "bool") and not np.array_equal(converted, array):
-        first = np.flatnonzero(converted != array)[0]
-        was, now = (a.flat[first].item() for a in (array, converted))
-        raise DTypeError(f"cannot feed {was} for {_place(t)}: it would become {now}")
-    return converted
-
-
-def _place(t: Tensor) -> str:
-    """A placeholder, for errors."""
-    return f"{t.name!r}, which is {t.type}, made at {location(t)}"
-

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from graphflow.compiler import flags
 from graphflow.runtime.locks import Locked
 from graphflow.runtime.pages import Array, Form, aligned_empty, in_one_piece
+from graphflow.runtime.threads import shared_pool
 
 RECYCLED_FROM = 1 << 18        # bytes: below, the allocator reuses pages by itself
 MOST_FREE = 1 << 28            # bytes kept for later runs
 _PAGE = 4096
+_BYTE = np.dtype(np.uint8)
+_WORTH_A_THREAD = 1 << 23      # bytes: their pages take some ms, and a thread's start a tenth of one
 
 
 @functools.lru_cache(maxsize=64)
@@ -54,7 +60,7 @@ class _Blocks(Locked):
             if blocks:
                 self._bytes -= size
                 return blocks.pop()
-        return aligned_empty((size,), np.dtype(np.uint8))
+        return aligned_empty((size,), _BYTE)
 
     def give_back(self, block: Array) -> None:
         size = block.size
@@ -97,6 +103,47 @@ def result_arrays(forms: Sequence[Form]) -> list[Array]:
     return [result_array(shape, dtype) for shape, dtype in forms]
 
 
-def results_in_one_piece(forms: Sequence[Form]) -> list[Array]:
-    """Such arrays for a caller that lets go of all at once."""
-    return in_one_piece(forms, result_array)
+class Room:
+    """Memory for results whose user lets go of all at once, in one piece; the first is there already.
+
+    forms  of the results
+    """
+
+    def __init__(self, forms: Sequence[Form], threads: int) -> None:
+        self._ready: list[Array] = []
+        with suppress(MemoryError):  # the run will say so
+            self._ready = in_one_piece(forms, result_array)
+            bring_in(self._ready, threads)
+
+    def __call__(self, forms: Sequence[Form]) -> list[Array]:
+        ready, self._ready = self._ready, []
+        return ready or in_one_piece(forms, result_array)
+
+
+class Arenas:
+    """Memory to compute in: a run takes an arena, which the next one gets, whatever shapes it is for.
+
+    Runs under way at the same time have arenas of their own. Whoever takes one out of `free` may use it.
+    """
+
+    def __init__(self) -> None:
+        self.free: dict[int, Array] = {}  # by number
+        self._numbers = itertools.count(1)
+
+    def another(self, size: int) -> tuple[int, Array]:
+        """A free arena of so many bytes, or a new one, in place of free ones that are smaller."""
+        while self.free:
+            with suppress(KeyError):  # another thread may have taken it
+                number, arena = self.free.popitem()
+                if arena.size >= size:
+                    return number, arena
+        return next(self._numbers), aligned_empty((size,), _BYTE)
+
+
+def bring_in(arrays: Sequence[Array], threads: int) -> None:
+    """Have the pages of arrays in one piece brought in while the caller goes on, if that is worth a thread.
+
+    threads  how many the caller may use
+    """
+    if threads > 1 and sum(a.nbytes for a in arrays) >= _WORTH_A_THREAD and flags.use_jit():
+        shared_pool().bring_in(arrays)

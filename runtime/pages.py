@@ -11,11 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.compiler.ir.dims import evaluate
+from graphflow.compiler.ir.types import TensorType
+
 Array = np.ndarray[Any, Any]
 Form = tuple[tuple[int, ...], np.dtype[Any]]  # of an array: its shape and dtype
 _LINE = 64
-_LARGE = 1 << 22  # bytes of an array from which on numpy does so
 _BYTE = np.dtype(np.uint8)
+
+
+def form_of(type: TensorType) -> Form:
+    """Of a tensor of static shape."""
+    return tuple(evaluate(d, {}) for d in type.known_dims), type.dtype.numpy
 
 
 def size_of(form: Form) -> int:
@@ -29,12 +36,6 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int =
     raw = np.empty(size_of((shape, dtype)) + alignment, _BYTE)
     aligned: Array = np.ndarray(shape, dtype, raw, offset=-raw.ctypes.data % alignment)
     return aligned
-
-
-def aligned_arrays(forms: Sequence[Form]) -> list[Array]:
-    """Uninitialised arrays; those too small for large pages of their own lie in one piece."""
-    small = iter(in_one_piece([f for f in forms if size_of(f) < _LARGE]))
-    return [next(small) if size_of(f) < _LARGE else aligned_empty(*f) for f in forms]
 
 
 def in_one_piece(forms: Sequence[Form], empty: Callable[..., Array] = aligned_empty) -> list[Array]:

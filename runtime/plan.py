@@ -29,8 +29,8 @@ from graphflow.compiler.loops.nest import ACCESS, LEAST_PART, Loop
 from graphflow.compiler.placement import place_arena
 from graphflow.compiler.program import Call, Program, Repeat, Symbol, moves, tested
 from graphflow.runtime.blas import gemm_addresses, limited
-from graphflow.runtime.memory import is_large, result_array, result_arrays
-from graphflow.runtime.pages import Array, Form, aligned_empty
+from graphflow.runtime.memory import Arenas, is_large, result_array, result_arrays
+from graphflow.runtime.pages import Array, Form
 from graphflow.runtime.threads import pool_addresses, usable_cores
 from graphflow.runtime.variables import VariableStore
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _ASSUMED_TRIPS = 100  # of loops, to decide how much work they are
 FIRST_ROOM = 256  # rows; a run that needs more starts again with twice as many
 _MOST_BYTES = 2**62  # more than there is, so that sums of sizes stay within 64 bits
+_NO_ARENA = np.empty(0, np.uint8)
 _UNLOCK_ABOVE = 4 * LEAST_PART  # below, letting other threads in costs more than it gives
 
 
@@ -62,19 +63,21 @@ StartAgain = Callable[["Plan", Atom, int, Sequence[Array], Array], list[Any]]
 
 
 class Slot:
-    """The memory of one call at a time.
+    """The memory of one call at a time, but for its arena.
 
+    arena         number of the arena that the frame refers to, and `start` its address
     first_writes  variables that it is the first to give a value
     held          what the frame refers to of the setup's results
     outdates      the setups that read variables which a call writes
     """
 
-    __slots__ = ("arena", "first_writes", "frame", "held", "key", "outdates", "version")
+    __slots__ = ("arena", "first_writes", "frame", "held", "key", "outdates", "start", "version")
 
-    def __init__(self, frame: Array, arena: Array, key: Array) -> None:
+    def __init__(self, frame: Array, key: Array) -> None:
         self.frame = frame
-        self.arena = arena
         self.key = key
+        self.arena = 0
+        self.start = 0
         self.version: object = None
         self.first_writes: tuple[VariableHandle, ...] = ()
         self.held: tuple[Array, ...] = ()
@@ -87,7 +90,8 @@ class Plan:
     def __init__(self, program: Program, native: Compiled, values: Mapping[Atom, int], store: VariableStore,
                  next_key: Callable[[], Sequence[int]], threads: int = 1,
                  setup: Setup | None = None,
-                 empty: Callable[[Sequence[Form]], list[Array]] = result_arrays) -> None:
+                 empty: Callable[[Sequence[Form]], list[Array]] = result_arrays,
+                 arenas: Arenas | None = None) -> None:
         self.program = program
         self.values = values
         self.threads = threads
@@ -96,6 +100,7 @@ class Plan:
         self.watched: VariableStore | Setup = setup or store  # whose version tells whether a slot is bound
         self.next_key = next_key
         self.empty = empty
+        self.arenas = arenas or Arenas()
         self.outputs = [(tuple(evaluate(d, values) for d in t.known_dims), t.dtype.numpy)
                         for t in program.outputs]
         self.free: list[Slot] = []
@@ -119,7 +124,8 @@ class Plan:
         repeats = any(isinstance(t, Repeat) for t in tested(program.steps))
         loops = repeats or any(c.kind == "while" for c in program.calls)  # nobody knows how long they take
         self.lets_others_in = loops or work > _UNLOCK_ABOVE
-        simple = len(self.outputs) == 1 and self.outputs[0][0] and not program.writes and not program.uses_key
+        alone = len(self.outputs) == 1 and self.outputs[0][0] and empty is result_arrays
+        simple = alone and not (program.writes or program.uses_key or self.arena_bytes)
         self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)
@@ -135,6 +141,9 @@ class Plan:
             slot = self.free.pop()
         except IndexError:
             slot = self.new_slot()
+        arena: Array | None = self.arenas.free.pop(slot.arena, None) if self.arena_bytes else _NO_ARENA
+        if arena is None:
+            arena = self.other_arena(slot)
         if slot.version is not self.watched.version:
             self.bind(slot)
         if self.program.uses_key:
@@ -147,6 +156,8 @@ class Plan:
         finally:
             if slot.outdates or slot.version is not self.watched.version:
                 self._tell_of_writes(slot)
+        if self.arena_bytes:
+            self.arenas.free[slot.arena] = arena
         if fault is not None:
             return self.failed(slot, arrays)
         if slot.first_writes:
@@ -157,7 +168,7 @@ class Plan:
         return [o if o.ndim else o[()] for o in outputs]
 
     def _run_simple(self) -> Callable[[Sequence[Array]], list[Any]]:
-        """The same for one output that is no scalar, without writes and random numbers.
+        """The same for one output that is no scalar, without writes, random numbers and an arena.
 
         A closure over locals: attributes would cost as much as a small program's native call.
         """
@@ -180,6 +191,11 @@ class Plan:
 
         return run
 
+    @property
+    def bytes(self) -> int:
+        """About so many it takes, without its arena: a frame, and what fills one."""
+        return 32 * self._blocks.end
+
     def new_slot(self) -> Slot:
         """Memory for a call; its frame lacks the addresses of buffers until it is bound."""
         frame = np.zeros(self._blocks.end + 3 * len(self._copied) + len(self._flags), np.int64)
@@ -188,7 +204,13 @@ class Plan:
             frame[POOL], frame[PARALLEL_FOR] = pool_addresses(self.threads)
         frame[RELEASE_LOCK] = self.lets_others_in
         frame[self._blocks.integer_slots] = self._blocks.integers
-        return Slot(frame, aligned_empty((self.arena_bytes,), np.dtype(np.uint8)), np.zeros(4, np.uint32))
+        return Slot(frame, np.zeros(4, np.uint32))
+
+    def other_arena(self, slot: Slot) -> Array:
+        """An arena for a slot whose own is in use, or gone; the slot is to be bound again."""
+        slot.arena, arena = self.arenas.another(self.arena_bytes)
+        slot.start, slot.version = arena.ctypes.data, None
+        return arena
 
     def bind(self, slot: Slot) -> None:
         """Put the addresses of all buffers but feeds and outputs into the frame.
@@ -201,7 +223,7 @@ class Plan:
         store.hold([b.variable for b in program.buffers if b.variable is not None])
         slot.held = self.setup.values() if self.setup else ()
         addresses = np.zeros(len(program.buffers), np.int64)
-        addresses[self._in_arena] = slot.arena.ctypes.data + self._arena_offsets[self._in_arena]
+        addresses[self._in_arena] = slot.start + self._arena_offsets[self._in_arena]
         for k, b in enumerate(program.buffers):
             if b.role == "state":
                 assert b.variable is not None

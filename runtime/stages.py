@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from graphflow.runtime.executable import Executable
 
 
-_MOST_BYTES = 1 << 28  # kept for iterations of all the sizes that there were
-
 
 class Stages:
     """Call it with the feeds; it gives the fetches' values."""
@@ -43,7 +41,6 @@ class Stages:
             test, = inline(loop.cond, start)
         self._test = engine.prepare([test], [], start)
         self._step = engine.prepare([*following, again], [], entries)
-        self._step.most_bytes = _MOST_BYTES
 
     def __call__(self, feeds: Sequence[Any]) -> list[Any]:
         found = self._before(*feeds)

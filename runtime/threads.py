@@ -13,9 +13,10 @@ import functools
 import os
 import platform
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ class Pool:
     """
 
     def __init__(self, workers: int, has_futex: bool = sys.platform == "linux") -> None:
-        self.parallel_for, worker, stop, spin = _functions(has_futex)
+        self.parallel_for, worker, stop, spin, touch = _functions(has_futex)
+        self._touch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(touch)
         self._memory = aligned_empty((pool.POOL_BYTES // 8,), np.dtype(np.int64), pool.LINE)
         self._memory[:] = 0
         self._address = self._memory.ctypes.data
@@ -60,6 +62,15 @@ class Pool:
         helpers = min(threads - 1, pool.MOST_HELPERS)
         words = self._handles.setdefault(helpers, (ctypes.c_int64 * 2)(self._address, helpers))
         return ctypes.addressof(words)
+
+    def bring_in(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Have another thread touch all pages of arrays in one piece, which keep their values meanwhile."""
+        first, end = arrays[0].ctypes.data, arrays[-1].ctypes.data + arrays[-1].nbytes
+
+        def touch(_: object) -> None:  # the arrays: they live until they were touched
+            self._touch(first, end)
+
+        threading.Thread(target=touch, args=(arrays,), daemon=True).start()
 
 
 def session_threads(asked: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.pages import Array, Form, aligned_arrays
+from graphflow.runtime.pages import Array, Form, form_of, in_one_piece
 
 if TYPE_CHECKING:
     from graphflow.runtime.setup import Setup
@@ -39,13 +39,15 @@ class VariableStore(Locked):
             self.hold((variable,))
         return self._arrays[variable]
 
-    def hold(self, variables: Iterable[VariableHandle]) -> None:
-        """Make the memory of these variables now, where they lack it: small ones get it in one piece."""
+    def hold(self, variables: Iterable[VariableHandle]) -> list[Array]:
+        """Make the memory of these variables now, where they lack it, in one piece; gives what was made."""
         new = [v for v in dict.fromkeys(variables) if v not in self._arrays]
+        made = in_one_piece([_form(v) for v in new])
+        for v, array in zip(new, made, strict=True):
+            self._arrays.setdefault(v, array)  # another thread may have been faster
         if new:
-            for v, array in zip(new, aligned_arrays([_form(v) for v in new]), strict=True):
-                self._arrays.setdefault(v, array)  # another thread may have been faster
             self._changed()
+        return made
 
     def _changed(self) -> None:
         self.version = object()
@@ -128,5 +130,4 @@ def _form(variable: VariableHandle) -> Form:
     if not variable.type.is_static:
         raise InvalidArgumentError(None, None, f"variable {variable.name!r} has the unknown shape "
                                                f"{variable.type}: give it one")
-    shape: Any = variable.type.dims
-    return shape, variable.type.dtype.numpy
+    return form_of(variable.type)

@@ -24,8 +24,8 @@ WORKERS, SPINS = 1, 3  # i64 slots that the maker of a pool fills in
 MUTEX, CONDITION = 3 * LINE, 3 * LINE + 64  # room for the largest pthread types
 MOST_HELPERS = 0x7FFF
 
-PARALLEL_FOR, WORKER, STOP, SPIN = POOL_FUNCTIONS = (
-    "parallel_for", "pool_worker", "pool_stop", "pool_spin")
+PARALLEL_FOR, WORKER, STOP, SPIN, TOUCH = POOL_FUNCTIONS = (
+    "parallel_for", "pool_worker", "pool_stop", "pool_spin", "pool_touch")
 
 _FIELDS = {"generation": 0, "sleepers": 4, "workers": 8 * WORKERS, "stop": 16, "spins": 8 * SPINS,
            "state": LINE, "busy": LINE + 4, "function": LINE + 8, "frame": LINE + 16, "block": LINE + 24,
@@ -46,6 +46,7 @@ def pool_ir(machine: str, has_futex: bool) -> str:
     ptr @pool_worker(ptr pool)      what a worker runs until the pool stops
     void @pool_stop(ptr pool)       sends the workers home; later jobs run on their callers
     i1 @pool_spin(ptr pool, ptr word, i32 seen)     waits a little for a word to change; whether it did
+    void @pool_touch(ptr from, ptr to)  brings in the pages of memory, whose bytes stay as they are
 
     machine    "x86_64", "aarch64", or any other
     has_futex  whether the system has Linux's futex; else threads sleep on a pthread condition
@@ -53,7 +54,7 @@ def pool_ir(machine: str, has_futex: bool) -> str:
     number = _FUTEX_CALLS.get(machine) if has_futex else None
     sleep = _FUTEX.replace("$futex", str(number)) if number else _CONDITION
     declaration, pause = _PAUSES.get(machine, ("", ""))
-    functions = "".join([_PARALLEL_FOR, _PIECE, _CHUNKS, _CALLER_WAITS, _WORKER, _STOP, _SPIN, sleep])
+    functions = "".join([_PARALLEL_FOR, _PIECE, _CHUNKS, _CALLER_WAITS, _WORKER, _STOP, _SPIN, _TOUCH, sleep])
     return _with_addresses(functions.replace("$pause", pause)) + declaration + "\n"
 
 
@@ -300,6 +301,23 @@ pause:
   br label %look
 end:
   ret i1 %changed
+}
+"""
+
+# an exchange that changes nothing is a write all the same; other threads may write the bytes meanwhile
+_TOUCH = """
+define internal void @pool_touch(ptr %from, ptr %to) nounwind {
+entry:
+  %any = icmp ult ptr %from, %to
+  br i1 %any, label %page, label %end
+page:
+  %at = phi ptr [%from, %entry], [%next, %page]
+  %pair = cmpxchg ptr %at, i8 0, i8 0 monotonic monotonic
+  %next = getelementptr i8, ptr %at, i64 4096
+  %again = icmp ult ptr %next, %to
+  br i1 %again, label %page, label %end
+end:
+  ret void
 }
 """
 

@@ -38,7 +38,7 @@ def _is_single(shape: Shape, blocking: Blocking) -> bool:
 
 def _fetches(shape: Shape, blocking: Blocking) -> bool:
     """Whether the tiles of a panel ask for the next one, each for a vector of every row of it."""
-    in_place = not (blocking.pack_b or blocking.ahead or shape.view)
+    in_place = not (blocking.pack_b or blocking.ahead)
     several = shape.n is None or shape.n > blocking.columns
     all_of_it = shape.m is None or -(-shape.m // blocking.rows) >= blocking.vecs
     return in_place and several and all_of_it
@@ -203,10 +203,14 @@ class BlockedBuilder(PartsBuilder):
             a, stride = self.at("%a", self.add(self.mul(at.k, "%lda"), row), dtype), "%lda"
         else:
             a, stride = self.at("%a", self.add(self.mul(row, "%lda"), at.k), dtype), "%lda"
-        if tile.fetches:
-            vector = self.remainder(index, tile.vecs)
-            panel = replace(panel, ahead=self.add(panel.ahead, self.mul(vector, self.width)))
-        self.call_tile(tile, at, panel, a, stride, row)
+        self.call_tile(tile, at, self.asking(panel, tile, index), a, stride, row)
+
+    def asking(self, panel: Panel, tile: Tile, index: str) -> Panel:
+        """Where the tile of this number asks for a vector of the next panel, if tiles do."""
+        if not tile.fetches:
+            return panel
+        vector = self.remainder(index, tile.vecs)
+        return replace(panel, ahead=self.add(panel.ahead, self.mul(vector, self.width)))
 
     def call_tile(self, tile: Tile, at: Block, panel: Panel, a: str, stride: str, row: str,
                   place: tuple[str, ...] = ()) -> None:

@@ -28,7 +28,7 @@ def tile_time(rows: int, vecs: int) -> float:
 # What each multiply-add loses where B is not packed: `packing_pays` weighs it against PACK
 
 IN_PLACE = {1: 1 / 3, 2: 4 / 3, 4: 8.0}  # read by rows; by elements in a group, which are widened on the way
-WINDOWS = 1 / 8          # read by rows, by a product with windows
+WINDOWS = 1 / 8          # read by rows by a product with windows, and the next panel fetched meanwhile
 FETCHED = 1 / 32         # read by rows, and the next panel fetched meanwhile
 NARROW = 1.0             # read by rows of fewer bytes than those of panels made ahead
 DOTS = 1 / 2             # transposed, few dot products at once

@@ -107,7 +107,8 @@ class ViewBuilder(BlockedBuilder):
         else:
             a = self.at("%a", self.offset_of(place), self.left.operand.dtype)
             stride = self.quotient(at.k, along.length)
-        self.call_tile(tile, at, panel, a, stride, self.add(self.mul(place.run, rows.length), place.first),
+        row = self.add(self.mul(place.run, rows.length), place.first)
+        self.call_tile(tile, at, self.asking(panel, tile, place.tile), a, stride, row,
                        (*self.digits(place.run, rows), place.first))
 
 
