@@ -150,7 +150,8 @@ def _spans(roots: Sequence[Expr], depths: dict[Expr, int], length: int,
     changing = _changing(depths, along)
     at_hand: set[Expr] = set()
     for n in depths:
-        if _is_plain_load(n, along) or (n.op in _LIGHT and all(a in at_hand or a.op == "const" for a in n.args)):
+        light = n.op in _LIGHT and all(a in at_hand or a.op == "const" for a in n.args)
+        if light or _is_plain_load(n, along):
             at_hand.add(n)
     return {n: (depths[n], last) for n, last in wanted.items() if n in changing and n not in at_hand}
 
