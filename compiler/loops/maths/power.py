@@ -80,10 +80,9 @@ def is_plain(f: Format, x: Expr, y: Expr) -> Expr:
 def plain_power(f: Format, x: Expr, y: Expr) -> Expr:
     """2^(y log2(x)): the logarithm as a pair, to 2^-36 or 2^-62."""
     k, r, base, rest = near_table(f, x, "LOG2_TABLE")
-    square, e = two_product(r, r)
+    square = r * r
     h = fma(square, -0.5, r)
-    l = fma(e, -0.5, fma(square, -0.5, r - h))
-    l = fma(r * square, f.polynomial("LOG_PRECISE", r), l)
+    l = fma(r * square, f.polynomial("LOG_PRECISE", r), fma(square, -0.5, r - h))
     p, e = multiply((h, l), f.pair("LOG2_E"))
     h, l = fast_two_sum(k + base, p)
     p, q = two_product(y, h)
