@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from graphflow.compiler.codegen.emitter import Emitter, Module
 from graphflow.compiler.codegen.frame import ERROR_CHECK, GEMM_F32, GEMM_F64
 from graphflow.compiler.codegen.gemm.product import emit_product
-from graphflow.compiler.codegen.halves import LEAST_ROUNDS, in_halves
+from graphflow.compiler.codegen.halves import LEAST_ROUNDS, Halves, in_halves
 from graphflow.compiler.codegen.interrupt import TRIPS_BETWEEN_LOOKS
 from graphflow.compiler.codegen.memory import MemoryOps
 from graphflow.compiler.codegen.scalar import add_unrounded, greater, less
@@ -179,7 +179,7 @@ class _KernelEmitter(MemoryOps):
         halves = in_halves(loop, self.rounds(loop, end))
         if halves is None:
             return self.iterations(loop, first, end, self.width, starts, True)
-        self.overlapped(*halves, first, end, self.width)
+        self.overlapped(loop, halves, first, end, self.width)
         return starts
 
     def rounds(self, loop: Loop, end: str) -> int:
@@ -202,25 +202,40 @@ class _KernelEmitter(MemoryOps):
             return self.counted(first, end, step * SUM_BLOCK, starts, block)
         return self.counted(first, end, step, starts, one)
 
-    def overlapped(self, first_half: Loop, second_half: Loop, first: str, end: str, step: int) -> None:
+    def overlapped(self, loop: Loop, halves: Halves, first: str, end: str, step: int) -> None:
         """Iterations in halves; the last one runs the first half once more, for nothing."""
         em = self.em
         some, done = self.label("some"), self.label("done")
         em.lines.append(f"br i1 {em.raw(f'icmp sgt i64 {end}, {first}')}, label %{some}, label %{done}")
         self.open(some)
         last = em.raw(f"sub i64 {end}, {step}")
-        names = [E.temp(a.name, a.value.dtype) for a in first_half.accumulators]
 
         def both(i: str, kept: list[Value]) -> list[Value]:
             following = self.lesser(em.raw(f"add nuw nsw i64 {i}, {step}"), last)
-            new = self.iteration(first_half, following, True)  # its loads come before the stores
-            self.values.update(zip(names, kept, strict=True))
-            self.iteration(second_half, i, True)
+            new = self.iteration(halves.first, following, True)  # its loads come before the stores
+            self.bind(halves.first, kept)
+            self.second_half(loop, halves, i)
             return new
 
-        self.counted(first, end, step, self.iteration(first_half, first, True), both)
+        self.counted(first, end, step, self.iteration(halves.first, first, True), both)
         em.lines.append(f"br label %{done}")
         self.open(done)
+
+    def second_half(self, loop: Loop, halves: Halves, i: str) -> None:
+        """And the stores; or instead the whole iteration, where a near path will not do."""
+        self.bind(halves.second, self.iteration(halves.second, i, True))
+        if halves.near is None:
+            self.iteration(halves.stores, i, True)
+            return
+        near, anew, done = self.label("near"), self.label("anew"), self.label("done")
+        computed = dict(self._computed)
+        self.em.branch_if_every(self.values[E.temp(halves.near.name, bool_)], near, anew)
+        self.iteration(halves.stores, i, True)
+        self.em.lines.append(f"br label %{done}")
+        self.open(anew, computed)
+        self.iteration(loop, i, True)
+        self.em.lines.append(f"br label %{done}")
+        self.open(done, computed)
 
     def lesser(self, a: str, b: str) -> str:
         return self.em.intrinsic("llvm.smin.i64", [Value(a, int64), Value(b, int64)], int64).ref

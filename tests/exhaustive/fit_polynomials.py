@@ -185,7 +185,8 @@ def fits() -> list[Fit]:
         add_waves(add)
         if bits == 64:
             add("ERF", "erf(x)/x - 1, z = x^2", root(lambda x: mp.erf(x) / x - 1), 0, 1, lambda z: one)
-        add("CBRT", "cbrt(m)", mp.cbrt, one, 2 * one, lambda m: 1 / mp.cbrt(m), 20 if bits == 32 else 28)
+        add("CBRT", "m^(-2/3)", lambda m: 1 / mp.cbrt(m) ** 2, 3 * one / 4, 3 * one / 2,
+            lambda m: mp.cbrt(m) ** 2, 10 if bits == 32 else 20)
         add_erfc(out, bits, t)
         add_erfinv(out, bits, t)
     add_gamma(out)
@@ -199,11 +200,12 @@ def add_waves(add: Callable[..., None]) -> None:
         lambda z: z)
     add("COS", "(cos(r) - 1 + z/2) / z^2, z = r^2", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 0,
         quarter, lambda z: z * z)
-    add("COT", "(r cot(r) - 1 + z/3) / z^2, z = r^2",
-        root(lambda r: (r * mp.cot(r) - 1 + r * r / 3) / r**4), 0, quarter,
-        lambda z: z * z / root(lambda r: r * mp.cot(r))(z))
+    add("TAN", "(tan(r)/r - 1) / z, z = r^2", root(lambda r: (mp.tan(r) / r - 1) / r**2), 0, quarter,
+        lambda z: z / root(lambda r: mp.tan(r) / r)(z))
     add("ASIN", "(asin(x)/x - 1) / z, z = x^2", root(lambda x: (mp.asin(x) / x - 1) / x**2), 0,
         0.25, lambda z: z)
+    add("ATAN_REST", "(atan(q)/q - 1) / z, z = q^2", root(lambda q: (mp.atan(q) / q - 1) / q**2), 0, 0.0625,
+        lambda z: z)
     add("ATAN", "(atan(x)/x - 1) / z, z = x^2", root(lambda x: (mp.atan(x) / x - 1) / x**2), 0, 1,
         lambda z: z)
     add("SINH", "(sinh(x)/x - 1) / z, z = x^2", root(lambda x: (mp.sinh(x) / x - 1) / x**2), 0, half,
@@ -354,8 +356,11 @@ def tables() -> dict[str, tuple[str, list[float]]]:
     """Name -> (what it is, its columns one after another): each fills a vector register."""
     return {"POWER_32": ("2^(k/16) in two parts", powers(32)),
             "POWER_64": ("2^(k/8) in two parts", powers(64)),
-            "THIRDS_32": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(32)),
-            "THIRDS_64": ("2^(k/3) by the first bits of k = -1, 0, 1", thirds(64)),
+            "THIRDS_32": ("2^(-2k/3) by the last bits of k, from -1 to 2", thirds(32)),
+            "THIRDS_64": ("2^(-2k/3) by the last bits of k, from -1 to 2", thirds(64)),
+            "ATAN_TABLE_32": ("a number in each fourth of octaves of x + 1/2; its arc tangent in two parts",
+                              arcs(32)),
+            "ATAN_TABLE_64": ("the same in halves of octaves", arcs(64)),
             "LOG_TABLE_32": ("mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two "
                              "parts, log 2 more below 1", logarithms(mp.mpf(1), 32)),
             "LOG2_TABLE_32": ("the same for log2", logarithms(mp.log(2), 32)),
@@ -371,9 +376,22 @@ def powers(bits: int) -> list[float]:
 
 
 def thirds(bits: int) -> list[float]:
-    """The sign and two bits of the exponent tell -1 (101), 0 and 1 (001) apart; other rows are not used."""
-    powers = {1: mpf(1) / 3, 5: -mpf(1) / 3}
-    return [nearest(mp.power(2, powers.get(row, 0)), bits) for row in range(512 // bits)]
+    return [nearest(mp.power(2, mpf((2, 0, -2, -4)[(k + 1) % 4]) / 3), bits) for k in range(512 // bits)]
+
+
+def arcs(bits: int) -> list[float]:
+    """By the exponent's last two bits and the fraction's first; x of six bits, 0 up to 1/4."""
+    count = 512 // bits // 4
+    rows = []
+    for k in range(4 * count):
+        octave = 2.0 ** ((k // count + 2) % 4 - 1)  # from 1/2 to 4
+        low, high = (octave * (1 + mpf(k % count + end) / count) - 0.5 for end in (0, 1))
+        top = mp.pi / 2 if high == 7.5 else mp.atan(high)
+        middle = mp.tan(mp.atan(low) * 0.55 + top * 0.45)
+        x = mp.nint(mp.ldexp(middle, 6 - mp.frexp(middle)[1])) * mp.ldexp(1, mp.frexp(middle)[1] - 6)
+        x = mpf(0) if high <= 0.25 else x
+        rows.append([float(x), *parts(mp.atan(x), bits, 2)])
+    return [row[column] for column in range(3) for row in rows]
 
 
 def logarithms(unit: mpf, bits: int) -> list[float]:

@@ -59,6 +59,8 @@ _NEAR: tuple[tuple[Expansion, tuple[Expansion, ...], tuple[Format, ...]], ...] =
     (logarithm.asinh_is_near, (logarithm.asinh,), _BOTH),
     (logarithm.acosh_is_near, (logarithm.acosh,), _BOTH),
     (logarithm.atanh_is_near, (logarithm.atanh,), _BOTH),
+    (error_function.erfinv_is_near, (error_function.erfinv,), _BOTH),
+    (error_function.ndtri_is_near, (error_function.ndtri,), _BOTH),
     (gamma.is_near, (gamma.lgamma, gamma.digamma), _BOTH),
     (power.is_middling, (power.quotient,), _BOTH),
     (power.is_plain, (power.pow,), _BOTH),
@@ -73,6 +75,9 @@ NEAR: dict[tuple[str, DType], tuple[Expansion, Expansion]] = {
 # Far paths that a module has once, not in each use. LLVM would compute what several have in common, such as
 # the multiples of a divisor, before they branch.
 APART = frozenset({"modulo"})
+
+# What some CPUs have instructions for
+IN_REGISTERS = frozenset({"ldexp", "exponent", "mantissa"})
 
 
 def near_path(name: str, dtype: DType) -> tuple[Expansion, Expansion] | None:

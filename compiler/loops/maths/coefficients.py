@@ -153,9 +153,6 @@ SIN_32 = _numbers("-0x1.555556p-3 0x1.111174p-7 -0x1.a058e4p-13 0x1.7bf148p-19")
 # (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.62925]; error 2^-33.1
 COS_32 = _numbers("0x1.55554ap-5 -0x1.6c0c1ap-10 0x1.99e0cep-16")
 
-# (r cot(r) - 1 + z/3) / z^2, z = r^2 on [0, 0.62925]; error 2^-32.5
-COT_32 = _numbers("-0x1.6c167ep-6 -0x1.157e34p-9 -0x1.b639b2p-13 -0x1.acf582p-16")
-
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-31.7
 ASIN_32 = _numbers("""
     0x1.55554cp-3 0x1.3338aap-4 0x1.6ca7dcp-5 0x1.04cd0cp-5
@@ -173,10 +170,8 @@ SINH_32 = _numbers("0x1.555556p-3 0x1.110fc2p-7 0x1.a2d77cp-13")
 # (cosh(x) - 1 - z/2) / z^2, z = x^2 on [0, 0.12253]; error 2^-33.0
 COSH_32 = _numbers("0x1.5554e2p-5 0x1.6d5524p-10")
 
-# cbrt(m) on [1, 2]; error 2^-22.4
-CBRT_32 = _numbers("""
-    0x1.c9df40p-2 0x1.e673aep-1 -0x1.551592p-1 0x1.8a9d1ep-2
-    -0x1.27e07cp-3 0x1.fa5556p-6 -0x1.76d0e6p-9""")
+# m^(-2/3) on [0.75, 1.5]; error 2^-10.3
+CBRT_32 = _numbers("0x1.4eb740p+1 -0x1.750e58p+1 0x1.a892f6p+0 -0x1.6fd0dcp-2")
 
 # exp(x^2) erfc(x) (x + 2) - 5/4 + 3t/4, t = (x - 2)/(x + 2) on [-1, 0.68]; error 2^-26.9
 ERFC_32 = _numbers("""
@@ -262,12 +257,6 @@ COS_64 = _numbers("""
     0x1.555555555554ap-5 -0x1.6c16c16c14dc4p-10 0x1.a01a019c515acp-16 -0x1.27e4f7c235cf0p-22
     0x1.1ee9b9e2d29d0p-29 -0x1.8f941f928b7abp-37""")
 
-# (r cot(r) - 1 + z/3) / z^2, z = r^2 on [0, 0.62925]; error 2^-62.5
-COT_64 = _numbers("""
-    -0x1.6c16c16c16ce9p-6 -0x1.1566abc0006dfp-9 -0x1.bbd7794446c24p-13 -0x1.66a8ee4225f3ep-16
-    -0x1.22811194cf8d0p-19 -0x1.d6b7fee7c85b6p-23 -0x1.7fcc85f8f6f99p-26 -0x1.20dc8985f393dp-29
-    -0x1.646f63c521cd3p-32""")
-
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-59.8
 ASIN_64 = _numbers("""
     0x1.5555555555578p-3 0x1.333333332df22p-4 0x1.6db6db722a7e1p-5 0x1.f1c71a8c0a0f4p-6
@@ -301,11 +290,10 @@ ERF_64 = _numbers("""
     0x1.ba824c2151ba5p-20 -0x1.64732188cebf5p-23 0x1.181d35b47cf56p-26 -0x1.e4ccddacf135ep-30
     0x1.687e149ae6ff8p-33""")
 
-# cbrt(m) on [1, 2]; error 2^-28.1
+# m^(-2/3) on [0.75, 1.5]; error 2^-20.8
 CBRT_64 = _numbers("""
-    0x1.a209d53540551p-2 0x1.280a7c6f2353ep+0 -0x1.234a810ba6390p+0 0x1.fbf7558f869c9p-1
-    -0x1.3fb47dfaffa8fp-1 0x1.14311bea1b806p-2 -0x1.3651099dea450p-4 0x1.984e8d62e1ec4p-7
-    -0x1.dd7f38cdeb03dp-11""")
+    0x1.0d1fe33391197p+2 -0x1.610be580f78cap+3 0x1.3375cc122a83fp+4 -0x1.573ab15d3b084p+4
+    0x1.ec88b9bb8bc53p+3 -0x1.b8c736ad59a88p+2 0x1.c0ae5d887699bp+0 -0x1.8d4aa5b06c5a7p-3""")
 
 # exp(x^2) erfc(x) (x + 2), t = (x - 2)/(x + 2) on [-0.33333, 0.5]; error 2^-54.5
 ERF_FAR_64 = _numbers("""
@@ -392,3 +380,24 @@ MIDPOINT_64 = _numbers("""
     0x1.0a36d09e3413fp+9 -0x1.641752f7e73dcp+10 0x1.80ee8b19e089dp+11 -0x1.498659d78406ap+12
     0x1.b32ae3cacac82p+12 -0x1.aa9c742fbdd15p+12 0x1.23e4e04af17d9p+12 -0x1.f112d8b83f4a7p+10
     0x1.8c2be2b9c600ap+8""")
+
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-29.3
+TAN_32 = _numbers("""
+    0x1.555562p-2 0x1.110d12p-3 0x1.baf310p-5 0x1.5bb610p-6
+    0x1.684d62p-7 -0x1.f2282ep-14 0x1.25b414p-8""")
+
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-59.5
+TAN_64 = _numbers("""
+    0x1.5555555555561p-2 0x1.111111111022fp-3 0x1.ba1ba1baf070dp-5 0x1.664f4852a6cbap-6
+    0x1.226e3bd3ce3d6p-7 0x1.d6d2b0aa27dcbp-9 0x1.7db499f0d6bdbp-10 0x1.349dd7b249f16p-11
+    0x1.006e4b96bb2eep-12 0x1.55e76b6722fcap-14 0x1.29842e54680bfp-14 -0x1.fca8fec88a13dp-16
+    0x1.b8b9fa072165fp-15 -0x1.b79cc98c8cd15p-16 0x1.572c7c1c2d6dcp-17""")
+
+# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-32.4
+ATAN_REST_32 = _numbers("-0x1.555550p-2 0x1.9992dep-3 -0x1.2342e6p-3 0x1.934296p-4")
+
+# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-63.7
+ATAN_REST_64 = _numbers("""
+    -0x1.5555555555553p-2 0x1.9999999998dbbp-3 -0x1.24924923ec900p-3 0x1.c71c71396bff3p-4
+    -0x1.745cf4fb635dfp-4 0x1.3b0eab18853c3p-4 -0x1.109c68ec2cf95p-4 0x1.d4fee93033887p-5
+    -0x1.47bb880984d04p-5""")

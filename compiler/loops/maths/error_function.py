@@ -68,38 +68,50 @@ def erf(f: Format, x: Expr) -> Expr:
     return signed(f.near_centre("ERF", at_most(a, 3.97), 4.025, 19), x)
 
 
-def erfinv(f: Format, x: Expr) -> Expr:
+def erfinv_is_near(f: Format, x: Expr) -> Expr:
+    return magnitude(x) <= f.pick(0.996, 0.999)
+
+
+def erfinv(f: Format, x: Expr, near: bool = False) -> Expr:
     a = magnitude(x)
     scale = f.pick(2.0**40, 2.0**80)  # so that parts of denormals count
-    h, l = _inverse(f, a * scale, f.number(0.0), fma(-a, a, 1.0))
+    h, l = _inverse(f, a * scale, f.number(0.0), fma(-a, a, 1.0), near)
     value = (h + l) * (1.0 / scale)
-    outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
-    return signed(select(a < 1.0, value, outside), x)
+    if not near:
+        outside = select(E.eq(a, 1.0), f.number(math.inf), f.number(math.nan))
+        value = select(a < 1.0, value, outside)
+    return signed(value, x)
 
 
-def ndtri(f: Format, x: Expr) -> Expr:
+def ndtri_is_near(f: Format, x: Expr) -> Expr:
+    least = f.pick(0.002, 0.0005)
+    return (x >= least) & (x <= 1.0 - least)
+
+
+def ndtri(f: Format, x: Expr, near: bool = False) -> Expr:
     """The quantile of the normal distribution: sqrt(2) erfinv(2x - 1), where 1 - (2x - 1)^2 = 4x (1 - x)."""
     a, low = two_sum(2.0 * x, f.number(-1.0))
-    p = _inverse(f, a, low, 4.0 * x * (1.0 - x), end=True)
-    h, l = multiply(p, f.pair("ROOT2"))
+    h, l = multiply(_inverse(f, a, low, 4.0 * x * (1.0 - x), near, end=True), f.pair("ROOT2"))
+    if near:
+        return h + l
     infinity = f.number(math.inf)
     edge = select(E.eq(x, 0.0), -infinity, select(E.eq(x, 1.0), infinity, math.nan))
     return select((x > 0.0) & (x < 1.0), h + l, edge)
 
 
-def _inverse(f: Format, a: Expr, low: Expr, c: Expr, end: bool = False) -> Pair:
+def _inverse(f: Format, a: Expr, low: Expr, c: Expr, near: bool, end: bool = False) -> Pair:
     """a + low times 0.875 + w/4 + p(w) near 0 and sqrt(w) + p(sqrt(w)) beyond, w = -log(c), c = 1 - x^2."""
-    m, k = split_any(f, c) if end else split(f, c)[:2]
+    m, k = split_any(f, c) if end and not near else split(f, c)[:2]
     h, l = log_pair(f, k, m - 1.0)
     w = -(h + l)
-    s = root(w)
-    far = _far(f, s, end) + (fma(-s, s, -h) - l) * 0.5 / (s + f.least_normal)
-    base, rest = two_sum(f.number(0.875), h * -0.25)
-    close = fma(l, -0.25, rest) + f.polynomial("ERFINV_NEAR", w - f.pick(2.5, 3.125))
-    near = w < f.pick(5.0, 6.25)
-    high = select(near, base, s)
+    high, rest = two_sum(f.number(0.875), h * -0.25)
+    slope = fma(l, -0.25, rest) + f.polynomial("ERFINV_NEAR", w - f.pick(2.5, 3.125))
+    if not near:
+        s, close = root(w), w < f.pick(5.0, 6.25)
+        far = _far(f, s, end) + (fma(-s, s, -h) - l) * 0.5 / (s + f.least_normal)
+        high, slope = select(close, high, s), select(close, slope, far)
     p, e = two_product(a, high)
-    return p, fma(a, select(near, close, far), fma(low, high, e))
+    return p, fma(a, slope, fma(low, high, e))
 
 
 def _far(f: Format, s: Expr, end: bool) -> Expr:

@@ -169,10 +169,11 @@ def _near_sinh(f: Format, x: Expr) -> Expr:
     word, (r, low) = reduce_pair(f, magnitude(x))
     up = f.power_of_two(word - 1)
     down = f.of_bits(2 * f.one - (2 << f.fraction) - f.bits(up))
-    (sine, lost), (cosine, rest) = fast_two_sum(up, -down), fast_two_sum(up, down)
-    z, e = two_product(r, r)
+    sine, lost = fast_two_sum(up, -down)
+    cosine = up + down  # what it loses shows no more in its product with r
+    z = r * r
     h = fma(cosine, r, sine)
-    l = fma(cosine, r, sine - h) + fma(rest, r, fma(sine, 0.5 * e, lost))
+    l = fma(cosine, r, sine - h) + lost
     odd = fma(r * z, f.polynomial("SINH", z), low)
     even = fma(z, 0.5, z * z * f.polynomial("COSH", z))
     return signed(h + fma(sine, even, fma(cosine, odd, l)), x)

@@ -164,6 +164,14 @@ def divide(a: Pair, b: Pair) -> Pair:
     return q, left * inverse
 
 
+def rough_inverse(f: Format, x: Expr) -> Expr:
+    """1/x within 5.1 % for x > 0, enough to correct a rounding error; finite for 0.
+
+    A number's bits are nearly its logarithm, so their negative is nearly the inverse's.
+    """
+    return f.of_bits(round((2 * f.bias - 0.101) * 2**f.fraction) - f.bits(x))
+
+
 def at_least(x: Expr, low: Value) -> Expr:
     """max(x, low); NaN stays NaN, and it is one instruction."""
     return E.select(x < low, low, x)

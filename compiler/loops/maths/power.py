@@ -80,10 +80,9 @@ def is_plain(f: Format, x: Expr, y: Expr) -> Expr:
 def plain_power(f: Format, x: Expr, y: Expr) -> Expr:
     """2^(y log2(x)): the logarithm as a pair, to 2^-36 or 2^-62."""
     k, r, base, rest = near_table(f, x, "LOG2_TABLE")
-    square, e = two_product(r, r)
+    square = r * r
     h = fma(square, -0.5, r)
-    l = fma(e, -0.5, fma(square, -0.5, r - h))
-    l = fma(r * square, f.polynomial("LOG_PRECISE", r), l)
+    l = fma(r * square, f.polynomial("LOG_PRECISE", r), fma(square, -0.5, r - h))
     p, e = multiply((h, l), f.pair("LOG2_E"))
     h, l = fast_two_sum(k + base, p)
     p, q = two_product(y, h)
@@ -117,18 +116,20 @@ def rsqrt(f: Format, x: Expr) -> Expr:
 
 
 def cbrt(f: Format, x: Expr) -> Expr:
-    """2^q cbrt(m 2^left), m from 1 to 2, left -1, 0 or 1: a polynomial, and a step of Newton's in pairs."""
+    """2^q b^(1/3), b = |x| / 2^3q from 1/2 to 4; b^(1/3) = y (1 + t)^(-1/3), y = b w, t = b^2 w^3 - 1.
+
+    w is near b^(-2/3), by b = 2^k m, m from 3/4 to 3/2: there is no division.
+    """
     a = magnitude(x)
-    k = E.call("exponent", a)
-    m = ldexp(a, -k)
-    q, _ = f.round(k, 1.0 / 3.0)
-    left = fma(q, -3.0, k)
-    factor, = f.lookups("THIRDS", f.bits(left) >> (f.width - 3))
-    y = f.polynomial("CBRT", m) * factor
-    square, e = two_product(y, y)
-    cube, e3 = two_product(square, y)
-    error = (ldexp(m, left) - cube) - fma(e, y, e3)
-    root3 = ldexp(fma(error, (1.0 / 3.0) / square, y), q)
+    m = E.call("mantissa", a)
+    q, word = f.round(E.call("exponent", a), 1.0 / 3.0)
+    b = ldexp(a, q * -3.0)
+    factor, = f.lookups("THIRDS", (f.bits(b) - f.bits(m)) >> f.fraction)
+    w = f.polynomial("CBRT", m) * factor
+    y = b * w
+    square = y * y
+    error, t = fma(square, y, -b) * w, fma(square, w, -1.0)  # the former is t y, to the last place
+    root3 = exponential.times_power(f, fma(error, fma(t, 2.0 / 9.0, -1.0 / 3.0), y), word)
     return signed(select((a > 0.0) & (a < math.inf), root3, a), x)
 
 

@@ -22,6 +22,7 @@ from graphflow.compiler.loops.maths.floats import (
     magnitude,
     multiply,
     root,
+    rough_inverse,
     signed,
     two_product,
     two_sum,
@@ -127,13 +128,13 @@ def sine(f: Format, r: Pair) -> Pair:
     return r[0], fma(r[0] * z, f.polynomial("SIN", z), r[1])
 
 
-def _cotangent(f: Format, r: Pair) -> Pair:
-    """r cot(r) = 1 - r^2/3 + r^4 p(r^2)."""
-    z, e = two_product(r[0], r[0])
-    third, _ = f.table("THIRD")
-    slope = fma(z, f.polynomial("COT", z), -third)
-    h = fma(z, slope, 1.0)
-    return h, fma(fma(r[0] + r[0], r[1], e), -third, fma(z, slope, 1.0 - h))
+def tangent(f: Format, r: Pair) -> Pair:
+    """5/4 r and a rest, which is less near pi/4 than tan(r) - r, and so are its rounding errors."""
+    z = r[0] * r[0]
+    low = fma(1.5 * z, r[1], r[1])  # nearly r[1] times the slope, 1 + tan^2(r)
+    rest = fma(r[0], fma(z, f.polynomial("TAN", z), -0.25), low)
+    h = fma(r[0], 1.25, rest)
+    return h, fma(r[0], 1.25, -h) + rest
 
 
 def cosine(f: Format, r: Pair) -> Pair:
@@ -151,8 +152,9 @@ def _wave(f: Format, n: Expr, r: Pair) -> Expr:
 
 
 def sin(f: Format, x: Expr, near: bool = False) -> Expr:
-    n, r = reduce(f, x, near)
-    return select(E.eq(x, 0.0), x, _wave(f, n, r))
+    """Of |x|, so that a zero keeps its sign."""
+    n, r = reduce(f, magnitude(x), near)
+    return _flipped(f, _wave(f, n, r), x)
 
 
 def cos(f: Format, x: Expr, near: bool = False) -> Expr:
@@ -160,18 +162,19 @@ def cos(f: Format, x: Expr, near: bool = False) -> Expr:
     return _wave(f, n + 1, r)
 
 
+def _flipped(f: Format, value: Expr, x: Expr) -> Expr:
+    """A value, its sign changed if x is negative."""
+    return f.of_bits(f.bits(value) ^ (f.bits(x) & f.sign))
+
+
 def tan(f: Format, x: Expr, near: bool = False) -> Expr:
-    """r / (r cot r), or minus its inverse in the odd quadrants."""
-    n, r = reduce(f, x, near)
-    r = fast_two_sum(*r)  # near a multiple of pi/2 the lesser part shows in its square
-    c = _cotangent(f, r)
-    even = E.eq(n & 1, 0)
-    over, under = ([select(even, a, b) for a, b in zip(p, q, strict=True)] for p, q in ((r, c), (c, r)))
-    inverse = 1.0 / under[0]
-    q = over[0] * inverse
-    rest = fma(-q, under[0], over[0]) + fma(-q, under[1], over[1])
-    ratio = f.of_bits(f.bits(fma(rest, inverse, q)) ^ (n << (f.width - 1)))
-    return select(E.eq(x, 0.0), x, ratio)
+    """tan(r), or -1/tan(r) in the odd quadrants; of |x|, so that a zero keeps its sign."""
+    n, r = reduce(f, magnitude(x), near)
+    h, l = tangent(f, r)
+    inverse = 1.0 / h
+    inverse = fma(inverse, fma(-inverse, l, fma(-inverse, h, 1.0)), inverse)
+    value = select(E.eq(n & 1, 0), h, inverse)
+    return _flipped(f, f.of_bits(f.bits(value) ^ (n << (f.width - 1))), x)
 
 
 def _arc(f: Format, a: Expr) -> tuple[Expr, Pair]:
@@ -179,7 +182,7 @@ def _arc(f: Format, a: Expr) -> tuple[Expr, Pair]:
     near = a <= 0.5
     z = select(near, a * a, fma(a, -0.5, 0.5))
     s = root(z)
-    correction = fma(-s, s, z) * 0.5 / (s + f.least_normal)
+    correction = fma(-s, s, z) * rough_inverse(f, s + s)
     s = select(near, a, s)
     return near, (s, fma(s * z, f.polynomial("ASIN", z), select(near, 0.0, correction)))
 
@@ -216,15 +219,14 @@ def _arc_tangent(f: Format, q: Pair, base: Expr, low: Expr) -> Expr:
 
 
 def atan(f: Format, x: Expr) -> Expr:
-    """An odd polynomial up to 1; pi/2 - atan(1/|x|) beyond."""
-    a = at_most(magnitude(x), f.pick(2.0**100, 2.0**1000))
-    over = a > 1.0
-    above, below = select(over, f.number(-1.0), a), select(over, a, 1.0)
-    q = above / below
-    high, low, _ = f.table("HALF_PI")
-    angle = _arc_tangent(f, (q, fma(q, below, -above) * q), select(over, f.number(high), 0.0),
-                         select(over, f.number(low), 0.0))  # -q is 1/|x| beyond 1, and q exact up to there
-    return signed(angle, x)
+    """atan(c) + atan(q), q = (|x| - c) / (1 + c |x|), c one of 16 numbers (8 in float64), 0 up to 1/4."""
+    a = at_most(magnitude(x), 2.0**60)
+    row = f.bits(at_most(a + 0.5, 7.5)) >> (f.fraction + 3 - f.entries.bit_length())
+    c, base, low = f.lookups("ATAN_TABLE", row)
+    q = (a - c) / fma(a, c, 1.0)
+    z = q * q
+    h, l = fast_two_sum(base, q)
+    return signed(h + (l + fma(q * z, f.polynomial("ATAN_REST", z), low)), x)
 
 
 def sides(y: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
