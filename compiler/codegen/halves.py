@@ -65,17 +65,12 @@ def in_halves(loop: Loop, rounds: int) -> Halves | None:
         return None
     first = tuple(Accumulator(f"kept{k}", "last", n) for k, n in enumerate(kept))
     names = {a.value: E.temp(a.name, a.value.dtype) for a in first}
-<<<<<<< HEAD
-    values = [Let(f"result{k}", _rebuilt(s.value, names)) for k, s in enumerate(stores)]
-    results = [replace(s, value=E.temp(v.name, v.value.dtype)) for s, v in zip(stores, values, strict=True)]
-    return replace(loop, body=(), accumulators=first), replace(loop, body=(*values, *results), ahead=())
-=======
     values = tuple(Accumulator(f"result{k}", "last", _rebuilt(n, names, [])) for k, n in enumerate(roots))
     results = tuple(replace(s, value=E.temp(v.name, v.value.dtype))
                     for s, v in zip(stores, values, strict=False))
-    return Halves(replace(loop, body=(), accumulators=first), replace(loop, body=(), accumulators=values),
-                  replace(loop, body=results), values[-1] if conditions else None)
->>>>>>> w-maths
+    rest = replace(loop, ahead=())
+    return Halves(replace(loop, body=(), accumulators=first), replace(rest, body=(), accumulators=values),
+                  replace(rest, body=results), values[-1] if conditions else None)
 
 
 def _is_map(loop: Loop) -> bool:
