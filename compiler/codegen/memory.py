@@ -211,7 +211,7 @@ class MemoryOps:
         if self.reaches is None:
             self.reaches = reaches(self.vector_body, r.along, self.width)
         last = self.reaches.get(r.run(n), picks[-1])
-        count = 1 << last.bit_length()
+        count = 2 << max(last, 1).bit_length() - 1
         there = None if last + 1 == count else self.some_lanes([k <= last for k in range(count)])
         if self.mask is not None:
             there = self.picked(self.mask, [r.first_lane(k, self.width) for k in range(count)])

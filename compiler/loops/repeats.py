@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 from graphflow.compiler.ir.dims import Atom, Dim, Monomial, Poly, atoms_of, coefficient, single_atom, terms_of
@@ -48,15 +49,16 @@ def repeats_of(offset: Dim, along: Atom, lanes: int) -> Repeats | None:
     if len(moving) != 1:
         return None
     (mono, step), = moving
-    each = _lanes_each(mono, along)
-    if not each or lanes % each or not 0 < step <= FARTHEST:
+    sharing = _positions_each(mono, along)
+    each = math.gcd(sharing, lanes)
+    if each not in (sharing, lanes) or not (sharing and 0 < step <= FARTHEST):
         return None
     aligned = all(coef % step == 0 for other, coef in terms_of(offset) if other)
     first = dict(terms_of(offset)).get((), 0) % step if aligned else 0
     return Repeats(along, each, step, first, offset - first)
 
 
-def _lanes_each(mono: Monomial, along: Atom) -> int:
+def _positions_each(mono: Monomial, along: Atom) -> int:
     """How many positions in a row share a value of `along` or `along // n`; 0 for other terms."""
     (a, *others) = mono
     if others or a == along:

@@ -93,8 +93,10 @@ def _of_groups(t: Tensor, groups: int, out: Dim) -> Tensor:
 
 def _inward(t: Tensor) -> Tensor:
     """[.., last, narrow, out] -> [.., narrow, last, out]"""
-    rank = len(t.type.known_dims)
-    result: Tensor = transpose(t, perm=(*range(rank - 3), rank - 2, rank - 3, rank - 1))
+    *dims, last, narrow, out = t.type.known_dims
+    rank = len(dims)
+    result: Tensor = (reshape(t, shape=(*dims, 1, last, out)) if narrow == 1 else
+                      transpose(t, perm=(*range(rank), rank + 1, rank, rank + 2)))
     return result
 
 
