@@ -42,7 +42,8 @@ GRAPH_PASSES = [
   %3 = reduce_sum(%2, axis=-1, keepdims=True) : f32[n0,1]
   %4 = truediv(%2, %3) : f32[n0,4]"""),
     (expand_late, """graph(x: f32[n0,5,5,2], w: f32[1,1,2,3]) -> %0
-  %0 = convolution(x, w, strides=(1, 1), padding='SAME', dilations=(1, 1), groups=1, called='') : f32[n0,5,5,3]""",
+  %0 = convolution(x, w, strides=(1, 1), padding='SAME', dilations=(1, 1), groups=1, called='') \
+: f32[n0,5,5,3]""",
      """graph(x: f32[n0,5,5,2], w: f32[1,1,2,3]) -> %3
   %0 = reshape(x, shape=(25*n0, 2)) : f32[25*n0,2]
   %1 = reshape(w, shape=(2, 3)) : f32[2,3]
