@@ -121,11 +121,14 @@ EXP_32 = _numbers("""
     0x1.000000p-1 0x1.555554p-3 0x1.5554f6p-5 0x1.1112b0p-7
     0x1.6d443ap-10 0x1.9ee41ep-13""")
 
-# (exp(r) - 1 - r) / r^2 on [-0.021877, 0.021877]; error 2^-29.2
-EXP_STEP_32 = _numbers("0x1.00022ap-1 0x1.55576cp-3")
-
 # (exp(r) - 1 - r) / r^2 on [-0.03125, 0.03125]; error 2^-34.8
 EXP_PRECISE_32 = _numbers("0x1.000000p-1 0x1.55590ap-3 0x1.55582ep-5")
+
+# (log1p(r) - r + r^2/2) / r^3 on [-0.03125, 0.0625]; error 2^-38.4
+LOG_PRECISE_32 = _numbers("0x1.555562p-2 -0x1.000332p-2 0x1.99541ap-3 -0x1.3aeeb6p-3")
+
+# (exp(r) - 1 - r) / r^2 on [-0.021877, 0.021877]; error 2^-29.2
+EXP_STEP_32 = _numbers("0x1.00022ap-1 0x1.55576cp-3")
 
 # (log1p(f) - f + f^2/2) / f^3 on [-0.33333, 0.33333]; error 2^-28.7
 LOG_32 = _numbers("""
@@ -135,9 +138,6 @@ LOG_32 = _numbers("""
 
 # (log1p(r) - r) / r^2 on [-0.03125, 0.0625]; error 2^-28.3
 LOG_REST_32 = _numbers("-0x1.000000p-1 0x1.555836p-2 -0x1.00133ep-2 0x1.826182p-3")
-
-# (log1p(r) - r + r^2/2) / r^3 on [-0.03125, 0.0625]; error 2^-38.4
-LOG_PRECISE_32 = _numbers("0x1.555562p-2 -0x1.000332p-2 0x1.99541ap-3 -0x1.3aeeb6p-3")
 
 # (log2(1 + r) - r / log(2)) / r^2 on [-0.03125, 0.0625]; error 2^-28.2
 LOG2_REST_32 = _numbers("-0x1.715478p-1 0x1.ec74b4p-2 -0x1.716694p-2 0x1.166450p-2")
@@ -153,10 +153,18 @@ SIN_32 = _numbers("-0x1.555556p-3 0x1.111174p-7 -0x1.a058e4p-13 0x1.7bf148p-19")
 # (cos(r) - 1 + z/2) / z^2, z = r^2 on [0, 0.62925]; error 2^-33.1
 COS_32 = _numbers("0x1.55554ap-5 -0x1.6c0c1ap-10 0x1.99e0cep-16")
 
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-29.3
+TAN_32 = _numbers("""
+    0x1.555562p-2 0x1.110d12p-3 0x1.baf310p-5 0x1.5bb610p-6
+    0x1.684d62p-7 -0x1.f2282ep-14 0x1.25b414p-8""")
+
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-31.7
 ASIN_32 = _numbers("""
     0x1.55554cp-3 0x1.3338aap-4 0x1.6ca7dcp-5 0x1.04cd0cp-5
     0x1.d589e8p-7 0x1.349e54p-5""")
+
+# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-32.4
+ATAN_REST_32 = _numbers("-0x1.555550p-2 0x1.9992dep-3 -0x1.2342e6p-3 0x1.934296p-4")
 
 # (atan(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-28.6
 ATAN_32 = _numbers("""
@@ -257,12 +265,25 @@ COS_64 = _numbers("""
     0x1.555555555554ap-5 -0x1.6c16c16c14dc4p-10 0x1.a01a019c515acp-16 -0x1.27e4f7c235cf0p-22
     0x1.1ee9b9e2d29d0p-29 -0x1.8f941f928b7abp-37""")
 
+# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-59.5
+TAN_64 = _numbers("""
+    0x1.5555555555561p-2 0x1.111111111022fp-3 0x1.ba1ba1baf070dp-5 0x1.664f4852a6cbap-6
+    0x1.226e3bd3ce3d6p-7 0x1.d6d2b0aa27dcbp-9 0x1.7db499f0d6bdbp-10 0x1.349dd7b249f16p-11
+    0x1.006e4b96bb2eep-12 0x1.55e76b6722fcap-14 0x1.29842e54680bfp-14 -0x1.fca8fec88a13dp-16
+    0x1.b8b9fa072165fp-15 -0x1.b79cc98c8cd15p-16 0x1.572c7c1c2d6dcp-17""")
+
 # (asin(x)/x - 1) / z, z = x^2 on [0, 0.25]; error 2^-59.8
 ASIN_64 = _numbers("""
     0x1.5555555555578p-3 0x1.333333332df22p-4 0x1.6db6db722a7e1p-5 0x1.f1c71a8c0a0f4p-6
     0x1.6e8bdfd89abd5p-6 0x1.1c49df19739dfp-6 0x1.ca2127cc997f6p-7 0x1.757886a192e8ep-7
     0x1.6184f205417f8p-7 0x1.e1b7103fa4af1p-9 0x1.64e4d7468b4a0p-6 -0x1.59cb9966c74f8p-6
     0x1.0bd67f8acc1a5p-5""")
+
+# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-63.7
+ATAN_REST_64 = _numbers("""
+    -0x1.5555555555553p-2 0x1.9999999998dbbp-3 -0x1.24924923ec900p-3 0x1.c71c71396bff3p-4
+    -0x1.745cf4fb635dfp-4 0x1.3b0eab18853c3p-4 -0x1.109c68ec2cf95p-4 0x1.d4fee93033887p-5
+    -0x1.47bb880984d04p-5""")
 
 # (atan(x)/x - 1) / z, z = x^2 on [0, 1]; error 2^-57.4
 ATAN_64 = _numbers("""
@@ -380,24 +401,3 @@ MIDPOINT_64 = _numbers("""
     0x1.0a36d09e3413fp+9 -0x1.641752f7e73dcp+10 0x1.80ee8b19e089dp+11 -0x1.498659d78406ap+12
     0x1.b32ae3cacac82p+12 -0x1.aa9c742fbdd15p+12 0x1.23e4e04af17d9p+12 -0x1.f112d8b83f4a7p+10
     0x1.8c2be2b9c600ap+8""")
-
-# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-29.3
-TAN_32 = _numbers("""
-    0x1.555562p-2 0x1.110d12p-3 0x1.baf310p-5 0x1.5bb610p-6
-    0x1.684d62p-7 -0x1.f2282ep-14 0x1.25b414p-8""")
-
-# (tan(r)/r - 1) / z, z = r^2 on [0, 0.62925]; error 2^-59.5
-TAN_64 = _numbers("""
-    0x1.5555555555561p-2 0x1.111111111022fp-3 0x1.ba1ba1baf070dp-5 0x1.664f4852a6cbap-6
-    0x1.226e3bd3ce3d6p-7 0x1.d6d2b0aa27dcbp-9 0x1.7db499f0d6bdbp-10 0x1.349dd7b249f16p-11
-    0x1.006e4b96bb2eep-12 0x1.55e76b6722fcap-14 0x1.29842e54680bfp-14 -0x1.fca8fec88a13dp-16
-    0x1.b8b9fa072165fp-15 -0x1.b79cc98c8cd15p-16 0x1.572c7c1c2d6dcp-17""")
-
-# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-32.4
-ATAN_REST_32 = _numbers("-0x1.555550p-2 0x1.9992dep-3 -0x1.2342e6p-3 0x1.934296p-4")
-
-# (atan(q)/q - 1) / z, z = q^2 on [0, 0.0625]; error 2^-63.7
-ATAN_REST_64 = _numbers("""
-    -0x1.5555555555553p-2 0x1.9999999998dbbp-3 -0x1.24924923ec900p-3 0x1.c71c71396bff3p-4
-    -0x1.745cf4fb635dfp-4 0x1.3b0eab18853c3p-4 -0x1.109c68ec2cf95p-4 0x1.d4fee93033887p-5
-    -0x1.47bb880984d04p-5""")

@@ -40,6 +40,30 @@ THIRDS_64 = _numbers("""
     0x1.000000p+0 0x1.428a2f98d728bp-1 0x1.965fea53d6e3dp-2 0x1.965fea53d6e3dp+0
     0x1.000000p+0 0x1.428a2f98d728bp-1 0x1.965fea53d6e3dp-2 0x1.965fea53d6e3dp+0""")
 
+# a number in each fourth of octaves of x + 1/2; its arc tangent in two parts
+ATAN_TABLE_32 = _numbers("""
+    0x1.b00000p+0 0x1.180000p+1 0x1.580000p+1 0x1.980000p+1
+    0x1.f00000p+1 0x1.380000p+2 0x1.780000p+2 0x1.800000p+3
+    0x0.0p+0 0x0.0p+0 0x1.380000p-2 0x1.b80000p-2
+    0x1.380000p-1 0x1.b80000p-1 0x1.180000p+0 0x1.580000p+0
+    0x1.092ce4p+0 0x1.245b50p+0 0x1.36ee80p+0 0x1.444cb4p+0
+    0x1.517850p+0 0x1.5e545cp+0 0x1.66f68ap+0 0x1.7cd6f6p+0
+    0x0.0p+0 0x0.0p+0 0x1.2ed988p-2 0x1.9f9306p-2
+    0x1.1835a8p-1 0x1.6b798ap-1 0x1.a908b0p-1 0x1.dcaf82p-1
+    0x1.c614f4p-26 -0x1.4373bcp-26 -0x1.abb738p-25 -0x1.4143fap-27
+    -0x1.7aaed2p-26 -0x1.9396cep-26 -0x1.91328ep-32 0x1.b8b3b6p-25
+    0x0.0p+0 0x0.0p+0 -0x1.5f70c0p-28 0x1.85a000p-28
+    0x1.17cf82p-26 -0x1.be984cp-26 -0x1.6938aep-27 0x1.b834dep-26""")
+
+# the same in halves of octaves
+ATAN_TABLE_64 = _numbers("""
+    0x1.d80000p+0 0x1.700000p+1 0x1.100000p+2 0x1.400000p+3
+    0x0.0p+0 0x1.700000p-2 0x1.680000p-1 0x1.300000p+0
+    0x1.12e65fa32aaedp+0 0x1.3c6e650b38047p+0 0x1.56f6f33a3e6a7p+0 0x1.789bd2c160054p+0
+    0x0.0p+0 0x1.614840309cfe2p-2 0x1.39c391cd4171ap-1 0x1.bde70ed439fe7p-1
+    -0x1.f25b08b14d8d6p-54 0x1.6b63b358e746dp-54 -0x1.df6edd6f1ec3bp-56 -0x1.f45503ccad255p-54
+    0x0.0p+0 -0x1.a725715711f00p-56 -0x1.2304331d8bf46p-55 -0x1.a2b56372c05efp-56""")
+
 # mantissas from 1 to 3/2, then from 3/4: c near the inverse; -log(c) in two parts, log 2 more below 1
 LOG_TABLE_32 = _numbers("""
     0x1.000000p+0 0x1.e00000p-1 0x1.c00000p-1 0x1.b00000p-1
@@ -144,27 +168,3 @@ TANH_32 = _numbers("""
     -0x1.49ee0ap-13 -0x1.7a98c4p-16 -0x1.9ce290p-19 -0x1.bfbfcep-22
     -0x1.8ef67cp-26 -0x1.d3ab72p-32 -0x1.1219fcp-37 -0x1.414d50p-43
     -0x1.32789cp-5 -0x1.1c24c6p-4 -0x1.94a3d2p-6 0x1.ab5878p-7""")
-
-# a number in each fourth of octaves of x + 1/2; its arc tangent in two parts
-ATAN_TABLE_32 = _numbers("""
-    0x1.b00000p+0 0x1.180000p+1 0x1.580000p+1 0x1.980000p+1
-    0x1.f00000p+1 0x1.380000p+2 0x1.780000p+2 0x1.800000p+3
-    0x0.0p+0 0x0.0p+0 0x1.380000p-2 0x1.b80000p-2
-    0x1.380000p-1 0x1.b80000p-1 0x1.180000p+0 0x1.580000p+0
-    0x1.092ce4p+0 0x1.245b50p+0 0x1.36ee80p+0 0x1.444cb4p+0
-    0x1.517850p+0 0x1.5e545cp+0 0x1.66f68ap+0 0x1.7cd6f6p+0
-    0x0.0p+0 0x0.0p+0 0x1.2ed988p-2 0x1.9f9306p-2
-    0x1.1835a8p-1 0x1.6b798ap-1 0x1.a908b0p-1 0x1.dcaf82p-1
-    0x1.c614f4p-26 -0x1.4373bcp-26 -0x1.abb738p-25 -0x1.4143fap-27
-    -0x1.7aaed2p-26 -0x1.9396cep-26 -0x1.91328ep-32 0x1.b8b3b6p-25
-    0x0.0p+0 0x0.0p+0 -0x1.5f70c0p-28 0x1.85a000p-28
-    0x1.17cf82p-26 -0x1.be984cp-26 -0x1.6938aep-27 0x1.b834dep-26""")
-
-# the same in halves of octaves
-ATAN_TABLE_64 = _numbers("""
-    0x1.d80000p+0 0x1.700000p+1 0x1.100000p+2 0x1.400000p+3
-    0x0.0p+0 0x1.700000p-2 0x1.680000p-1 0x1.300000p+0
-    0x1.12e65fa32aaedp+0 0x1.3c6e650b38047p+0 0x1.56f6f33a3e6a7p+0 0x1.789bd2c160054p+0
-    0x0.0p+0 0x1.614840309cfe2p-2 0x1.39c391cd4171ap-1 0x1.bde70ed439fe7p-1
-    -0x1.f25b08b14d8d6p-54 0x1.6b63b358e746dp-54 -0x1.df6edd6f1ec3bp-56 -0x1.f45503ccad255p-54
-    0x0.0p+0 -0x1.a725715711f00p-56 -0x1.2304331d8bf46p-55 -0x1.a2b56372c05efp-56""")
