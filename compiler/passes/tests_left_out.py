@@ -104,9 +104,9 @@ def _tests_of_all_terms(loop: Loop) -> set[Expr]:
             isinstance(s, (Let, Loop)) for s in inside):
         return set()
     lets = [s for s in inside if isinstance(s, Let)]
-    own = {s.name for s in (*lets, *sums)}
-    values = [s.value for s in (*lets, *sums)]
-    terms = [n for n in values if not _is_sum_of(n, own)]
+    named = [*((s.name, s.value) for s in lets), *((a.name, a.value) for a in sums)]
+    own = {name for name, _ in named}
+    terms = [n for _, n in named if not _is_sum_of(n, own)]
     if not terms or not all(n.op == "mul" or (n.op == "fma" and _is_sum_of(n.args[2], own)) for n in terms):
         return set()
     return set.intersection(*({t for x in n.args[:2] for t in _conditions(x)} for n in terms))
