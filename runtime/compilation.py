@@ -17,6 +17,7 @@ from graphflow.compiler.program import Program
 from graphflow.compiler.signature import Signature, Undecided
 from graphflow.runtime import cache, cpu, jit, objects
 from graphflow.runtime.loader import UnlinkableError
+from graphflow.runtime.locks import COMPILING
 from graphflow.runtime.plan import Compiled
 from graphflow.runtime.sources import compiler_version
 
@@ -33,6 +34,12 @@ def compile_native(signature: Signature, note: Note, whole: bool,
     meanwhile  called with a program whose code is about to be loaded
     Raises:  what `compile_signature` raises
     """
+    with COMPILING:
+        return _compile_native(signature, note, whole, meanwhile)
+
+
+def _compile_native(signature: Signature, note: Note, whole: bool,
+                    meanwhile: Callable[[Program], None]) -> tuple[Program, Compiled]:
     if not flags.use_jit():
         program = _compile(signature, note)
         return program, native_of(program)

@@ -1,4 +1,4 @@
-"""Locks that a forked process finds free: the thread that held one when it was forked is not in it."""
+"""Threads and forks: a forked process has only the thread that forked, and what others held stays held."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import weakref
 
 
 class Locked:
-    """Has a lock; a thread that holds it may take it again, as a signal's handler does."""
+    """Has a lock, which a forked process finds free; a thread that holds it may take it again, as a signal's
+    handler does.
+    """
 
     __slots__ = ("__weakref__", "lock")
 
@@ -25,5 +27,36 @@ def _after_fork() -> None:
         each.lock = threading.RLock()
 
 
+class Whole:
+    """Work that others' forks wait for, as it takes locks that are not ours: Python's, of modules that are
+    imported and properties that are cached, and LLVM's.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.threads: list[int] = []  # that are at it
+
+    def __enter__(self) -> None:
+        with self.changed:
+            self.threads.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self.changed:
+            self.threads.remove(threading.get_ident())
+            self.changed.notify_all()
+
+    def pause(self) -> None:
+        """Let no thread begin, and wait for all but the caller."""
+        self.changed.acquire()
+        while set(self.threads) - {threading.get_ident()}:
+            self.changed.wait()
+
+    def go_on(self) -> None:
+        self.changed.release()
+
+
+COMPILING = Whole()
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=COMPILING.pause, after_in_parent=COMPILING.go_on,
+                        after_in_child=COMPILING.go_on)
     os.register_at_fork(after_in_child=_after_fork)

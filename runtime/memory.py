@@ -141,7 +141,7 @@ class Arenas:
 
 
 def bring_in(arrays: Sequence[Array], threads: int) -> None:
-    """Have the pages of arrays in one piece brought in while the caller goes on, if that is worth a thread.
+    """Have the pages of arrays brought in while the caller goes on, if that is worth a thread.
 
     threads  how many the caller may use
     """

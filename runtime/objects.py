@@ -20,39 +20,10 @@ from typing import Any
 from graphflow.compiler.codegen.split import split_module
 from graphflow.compiler.digests import digest
 from graphflow.runtime import cache, cpu, loader
+from graphflow.runtime.locks import COMPILING
 from graphflow.runtime.threads import usable_cores
 
 _PART = 4000  # characters of IR that are worth a thread
-
-
-class _Work:
-    """How many threads LLVM is at work in. A fork waits for them: its child would wait for ever."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._threads = 0
-
-    def __enter__(self) -> None:
-        with self._changed:
-            self._threads += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._threads -= 1
-            self._changed.notify_all()
-
-    def pause(self) -> None:
-        self._changed.acquire()
-        while self._threads:
-            self._changed.wait()
-
-    def go_on(self) -> None:
-        self._changed.release()
-
-
-_LLVM = _Work()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LLVM.pause, after_in_parent=_LLVM.go_on, after_in_child=_LLVM.go_on)
 
 
 def compile_object(ir: str) -> bytes:
@@ -126,7 +97,7 @@ class _Part(threading.Thread):
 
     def run(self) -> None:
         try:
-            with _LLVM:
+            with COMPILING:
                 self._result = self._work(self._item)
         except BaseException as e:
             self._result = e

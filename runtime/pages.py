@@ -17,6 +17,7 @@ from graphflow.compiler.ir.types import TensorType
 Array = np.ndarray[Any, Any]
 Form = tuple[tuple[int, ...], np.dtype[Any]]  # of an array: its shape and dtype
 _LINE = 64
+_LARGE = 1 << 22  # bytes of an array
 _BYTE = np.dtype(np.uint8)
 
 
@@ -36,6 +37,12 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any], alignment: int =
     raw = np.empty(size_of((shape, dtype)) + alignment, _BYTE)
     aligned: Array = np.ndarray(shape, dtype, raw, offset=-raw.ctypes.data % alignment)
     return aligned
+
+
+def aligned_arrays(forms: Sequence[Form]) -> list[Array]:
+    """Uninitialised arrays; large ones may each lie where others were, the small ones lie in one piece."""
+    small = iter(in_one_piece([f for f in forms if size_of(f) < _LARGE]))
+    return [next(small) if size_of(f) < _LARGE else aligned_empty(*f) for f in forms]
 
 
 def in_one_piece(forms: Sequence[Form], empty: Callable[..., Array] = aligned_empty) -> list[Array]:

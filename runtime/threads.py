@@ -38,7 +38,7 @@ class Pool:
 
     def __init__(self, workers: int, has_futex: bool = sys.platform == "linux") -> None:
         self.parallel_for, worker, stop, spin, touch = _functions(has_futex)
-        self._touch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(touch)
+        self._touch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(touch)
         self._memory = aligned_empty((pool.POOL_BYTES // 8,), np.dtype(np.int64), pool.LINE)
         self._memory[:] = 0
         self._address = self._memory.ctypes.data
@@ -64,11 +64,11 @@ class Pool:
         return ctypes.addressof(words)
 
     def bring_in(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Have another thread touch all pages of arrays in one piece, which keep their values meanwhile."""
-        first, end = arrays[0].ctypes.data, arrays[-1].ctypes.data + arrays[-1].nbytes
+        """Have another thread touch all pages of arrays, which keep their values meanwhile."""
+        pieces = np.array([(a.ctypes.data, a.ctypes.data + a.nbytes) for a in arrays], np.int64)
 
         def touch(_: object) -> None:  # the arrays: they live until they were touched
-            self._touch(first, end)
+            self._touch(pieces.ctypes.data, len(pieces))
 
         threading.Thread(target=touch, args=(arrays,), daemon=True).start()
 

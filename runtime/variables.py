@@ -11,7 +11,7 @@ import numpy as np
 from graphflow.compiler.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.compiler.ir.variable import VariableHandle
 from graphflow.runtime.locks import Locked
-from graphflow.runtime.pages import Array, Form, form_of, in_one_piece
+from graphflow.runtime.pages import Array, Form, aligned_arrays, form_of
 
 if TYPE_CHECKING:
     from graphflow.runtime.setup import Setup
@@ -40,9 +40,9 @@ class VariableStore(Locked):
         return self._arrays[variable]
 
     def hold(self, variables: Iterable[VariableHandle]) -> list[Array]:
-        """Make the memory of these variables now, where they lack it, in one piece; gives what was made."""
+        """Make the memory of these variables now, where they lack it; gives what was made."""
         new = [v for v in dict.fromkeys(variables) if v not in self._arrays]
-        made = in_one_piece([_form(v) for v in new])
+        made = aligned_arrays([_form(v) for v in new])
         for v, array in zip(new, made, strict=True):
             self._arrays.setdefault(v, array)  # another thread may have been faster
         if new:

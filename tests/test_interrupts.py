@@ -14,7 +14,7 @@ from fresh import graph, session  # noqa: F401
 
 import graphflow as tf
 from graphflow.compiler import flags
-from graphflow.runtime import objects
+from graphflow.runtime import locks, objects
 
 pytestmark = pytest.mark.skipif(not flags.use_jit(), reason="Python ends by itself; loops of 2^29 iterations")
 
@@ -227,7 +227,7 @@ def test_ctrl_c_while_llvm_compiles():
         with pytest.raises(KeyboardInterrupt):
             sess.run(y, {x: np.ones((3, 20))})
         times.insert(0, time.perf_counter())
-    with objects._LLVM._changed:
-        assert objects._LLVM._changed.wait_for(lambda: not objects._LLVM._threads, 60)
+    with locks.COMPILING.changed:
+        assert locks.COMPILING.changed.wait_for(lambda: not locks.COMPILING.threads, 60)
     assert times[0] < times[-1]
     assert sess.run(y, {x: np.ones((3, 20))}).shape == (3, 20)

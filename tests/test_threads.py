@@ -250,6 +250,7 @@ def test_forked_while_other_threads_run(kernels):
         while not stop.is_set():
             counts(pool, kernels, 3000, 10)
 
+    counts(pool, kernels, 3000, 10)  # numpy imports what this takes: no thread must be about it at a fork
     callers = [threading.Thread(target=work) for _ in range(2)]
     for t in callers:
         t.start()

@@ -46,7 +46,8 @@ def pool_ir(machine: str, has_futex: bool) -> str:
     ptr @pool_worker(ptr pool)      what a worker runs until the pool stops
     void @pool_stop(ptr pool)       sends the workers home; later jobs run on their callers
     i1 @pool_spin(ptr pool, ptr word, i32 seen)     waits a little for a word to change; whether it did
-    void @pool_touch(ptr from, ptr to)  brings in the pages of memory, whose bytes stay as they are
+    void @pool_touch(ptr pieces, i64 count)     brings in the pages of memory, whose bytes stay as they are;
+        a piece is two words: where it starts and where it ends
 
     machine    "x86_64", "aarch64", or any other
     has_futex  whether the system has Linux's futex; else threads sleep on a pthread condition
@@ -306,16 +307,27 @@ end:
 
 # an exchange that changes nothing is a write all the same; other threads may write the bytes meanwhile
 _TOUCH = """
-define internal void @pool_touch(ptr %from, ptr %to) nounwind {
+define internal void @pool_touch(ptr %pieces, i64 %count) nounwind {
 entry:
+  br label %piece
+piece:
+  %k = phi i64 [0, %entry], [%k1, %look], [%k1, %page]
+  %k1 = add i64 %k, 1
+  %some = icmp slt i64 %k, %count
+  br i1 %some, label %look, label %end
+look:
+  %piece.at = getelementptr [2 x ptr], ptr %pieces, i64 %k
+  %to.at = getelementptr [2 x ptr], ptr %pieces, i64 %k, i64 1
+  %from = load ptr, ptr %piece.at, align 8
+  %to = load ptr, ptr %to.at, align 8
   %any = icmp ult ptr %from, %to
-  br i1 %any, label %page, label %end
+  br i1 %any, label %page, label %piece
 page:
-  %at = phi ptr [%from, %entry], [%next, %page]
+  %at = phi ptr [%from, %look], [%next, %page]
   %pair = cmpxchg ptr %at, i8 0, i8 0 monotonic monotonic
   %next = getelementptr i8, ptr %at, i64 4096
   %again = icmp ult ptr %next, %to
-  br i1 %again, label %page, label %end
+  br i1 %again, label %page, label %piece
 end:
   ret void
 }
