@@ -4,8 +4,8 @@ from graphflow.compiler.ir.registry import HOOKS
 from graphflow.compiler.late import late_modules
 
 __getattr__ = late_modules(
-    __name__, "bits", "control", "convolution", "equations", "gamma", "images", "normalization", "pooling",
-    "resampling", "rows", "sampling", "scans", "sorting", "windows")
+    __name__, "bits", "control", "convolution", "convolution_products", "equations", "gamma", "images",
+    "normalization", "pooling", "resampling", "rows", "sampling", "scans", "sorting", "windows")
 
 
 def _load_all() -> None:

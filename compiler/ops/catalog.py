@@ -8,6 +8,7 @@ import graphflow.compiler.ops.blocks
 import graphflow.compiler.ops.broadcasting
 import graphflow.compiler.ops.control
 import graphflow.compiler.ops.convolution
+import graphflow.compiler.ops.convolution_products
 import graphflow.compiler.ops.core
 import graphflow.compiler.ops.elementwise
 import graphflow.compiler.ops.equations
