@@ -104,15 +104,18 @@ class _Rows:
         self.reverse = reverse
         self.result: Any = None
 
-    def at(self, i: Tensor) -> Any:
-        """Row i, counted from the end with `reverse`, of each tensor."""
+    def at(self, i: Tensor, checked: bool = False) -> Any:
+        """Row i, counted from the end with `reverse`, of each tensor; `checked` where it may not be there."""
         k = self.count - 1 - i if self.reverse else i
-        return nest.pack_sequence_as(self.structure, [rows.row_at(t, k, checked=False) for t in self.tensors])
+        name = self.name if checked else None
+        found = [rows.row_at(t, k, checked=checked, name=name) for t in self.tensors]
+        return nest.pack_sequence_as(self.structure, found)
 
     def start(self, initializer: Any) -> list[Tensor]:
         """The first value of a fold."""
         with self.graph.as_default():
-            self.result = self.at(core.literal(0, int32)) if initializer is None else initializer
+            first = core.literal(0, int32)
+            self.result = self.at(first, checked=True) if initializer is None else initializer
             return [as_tensor(v) for v in nest.flatten(self.result)]
 
     def step(self, fn: Callable[[Any, Any], Any], i: Tensor, a: Sequence[Tensor]) -> list[Tensor]:

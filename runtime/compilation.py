@@ -34,6 +34,7 @@ def compile_native(signature: Signature, note: Note, whole: bool,
     meanwhile  called with a program whose code is about to be loaded
     Raises:  what `compile_signature` raises
     """
+    COMPILING.give_way()
     with COMPILING:
         return _compile_native(signature, note, whole, meanwhile)
 

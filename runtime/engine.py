@@ -44,6 +44,7 @@ class Engine(Locked):
         self._setups: dict[object, Setup] = {}
         self._entropy = int.from_bytes(os.urandom(8), "little")
         self._runs = 0
+        self._drawing = Locked()  # not the engine's lock: that is held while another thread compiles
         self.closed = False
 
     def prepare(self, fetches: Sequence[Tensor], targets: Sequence[Operation],
@@ -106,7 +107,7 @@ class Engine(Locked):
 
     def next_key(self) -> tuple[int, int, int, int]:
         """Key words for the random ops of one run: the session's entropy, and a number of this run alone."""
-        with self.lock:
+        with self._drawing.lock:
             key = self.peek_key()
             self._runs += 1
         return key

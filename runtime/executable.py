@@ -140,7 +140,11 @@ class Executable:
         arrays = self._converted(values)
         plan = self._plan(arrays, key)
         if not isinstance(plan, Plan):
-            return plan(arrays, rows, key, lambda stage, *given: stage.observed(given[0], see, *given[1:]))
+            def run(stage: Executable, *given: Any) -> list[Any]:
+                return stage.observed(given[0], see, *given[1:])
+
+            with self.store.lock if plan.alone else contextlib.nullcontext():
+                return plan(arrays, rows, key, run)
         see(self, plan, arrays)
         return plan.run_with(arrays, key)
 
@@ -261,16 +265,16 @@ class Executable:
                 variant = self._decided(lambda types, pins: self._variant(types, pins, asks), types, arrays,
                                         pins, key)
             except ShapeError as e:
-                if all(t.type.is_static for t in self._feeds):
+                if not pins and all(t.type.is_static for t in self._feeds):
                     raise
                 raise self._misfit(arrays, {}, str(e)) from None
             program = variant.program
             values = {a: pins[a.name] if s.guess else self._rooms.get(a) or symbol_value(s, arrays)
                       for a, s in program.symbols.items()}
-            wrong = broken(program.guards, values)
-            if not wrong:
-                return variant, values
+            wrong = broken((*program.guards, *program.required), values)
             new = {a.name: values[a] for pair in wrong for d in pair for a in atoms_of(d) & values.keys()}
+            if not wrong or (new.keys() <= pins.keys() and not broken(program.guards, values)):
+                return variant, values  # what is required and still does not hold, the caller tells
             if new.keys() <= pins.keys():
                 rules = ", ".join(f"{a} must equal {b}" for a, b in wrong)
                 raise self._misfit(arrays, values, f"the feeds' shapes do not fit each other: {rules}")
@@ -364,7 +368,7 @@ class Executable:
         """Figures of the program that ran for feeds of these shapes; of a run in stages, of all of them."""
         if self.stages is not None:
             return self._staged_figures(self.stages)
-        return self._figures_of(self._plans[self._key(arrays)][0])
+        return self._figures_of(self.plan_for(arrays)[0])
 
     def _staged_figures(self, stages: Stages) -> Figures:
         found = [f for part in stages.titles for f in part.latest_figures()]

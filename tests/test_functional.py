@@ -8,7 +8,7 @@ from control_suite import check_slope, run, way  # noqa: F401
 from fresh import graph  # noqa: F401
 
 import graphflow as tf
-from graphflow.compiler.errors import DTypeError, ShapeError, UnsupportedError
+from graphflow.compiler.errors import DTypeError, InvalidArgumentError, ShapeError, UnsupportedError
 
 # map_fn, scan, foldl, foldr
 
@@ -92,6 +92,15 @@ def test_functions_of_no_rows():
     assert run(y, {x: np.zeros((0, 2), np.float32)}).shape == (0, 2)
     with pytest.raises(ShapeError, match="first axis"):
         tf.map_fn(lambda r: r, tf.constant(1.0))
+
+
+@pytest.mark.parametrize("size", [None, 0])
+@pytest.mark.parametrize("fold", [tf.foldl, tf.foldr, tf.scan])
+def test_folds_of_no_rows_lack_a_first_value(fold, size):
+    x = tf.placeholder(tf.float32, [size, 3])
+    y = fold(lambda a, b: a + b, x)
+    with pytest.raises(InvalidArgumentError, match=r"fold|scan"), tf.Session() as sess:
+        sess.run(y, {x: np.zeros((0, 3))})
 
 
 def test_functions_in_functions():

@@ -198,3 +198,11 @@ def test_terms_with_more_in_them_are_all_added(rest):
     more = replace(let, value=E.fma(*let.value.args[:2], rest))
     outer = replace(loop, body=(replace(inner, body=(more,)), store))
     assert of_terms_there(outer) == outer
+
+
+def test_sums_by_vectors_keep_their_tests():
+    """Whole windows may lie beside the image: a vector loop takes no negative extent."""
+    loop = window(5)
+    inner, store = loop.body
+    outer = replace(loop, body=(replace(inner, vector=True), store))
+    assert of_terms_there(outer) == outer

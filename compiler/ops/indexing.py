@@ -163,11 +163,15 @@ def _range_axis(op: Operation, k: int, dim: Any) -> _Axis:
     start = (low if step > 0 else high) if open_begin else _clamped(_from_end(begin, dim), low, high)
     stop = (high if step > 0 else low) if open_end else _clamped(_from_end(end, dim), low, high)
     span = stop - start if step > 0 else start - stop
+    if step > 0 and open_end and not open_begin:  # x[1:] and x[:-1] are to be seen to be of one length
+        span = D.maximum(dim - D.maximum(_from_end(begin, dim), 0), 0)
     return _Axis(start, step, D.maximum((span + abs(step) - 1) // abs(step), 0))
 
 
 def _clamped(position: Any, low: Dim, high: Dim) -> Dim:
-    return D.minimum(D.maximum(position, low), high)
+    """The position, or the end that it is beyond; low <= high."""
+    at_least = D.maximum(position, low)
+    return at_least if D.is_nonnegative(high - position) else D.minimum(at_least, high)
 
 
 def _strided_type(op: Operation) -> TensorType:

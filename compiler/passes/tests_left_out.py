@@ -57,12 +57,15 @@ def with_joint_tests(inner: Loop, outer: Atom) -> Loop:
 def of_terms_there(loop: Loop, around: frozenset[Atom] = frozenset()) -> Loop:
     """Sums run over the terms that pass their tests, where these are of the loop's own index.
 
+    Not by vectors: where no term passes, the extent found is negative.
+
     around  indices of the loops around it that are the same for all lanes
 
     Example:  for i < 9: for u < 3, r add= mul(p0[i+u-1 if ge(i+u-1, 0)], p1[u])
     -->       for i < 9: for u < 3-max(0, 1-i), r add= mul(p0[i+max(0, 1-i)+u-1], p1[max(0, 1-i)+u])
     """
-    ends = [(t, end) for t in _tests_of_all_terms(loop) if (end := _end(t, loop.axis, around)) is not None]
+    tests = () if loop.vector else _tests_of_all_terms(loop)
+    ends = [(t, end) for t in tests if (end := _end(t, loop.axis, around)) is not None]
     if ends:
         loop = _within(loop, ends)
     inside = around if loop.vector else around | {loop.axis}
