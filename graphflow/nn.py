@@ -234,7 +234,7 @@ def dropout(x: Any, keep_prob: Any = None, noise_shape: Any = None, seed: int | 
         raise misfit("dropout", f"{what} must be a number or a tensor of one, not {given!r}")
     keep = keep_prob if rate is None else 1 - rate
     if isinstance(keep, Real) and not 0 < float(keep) <= 1:
-        raise misfit("dropout", f"keep_prob must be in (0, 1], not {keep}")
+        raise misfit("dropout", f"{what} must be in {'(0, 1]' if rate is None else '[0, 1)'}, not {given}")
     with name_scope(name, "dropout", [x]):
         x = as_tensor(x)
         if isinstance(keep, Real) and keep == 1:
