@@ -124,8 +124,8 @@ class Plan:
         repeats = any(isinstance(t, Repeat) for t in tested(program.steps))
         loops = repeats or any(c.kind == "while" for c in program.calls)  # nobody knows how long they take
         self.lets_others_in = loops or work > _UNLOCK_ABOVE
-        alone = len(self.outputs) == 1 and self.outputs[0][0] and empty is result_arrays
-        simple = alone and not (program.writes or program.uses_key or self.arena_bytes)
+        one_array = len(self.outputs) == 1 and self.outputs[0][0] and empty is result_arrays
+        simple = one_array and not (program.writes or program.uses_key or self.arena_bytes)
         self.run = self._run_simple() if simple else self.run_with
         if threads < usable_cores() and any(c.nest.calls_blas for c in program.calls):
             self.run = limited(self.run, threads)

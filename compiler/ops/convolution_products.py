@@ -40,7 +40,7 @@ from graphflow.compiler.ops.window_products import (
     valid_convolution,
     valid_filter_grad,
 )
-from graphflow.compiler.ops.windows import Slide, fold_windows, number, slides, windows
+from graphflow.compiler.ops.windows import Slide, fold_windows, number, slides, window_attrs, windows
 
 _FEW_CHANNELS = 16  # less than a vector
 _LEAST_OUT = 8      # with fewer columns, products with vectors of them are mostly empty
@@ -88,15 +88,11 @@ def _patches(op: Operation, x: Tensor, size: Any, copy: int = 0) -> Tensor:
     """A row for each window: [rows, window elements and channels]."""
     if _is_pointwise(op, size):
         return _split(x, op.groups, len(size) + 1)
-    attrs, channels = {"size": size, "copy": copy, **_window_attrs(op)}, x.type.known_dims[-1]
+    attrs, channels = {"size": size, "copy": copy, **window_attrs(op)}, x.type.known_dims[-1]
     found = slides(x.type.known_dims[1:-1], size, attrs)
     if isinstance(channels, int) and channels < _FEW_CHANNELS and all(has_windows(s) for s in found):
         x, attrs["padding"] = padded(x, found), "VALID"
     return _split(windows(x, **attrs), op.groups, len(size) + 1)
-
-
-def _window_attrs(op: Operation) -> dict[str, Any]:
-    return {key: op.attrs[key] for key in ("strides", "padding", "dilations")}
 
 
 def _filter_matrix(filters: Tensor, groups: int) -> Tensor:
@@ -125,7 +121,7 @@ def forward(op: Operation) -> Tensor:
     if _needs_width(op, op.filters.type):
         return _widened(op)
     if has_narrow_groups(op.groups, op.filters.type):
-        return narrow_convolution(op.x, op.filters, op.groups, _window_attrs(op))
+        return narrow_convolution(op.x, op.filters, op.groups, window_attrs(op))
     found = slides(x[1:-1], filters[:rank], op.attrs)
     is_matrix = _is_pointwise(op, filters[:rank]) and not _is_at_least(filters[-1], _LEAST_OUT)
     by_windows = None if is_matrix else _convolve(op.x, op.filters, found, op.groups)
@@ -177,7 +173,7 @@ def input_grad(op: Operation) -> Tensor:
         return _joined(rows, op.groups, out)
     counts = op.g.type.known_dims[1:-1]
     patches = _joined(rows, op.groups, (out[0], *counts, *size, out[-1]))
-    result: Tensor = fold_windows(patches, size=size, shape=out[1:-1], **_window_attrs(op))
+    result: Tensor = fold_windows(patches, size=size, shape=out[1:-1], **window_attrs(op))
     return result
 
 

@@ -24,7 +24,7 @@ from graphflow.compiler.loops.forms import view
 from graphflow.compiler.ops.reductions import reduce_sum
 from graphflow.compiler.ops.samples import shapes
 from graphflow.compiler.ops.shapes import reshape, transpose
-from graphflow.compiler.ops.windows import covering, kernel_axes, windows
+from graphflow.compiler.ops.windows import covering, kernel_axes, window_attrs, windows
 
 _PARTS = (1, 2, 4, 8)    # of a vector, that the outputs of a group may fill, and
 _WIDEST = 32             # bytes of them
@@ -112,7 +112,7 @@ def narrow_convolution(x: Tensor, filters: Tensor, groups: int, attrs: dict[str,
 def narrow_filter_grad(op: Operation) -> Tensor:
     """The sum over rows of the sums along each row, which are kept in registers."""
     rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
-    found = _of_groups(windows(op.x, size=out[:rank], **_window_attrs(op)), op.groups, dims[-1])
+    found = _of_groups(windows(op.x, size=out[:rank], **window_attrs(op)), op.groups, dims[-1])
     rows = reduce_sum(found * reshape(op.g, shape=(*dims[:-1], *(1,) * (rank + 1), dims[-1])), axis=rank)
     result: Tensor = reduce_sum(rows, axis=tuple(range(rank)))
     return result
@@ -123,11 +123,7 @@ def depthwise_input_grad(op: Operation) -> Tensor:
     rank, out, dims = len(op.strides), op.out.type.known_dims, op.g.type.known_dims
     size, each = op.filters.type.known_dims[:rank], dims[-1] // op.groups
     filters = reshape(op.filters, shape=(*size, dims[-1]))
-    found = covering(op.g, filters, size=size, shape=out[1:-1], whole=True, **_window_attrs(op))
+    found = covering(op.g, filters, size=size, shape=out[1:-1], whole=True, **window_attrs(op))
     apart = reshape(found, shape=(*found.type.known_dims[:-1], op.groups, each))
     result: Tensor = reduce_sum(apart, axis=(*kernel_axes(rank), 2 * rank + 2))
     return result
-
-
-def _window_attrs(op: Operation) -> dict[str, Any]:
-    return {key: op.attrs[key] for key in ("strides", "padding", "dilations")}

@@ -90,6 +90,11 @@ def slide(extent: Dim, size: Any, stride: int, dilation: int, padding: Any) -> S
     return Slide(extent, size, stride, dilation, before, (extent + before + after - reach) // stride + 1)
 
 
+def window_attrs(op: Operation) -> dict[str, Any]:
+    """Those of an op's attributes that say where its windows lie."""
+    return {key: op.attrs[key] for key in ("strides", "padding", "dilations")}
+
+
 def slides(extents: Sequence[Any], size: Sequence[Any], attrs: Any) -> tuple[Slide, ...]:
     """One Slide per spatial axis, from the attributes strides, dilations and padding."""
     return tuple(slide(extent, size[k], attrs["strides"][k], attrs["dilations"][k], axis_padding(attrs, k))
